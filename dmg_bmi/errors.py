@@ -1,0 +1,59 @@
+"""Every error that a user can meet, in one family.
+
+A message says what is wrong, where, and what to do about it.
+"""
+
+
+class DmgBmiError(Exception):
+    """Base of all errors of this package that a user's input can cause."""
+
+
+class ConfigError(DmgBmiError, ValueError):
+    """A configuration file or description is wrong; the message names file, key and remedy."""
+
+
+class BundleError(DmgBmiError, ValueError):
+    """A bundle is missing, torn, tampered with, or of a newer format."""
+
+
+class StateError(DmgBmiError, ValueError):
+    """A saved state is torn, foreign, or does not fit the component."""
+
+
+class ForcingError(DmgBmiError, ValueError):
+    """Forcing is missing, not finite, out of its physical range, or of the wrong length."""
+
+
+class AttributeTableError(DmgBmiError, ValueError):
+    """A static attribute of a catchment is missing or not usable."""
+
+
+class VariableError(DmgBmiError, KeyError):
+    """A BMI call names a variable that does not exist, or that cannot do what is asked."""
+
+    def __str__(self) -> str:
+        # KeyError would show the quoted repr of the message.
+        return str(self.args[0]) if self.args else ""
+
+
+class ValueShapeError(DmgBmiError, ValueError):
+    """A BMI call hands over an array of the wrong size or kind."""
+
+
+class TimeError(DmgBmiError, ValueError):
+    """A BMI call asks for a time that has passed or lies beyond the end."""
+
+
+class TimeStepError(TimeError, NotImplementedError):
+    """`update_until` was given a time that is no multiple of the step.
+
+    It is also a NotImplementedError, which pymt takes for "step and interpolate".
+    """
+
+
+class GridError(DmgBmiError, NotImplementedError):
+    """A grid function that does not apply to this component's grid."""
+
+
+class NotInitializedError(DmgBmiError, RuntimeError):
+    """A getter, setter or update was called before `initialize` or after `finalize`."""

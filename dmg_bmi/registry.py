@@ -1,0 +1,61 @@
+"""Names of networks and process models, and what they build.
+
+A model joins by one file and one line here; a third party's package joins by an entry
+point in the group ``dmg_bmi.physics`` or ``dmg_bmi.nn_models``. A bundle or config can
+only name what is registered, so reading a file never imports what the file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from .errors import ConfigError
+from .nn_models import Network
+from .physics import Catchment, ProcessModel
+
+NETWORKS = {
+    "lstm": "dmg_bmi.nn_models.lstm:LSTM",
+    "mlp": "dmg_bmi.nn_models.mlp:MLP",
+}
+PROCESS_MODELS = {
+    "hbv": "dmg_bmi.physics.hbv:HBV",
+}
+
+
+def build_network(description: Mapping[str, Any], n_inputs: int, n_outputs: int) -> Network:
+    """The network that `description` (a name and its options) stands for."""
+    factory, options = _find("network", NETWORKS, "dmg_bmi.nn_models", description)
+    return _call(factory, description, {"n_inputs": n_inputs, "n_outputs": n_outputs, **options})
+
+
+def build_process_model(description: Mapping[str, Any]) -> ProcessModel:
+    """The process model that `description` stands for, within :class:`Catchment` if it has `nmul`."""
+    factory, options = _find("process model", PROCESS_MODELS, "dmg_bmi.physics", description)
+    around = {key: options.pop(key) for key in ("nmul", "routing") if key in options}
+    column = _call(factory, description, options)
+    return _call(Catchment, description, {"column": column, **around}) if around else column
+
+
+def _find(
+    kind: str, known: Mapping[str, str], group: str, description: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    options = dict(description)
+    name = options.pop("name", None)
+    if name in known:
+        module, _, attribute = known[name].partition(":")
+        return getattr(import_module(module), attribute), options
+    third_party = {point.name: point for point in entry_points(group=group)}
+    if name in third_party:
+        return third_party[name].load(), options
+    names = ", ".join(sorted({*known, *third_party}))
+    raise ConfigError(f"there is no {kind} named {name!r}; registered are {names}")
+
+
+def _call(factory: Any, description: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    try:
+        return factory(**options)
+    except TypeError as error:
+        raise ConfigError(f"{description.get('name')}: {error}") from error

@@ -1,0 +1,66 @@
+"""What a network answers: outputs and its recurrent state, handed in and returned."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+
+
+class Network(nn.Module):
+    """Base of every network.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+        Sizes of the last axis of what goes in and comes out.
+
+    Attributes
+    ----------
+    recurrent : bool
+        Whether the outputs of a step depend on earlier steps.
+    """
+
+    recurrent = False
+
+    def __init__(self, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        self.n_inputs = n_inputs
+        self.n_outputs = n_outputs
+
+    def init_state(self, n: int) -> State:
+        """State of `n` rows before the first step, rows first."""
+        return {}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run a sequence.
+
+        Parameters
+        ----------
+        x : Tensor ``[time, rows, n_inputs]``
+            A network that is not recurrent takes any leading shape.
+        state : State
+            Tensors ``[rows, ...]``; not changed.
+
+        Returns
+        -------
+        y : Tensor ``[time, rows, n_outputs]``
+            Unbounded; what it is scaled to is not the network's business.
+        state : State
+        """
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, object]:
+        """Registered name and options other than `n_inputs` and `n_outputs`, as plain data."""
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of inputs, outputs and state."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return next(self.parameters()).device

@@ -1,0 +1,42 @@
+"""Multi-layer perceptron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from .contract import Network, State
+
+
+class MLP(Network):
+    """Linear layers with ReLU and dropout between them.
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+    hidden_sizes : sequence of int
+        One per hidden layer.
+    dropout : float
+        Probability of dropping an output of a hidden layer in training.
+    """
+
+    def __init__(
+        self, n_inputs: int, n_outputs: int, hidden_sizes: Sequence[int] = (64,), dropout: float = 0.0
+    ) -> None:
+        super().__init__(n_inputs, n_outputs)
+        self.hidden_sizes = tuple(hidden_sizes)
+        self.dropout = dropout
+        layers: list[nn.Module] = []
+        for before, after in pairwise((n_inputs, *self.hidden_sizes)):
+            layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers, nn.Linear((n_inputs, *self.hidden_sizes)[-1], n_outputs))
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """See :meth:`Network.forward`; the state is empty."""
+        return self.layers(x), {}
+
+    def describe(self) -> dict[str, object]:
+        """Name and options."""
+        return {"name": "mlp", "hidden_sizes": list(self.hidden_sizes), "dropout": self.dropout}

@@ -1,0 +1,240 @@
+"""What a process model declares, and the one step that everything else runs.
+
+A process model is data (:class:`Declaration`) and a pure function
+``step(forcing, state, parameters, static, dt, processes) -> (state, fluxes)``.
+Sequence runs, training, compiled engines and BMI stepping all call that one step, so
+an equation is written once. The state is a value, handed in and returned: a flat
+``dict[str, Tensor]`` whose tensors have rows (catchments, leaves, reaches) first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import inf, prod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+#: A network inside the step: ``(inputs, state) -> (value, entries of the state it renews)``.
+ProcessFunction = Callable[[Mapping[str, Tensor], State], tuple[Tensor, State]]
+#: How a quantity joins several steps into one: an amount per step adds up, a rate or a
+#: mean level averages, a level at the end of the step is its last value.
+Aggregation = Literal["sum", "mean", "min", "max", "last"]
+
+NO_PROCESSES: Mapping[str, ProcessFunction] = {}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A named quantity.
+
+    Parameters
+    ----------
+    name : str
+        Its symbol in the equations.
+    units : str
+        UDUNITS string. With ``aggregation="sum"`` the amount per step, e.g. ``mm``.
+    meaning : str
+        One line for people.
+    standard_name : str
+        CSDMS standard name; empty for what no framework asks for.
+    aggregation : {"sum", "mean", "min", "max", "last"}
+        See :data:`Aggregation`.
+    lower, upper : float
+        Physical limits of a legal value in `units`; what lies outside is refused.
+    """
+
+    name: str
+    units: str
+    meaning: str
+    standard_name: str = ""
+    aggregation: Aggregation = "mean"
+    lower: float = -inf
+    upper: float = inf
+
+
+class Forcing(Quantity):
+    """What drives the model, ``[rows]`` each step."""
+
+
+class Flux(Quantity):
+    """What a step returns, ``[rows]``: fluxes, and levels at the end of the step."""
+
+
+class Attribute(Quantity):
+    """A constant of a row that the equations use (elevation, upstream area), ``[rows]``."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the equations with the bounds that a network's output is scaled to."""
+
+    name: str
+    lower: float
+    upper: float
+    units: str
+    meaning: str
+    source: str = ""
+    shape: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Numbers per row."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class StateVariable:
+    """A state of shape ``[rows, *shape]``.
+
+    `reduce` says how the trailing axes make one number per row: parallel components
+    are averaged, the ordinates of a queue are summed.
+    """
+
+    name: str
+    units: str
+    meaning: str
+    shape: tuple[int, ...] = ()
+    reduce: Literal["mean", "sum"] = "mean"
+    initial: float = 0.0
+
+
+@dataclass(frozen=True)
+class Balance:
+    """A conserved quantity: per row and step, into + exchange = out + change of stored.
+
+    `into` names forcings, `out` fluxes, `stored` states, `exchange` fluxes counted
+    positive into the row (regional groundwater, corrections by a network).
+    """
+
+    quantity: str
+    units: str
+    into: tuple[str, ...]
+    out: tuple[str, ...]
+    stored: tuple[str, ...]
+    exchange: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Everything that is known about a process model without running it.
+
+    Parameters
+    ----------
+    name : str
+    forcings, attributes, parameters, states, fluxes : tuple
+        What goes in, what is kept, what comes out.
+    balances : tuple of Balance
+        Empty for a model that conserves nothing.
+    processes : mapping of str to tuple of str
+        Fluxes that a network may replace, each with the quantities it is shown.
+    derived : mapping of str to tuple of str
+        Tensors that :meth:`ProcessModel.derive` makes of the named parameters, so that
+        what is constant over steps is computed once.
+    source : str
+        Where the equations are published.
+    """
+
+    name: str
+    forcings: tuple[Forcing, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    states: tuple[StateVariable, ...] = ()
+    fluxes: tuple[Flux, ...] = ()
+    balances: tuple[Balance, ...] = ()
+    processes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    source: str = ""
+
+    def parameter(self, name: str) -> Parameter:
+        """The declared parameter `name`; ``KeyError`` lists those that exist."""
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        known = ", ".join(p.name for p in self.parameters)
+        raise KeyError(f"{self.name} has no parameter {name!r}; it has {known}")
+
+    def with_shape(self, shape: tuple[int, ...]) -> Declaration:
+        """The same declaration with parameters and states repeated over `shape`."""
+        return replace(
+            self,
+            parameters=tuple(replace(p, shape=shape + p.shape) for p in self.parameters),
+            states=tuple(replace(s, shape=shape + s.shape) for s in self.states),
+        )
+
+
+class ProcessModel(nn.Module):
+    """Base of every process model: a declaration and a pure step.
+
+    A subclass sets :attr:`declaration`, writes :meth:`step`, and answers
+    :meth:`describe` when its constructor takes options.
+    """
+
+    declaration: Declaration
+
+    def step(
+        self,
+        forcing: Mapping[str, Tensor],
+        state: State,
+        parameters: Mapping[str, Tensor],
+        static: Mapping[str, Tensor],
+        dt: float,
+        processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
+    ) -> tuple[State, dict[str, Tensor]]:
+        """Advance one step.
+
+        Parameters
+        ----------
+        forcing : mapping of name to Tensor ``[rows]``
+        state : State
+            Tensors ``[rows, *shape]``. It is not changed.
+        parameters : mapping of name to Tensor ``[rows, *shape]``
+            Every declared parameter; derived tensors too where they are constant.
+        static : mapping of name to Tensor
+            Declared attributes ``[rows]``; also what is not per row, such as a graph.
+        dt : float
+            Length of the step in days.
+        processes : mapping of flux name to callable
+            Networks that replace declared processes. Their own recurrent state lives in
+            `state`; what a callable returns of it is carried into the new state.
+
+        Returns
+        -------
+        state : State
+            The declared states, and the entries that `processes` renewed.
+        fluxes : dict of name to Tensor ``[rows]``
+        """
+        raise NotImplementedError
+
+    def derive(self, parameters: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:
+        """The declared `derived` tensors, for parameters of any leading shape."""
+        return {}
+
+    def describe(self) -> dict[str, object]:
+        """Name and constructor options, as plain data."""
+        return {"name": self.declaration.name}
+
+    def init_state(
+        self, n: int, *, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
+    ) -> State:
+        """The declared initial state of `n` rows."""
+        return {
+            s.name: torch.full((n, *s.shape), s.initial, dtype=dtype, device=device)
+            for s in self.declaration.states
+        }
+
+
+def replaceable(
+    name: str,
+    equation: Callable[[], Tensor],
+    inputs: Mapping[str, Tensor],
+    state: State,
+    processes: Mapping[str, ProcessFunction],
+) -> tuple[Tensor, State]:
+    """A declared process: what `processes` puts in its place, or its own equation."""
+    if name in processes:
+        return processes[name](inputs, state)
+    return equation(), {}

@@ -1,0 +1,81 @@
+"""The one loop over time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from itertools import repeat
+
+import torch
+from torch import Tensor
+
+from .contract import NO_PROCESSES, ProcessFunction, ProcessModel, State
+
+
+def run(
+    model: ProcessModel,
+    forcing: Mapping[str, Tensor],
+    state: State,
+    parameters: Mapping[str, Tensor],
+    static: Mapping[str, Tensor],
+    dt: float,
+    *,
+    dynamic: Mapping[str, Tensor] | None = None,
+    processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
+    outputs: Collection[str] | None = None,
+) -> tuple[dict[str, Tensor], State]:
+    """Step `model` through a sequence.
+
+    Parameters
+    ----------
+    forcing : mapping of name to Tensor ``[time, rows]``
+    state : State
+        Before the first step; not changed.
+    parameters : mapping of name to Tensor ``[rows, *shape]``
+        Constant over the sequence.
+    static, dt, processes
+        As in :meth:`ProcessModel.step`.
+    dynamic : mapping of name to Tensor ``[time, rows, *shape]``
+        Parameters with a value for each step.
+    outputs : collection of str, optional
+        Fluxes to keep; all by default.
+
+    Returns
+    -------
+    fluxes : dict of name to Tensor ``[time, rows]``
+    state : State
+        After the last step.
+    """
+    parameters, dynamic = _with_derived(model, parameters, dynamic or {}, dt)
+    wanted = [f.name for f in model.declaration.fluxes if outputs is None or f.name in outputs]
+    series: list[list[Tensor]] = [[] for _ in wanted]
+    for now, varying in zip(_steps(forcing), _steps(dynamic) or repeat({}), strict=bool(dynamic)):
+        state, fluxes = model.step(now, state, {**parameters, **varying}, static, dt, processes)
+        for values, name in zip(series, wanted, strict=True):
+            values.append(fluxes[name])
+    return {name: torch.stack(values) for name, values in zip(wanted, series, strict=True)}, state
+
+
+def _steps(series: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """One mapping per step.
+
+    By unbind, not indexing: the backward of ``x[t]`` fills a tensor as long as the sequence.
+    """
+    columns = zip(*(tensor.unbind(0) for tensor in series.values()), strict=True)
+    return [dict(zip(series, column, strict=True)) for column in columns]
+
+
+def _with_derived(
+    model: ProcessModel, parameters: Mapping[str, Tensor], dynamic: Mapping[str, Tensor], dt: float
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Add the derived tensors that are missing, once where their parameters are constant."""
+    constant, varying = dict(parameters), dict(dynamic)
+    declared = model.declaration.derived
+    if all(name in constant or name in varying for name in declared):
+        return constant, varying
+    needed = {p for names in declared.values() for p in names}
+    if needed & varying.keys():
+        everything = {p: varying[p] if p in varying else constant[p].unsqueeze(0) for p in needed}
+        varying |= model.derive(everything, dt)
+    else:
+        constant |= model.derive(constant, dt)
+    return constant, varying
