@@ -34,7 +34,7 @@ def build_network(description: Mapping[str, Any], n_inputs: int, n_outputs: int)
 def build_process_model(description: Mapping[str, Any]) -> ProcessModel:
     """The process model that `description` stands for, within :class:`Catchment` if it has `nmul`."""
     factory, options = _find("process model", PROCESS_MODELS, "dmg_bmi.physics", description)
-    around = {key: options.pop(key) for key in ("nmul", "routing") if key in options}
+    around: dict[str, Any] = {key: options.pop(key) for key in ("nmul", "routing") if key in options}
     column = _call(factory, description, options)
     return _call(Catchment, description, {"column": column, **around}) if around else column
 

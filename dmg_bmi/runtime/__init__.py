@@ -1,0 +1,1 @@
+"""Stepping: groups of rows, forcing sources, clock and aggregation, engines, state codec."""

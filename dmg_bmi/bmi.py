@@ -1,0 +1,286 @@
+"""The Basic Model Interface of a trained DeltaModel: a thin adapter over a component."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from bmipy import Bmi
+from numpy.typing import NDArray
+
+from .bundle import BundleInfo
+from .errors import ConfigError, GridError, NotInitializedError, ValueShapeError, VariableError
+from .run_config import RunConfig
+from .runtime.component import AREA, IDS, Component
+from .variables import Variable, unknown_variable
+
+GRID = 0
+AnyArray = NDArray[np.generic]
+
+
+class DeltaModelBmi(Bmi):
+    """A trained DeltaModel as a BMI component for one or many catchments.
+
+    Without arguments it knows nothing until `initialize` reads a configuration
+    (:class:`dmg_bmi.run_config.RunConfig`). Times are in seconds from 0.0. Published are
+    forcing and outputs under their standard names, as ``float64``. By name, unpublished,
+    one reaches static attributes, states (``phy.SM``, rows first), ``catchment__id`` and
+    ``catchment__area``, and every variable by its symbol (``Q``).
+
+    Every getter raises :class:`NotInitializedError` before `initialize`, and
+    :class:`VariableError` for a name that does not exist.
+    """
+
+    #: Set by :func:`bundle_component`: its table is readable before `initialize`.
+    bundle: ClassVar[BundleInfo | None] = None
+
+    def __init__(self) -> None:
+        self._component: Component | None = None
+
+    # -- control ------------------------------------------------------------------
+
+    def initialize(self, config_file: str) -> None:
+        """Read the configuration and make ready; errors name file, key and remedy."""
+        self._component = None
+        config = RunConfig.read(config_file)
+        if config.bundle:
+            info = BundleInfo.read(config.bundle)
+        elif self.bundle is not None:
+            info = self.bundle
+        else:
+            raise ConfigError(
+                f"{config_file}: missing key 'bundle'; give a folder or a shipped bundle's name"
+            )
+        self._component = Component(info, config)
+
+    def update(self) -> None:
+        """Advance one time step."""
+        self.component.update()
+
+    def update_until(self, time: float) -> None:
+        """Advance to `time`, a multiple of the step that has not passed."""
+        component = self.component
+        for _ in range(component.clock.steps_until(time)):
+            component.update()
+
+    def finalize(self) -> None:
+        """Write the state if the configuration says so, and let go; again is harmless."""
+        component, self._component = self._component, None
+        if component is not None:
+            component.close()
+
+    @property
+    def component(self) -> Component:
+        """What this adapter adapts."""
+        if self._component is None:
+            raise NotInitializedError(f"{type(self).__name__}: call initialize(config_file) first")
+        return self._component
+
+    # -- the variable table -------------------------------------------------------
+
+    def get_component_name(self) -> str:
+        """Name of the bundle."""
+        return self._info().name
+
+    def get_input_item_count(self) -> int:
+        """Length of :meth:`get_input_var_names`."""
+        return len(self.get_input_var_names())
+
+    def get_output_item_count(self) -> int:
+        """Length of :meth:`get_output_var_names`."""
+        return len(self.get_output_var_names())
+
+    def get_input_var_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Forcing to be set; empty before `initialize` and where forcing is stored."""
+        if self._component is not None and not self._component.source.inputs:
+            return ()
+        return self._published("input")
+
+    def get_output_var_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What each update refreshes; empty before `initialize`."""
+        return self._published("output")
+
+    def get_var_units(self, name: str) -> str:
+        """UDUNITS string."""
+        return {IDS: "1", AREA: "km2"}.get(name) or self._row(name).units
+
+    def get_var_type(self, name: str) -> str:
+        """``float64``; ids are ``int64``."""
+        return "int64" if name == IDS else self._row(name, also=(AREA,)).dtype
+
+    def get_var_itemsize(self, name: str) -> int:
+        """8 bytes."""
+        self._row(name, also=(IDS, AREA))
+        return 8
+
+    def get_var_nbytes(self, name: str) -> int:
+        """Bytes of the whole array."""
+        row = self._row(name, also=(IDS, AREA))
+        return 8 * self.component.size * row.size
+
+    def get_var_location(self, name: str) -> str:
+        """``node`` of the scalar grid for one catchment, ``none`` for many."""
+        self._row(name, also=(IDS, AREA))
+        return "node" if self.component.size == 1 else "none"
+
+    def get_var_grid(self, name: str) -> int:
+        """The one grid."""
+        self._row(name, also=(IDS, AREA))
+        return GRID
+
+    # -- time ---------------------------------------------------------------------
+
+    def get_start_time(self) -> float:
+        """0.0."""
+        self.component  # noqa: B018  raises before initialize
+        return 0.0
+
+    def get_current_time(self) -> float:
+        """Seconds since the start."""
+        return self.component.clock.now
+
+    def get_end_time(self) -> float:
+        """Seconds; 1e15 when the configuration names no end."""
+        return self.component.clock.end
+
+    def get_time_step(self) -> float:
+        """Seconds."""
+        return self.component.clock.step
+
+    def get_time_units(self) -> str:
+        """``s``."""
+        self.component  # noqa: B018  raises before initialize
+        return "s"
+
+    # -- values -------------------------------------------------------------------
+
+    def get_value_ptr(self, name: str) -> AnyArray:
+        """The variable's one array, the same object from `initialize` to `finalize`."""
+        return self.component.array(name)
+
+    def get_value(self, name: str, dest: AnyArray) -> AnyArray:
+        """Copy a variable into `dest`."""
+        values = self.component.values(name)
+        _fit(name, dest, values.size)
+        dest.reshape(-1)[:] = values
+        return dest
+
+    def get_value_at_indices(self, name: str, dest: AnyArray, inds: NDArray[np.int_]) -> AnyArray:
+        """Copy chosen items into `dest`, in place."""
+        chosen = self.component.values(name)[_indices(name, inds, self.component.values(name).size)]
+        _fit(name, dest, chosen.size)
+        dest.reshape(-1)[:] = chosen
+        return dest
+
+    def set_value(self, name: str, src: AnyArray) -> None:
+        """Set an input, attribute or state in place."""
+        self.component.set(name, _numbers(name, src))
+
+    def set_value_at_indices(self, name: str, inds: NDArray[np.int_], src: AnyArray) -> None:
+        """Set chosen items in place."""
+        values = self.component.values(name).copy()
+        indices = _indices(name, inds, values.size)
+        given = _numbers(name, src)
+        if given.size != indices.size:
+            raise ValueShapeError(f"{name!r}: {given.size} values for {indices.size} indices")
+        values[indices] = given.reshape(-1)
+        self.component.set(name, values)
+
+    # -- grid ---------------------------------------------------------------------
+
+    def get_grid_type(self, grid: int) -> str:
+        """``scalar`` for one catchment; ``none`` for many, which have no geometry."""
+        self._grid(grid)
+        return "scalar" if self.component.size == 1 else "none"
+
+    def get_grid_rank(self, grid: int) -> int:
+        """0."""
+        self._grid(grid)
+        return 0
+
+    def get_grid_size(self, grid: int) -> int:
+        """Catchments."""
+        self._grid(grid)
+        return self.component.size
+
+    def get_grid_node_count(self, grid: int) -> int:
+        """Catchments."""
+        return self.get_grid_size(grid)
+
+    def _no_geometry(self: Any, grid: int, *_: Any) -> Any:
+        """Not for catchments: GridError."""
+        self._grid(grid)
+        raise GridError("catchments have neither shape, coordinates nor connectivity here")
+
+    without_geometry: ClassVar[Any] = _no_geometry
+    get_grid_shape = get_grid_spacing = get_grid_origin = without_geometry
+    get_grid_x = get_grid_y = get_grid_z = without_geometry
+    get_grid_edge_count = get_grid_face_count = without_geometry
+    get_grid_edge_nodes = get_grid_face_edges = get_grid_face_nodes = without_geometry
+    get_grid_nodes_per_face = without_geometry
+    del without_geometry
+
+    def _grid(self, grid: int) -> None:
+        self.component  # noqa: B018  raises before initialize
+        if grid != GRID:
+            raise VariableError(f"there is no grid {grid}; the one grid is {GRID}")
+
+    # -- helpers ------------------------------------------------------------------
+
+    def _info(self) -> BundleInfo:
+        if self._component is None and self.bundle is not None:
+            return self.bundle
+        return self.component.info
+
+    def _published(self, kind: str) -> tuple[str, ...]:
+        if self._component is None and self.bundle is None:
+            return ()
+        rows = self._info().variables
+        return tuple(dict.fromkeys(v.name for v in rows if v.kind == kind and v.published))
+
+    def _row(self, name: str, also: Sequence[str] = ()) -> Variable:
+        row = self._info().by_name.get(name)
+        if row is not None:
+            return row
+        if name in also:
+            return _PLAIN
+        raise unknown_variable(name)
+
+
+_PLAIN = Variable("", "", "attribute", "1", "1", "")
+
+
+def bundle_component(name: str, bundle: str | Path) -> type[DeltaModelBmi]:
+    """A component class for one bundle: its variable table is readable before `initialize`.
+
+    Parameters
+    ----------
+    name : str
+        Of the class.
+    bundle : path
+        Folder of the bundle, or the name of a shipped one. Its weights are not loaded yet.
+    """
+    info = BundleInfo.read(bundle)
+    return type(name, (DeltaModelBmi,), {"bundle": info, "__doc__": info.summary or DeltaModelBmi.__doc__})
+
+
+def _fit(name: str, dest: AnyArray, size: int) -> None:
+    if not isinstance(dest, np.ndarray) or dest.size != size:
+        found = f"{dest.size} items" if isinstance(dest, np.ndarray) else type(dest).__name__
+        raise ValueShapeError(f"{name!r}: dest must be an array of {size} items, not {found}")
+
+
+def _numbers(name: str, src: Any) -> AnyArray:
+    values = np.asarray(src)
+    if values.dtype.kind not in "fiu":
+        raise ValueShapeError(f"{name!r} must be set from numbers, not {values.dtype}")
+    return values
+
+
+def _indices(name: str, inds: Any, size: int) -> NDArray[np.int_]:
+    indices = np.asarray(inds)
+    if indices.dtype.kind not in "iu" or (indices.size and not 0 <= indices.min() <= indices.max() < size):
+        raise ValueShapeError(f"{name!r}: indices must be whole numbers from 0 to {size - 1}")
+    return indices.reshape(-1)

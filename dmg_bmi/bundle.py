@@ -1,0 +1,223 @@
+"""A bundle: a trained model on disk.
+
+A folder with ``bundle.yaml`` (description, normalisation, variable table, provenance,
+checksums) and one safetensors file of weights. Reading it never runs code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import yaml
+from safetensors import SafetensorError
+
+from . import __version__
+from .delta_model import DeltaModel
+from .errors import BundleError, ConfigError
+from .files import canonical, read_yaml, sha256, write_atomic
+from .variables import Variable, from_plain, to_plain, variable_table
+
+FORMAT = 1
+DESCRIPTION = "bundle.yaml"
+MAX_WEIGHTS = 8 * 2**30
+SHIPPED = Path(__file__).parent / "bundles"
+_KEYS = {"format", "name", "summary", "model", "variables", "provenance", "weights", "checksum"}
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """All of a bundle but its weights.
+
+    Parameters
+    ----------
+    name, summary : str
+    description : mapping
+        What :meth:`DeltaModel.build` takes.
+    variables : tuple of Variable
+    provenance : mapping
+        When, by which versions and from which data it was trained.
+    weights_file, weights_sha256 : str
+    path : Path
+        The bundle's folder.
+    """
+
+    name: str
+    summary: str
+    description: Mapping[str, Any]
+    variables: tuple[Variable, ...]
+    provenance: Mapping[str, Any]
+    weights_file: str
+    weights_sha256: str
+    path: Path
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of what determines the answers: equations, roles, normalisation, weights."""
+        return _fingerprint(self.description, self.weights_sha256)
+
+    @cached_property
+    def by_name(self) -> dict[str, Variable]:
+        """Rows of the variable table by name and by symbol."""
+        table = self.variables
+        return {v.symbol: v for v in table} | {v.name: v for v in table}
+
+    @classmethod
+    def read(cls, path: str | Path) -> BundleInfo:
+        """Read ``bundle.yaml`` of a folder, or of a shipped bundle by its name.
+
+        Raises
+        ------
+        BundleError
+            Missing, torn, tampered with, or of a newer format.
+        """
+        folder = find(path)
+        file = folder / DESCRIPTION
+        content = read_yaml(file, BundleError)
+        version = content.get("format")
+        if not isinstance(version, int) or version < 1:
+            raise BundleError(f"{file}: is no bundle description (key 'format' is {version!r})")
+        if version > FORMAT:
+            raise BundleError(
+                f"{file}: has format {version}; this dmg_bmi {__version__} reads up to {FORMAT}: upgrade it"
+            )
+        given = content.pop("checksum", None)
+        if given != sha256(canonical(content)):
+            raise BundleError(f"{file}: does not match its checksum: it is torn or was edited by hand")
+        if content.keys() != _KEYS - {"checksum"}:
+            odd = ", ".join(sorted(content.keys() ^ (_KEYS - {"checksum"})))
+            raise BundleError(f"{file}: missing or unknown keys: {odd}")
+        try:
+            weights, digest = content["weights"]["file"], content["weights"]["sha256"]
+            table = from_plain(content["variables"])
+        except (KeyError, TypeError) as problem:
+            raise BundleError(f"{file}: is not a valid bundle description: {problem}") from problem
+        if Path(weights).name != weights:
+            raise BundleError(f"{file}: weights file {weights!r} must lie in the bundle's folder")
+        return cls(
+            content["name"],
+            content["summary"],
+            content["model"],
+            table,
+            content["provenance"],
+            weights,
+            digest,
+            folder,
+        )
+
+    def load_model(self) -> DeltaModel:
+        """Build the model and load its weights, in evaluation mode.
+
+        Raises
+        ------
+        BundleError
+            If the weights are missing, torn, or do not fit the description.
+        """
+        file = self.path / self.weights_file
+        try:
+            if file.stat().st_size > MAX_WEIGHTS:
+                raise BundleError(f"{file}: larger than {MAX_WEIGHTS >> 30} GiB")
+            content = file.read_bytes()
+        except OSError as problem:
+            raise BundleError(f"{file}: cannot be read ({problem.strerror})") from problem
+        if sha256(content) != self.weights_sha256:
+            raise BundleError(f"{file}: does not match its checksum: it is torn or was replaced")
+        try:
+            model = DeltaModel.build(**self.description)
+            weights = safetensors.torch.load(content)
+            dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
+            model.to(dtype).load_state_dict(weights)
+        except (SafetensorError, ConfigError, RuntimeError, TypeError, KeyError) as problem:
+            raise BundleError(f"{self.path}: weights and description do not fit: {problem}") from problem
+        return model.eval().requires_grad_(False)
+
+
+@dataclass
+class Bundle:
+    """A trained model with what is needed to use it elsewhere.
+
+    Parameters
+    ----------
+    model : DeltaModel
+    name : str
+    summary : str
+        One line for people.
+    provenance : mapping
+        Training data, period, scores; plain data.
+    """
+
+    model: DeltaModel
+    name: str
+    summary: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Load a bundle folder, or a shipped bundle by its name; BundleError if it is not good."""
+        info = BundleInfo.read(path)
+        return cls(info.load_model(), info.name, info.summary, info.provenance)
+
+    def save(self, path: str | Path) -> BundleInfo:
+        """Write the bundle into a folder, replacing an older one there in one step.
+
+        The weights get a name of their own first; renaming ``bundle.yaml`` into place is what
+        makes the new bundle valid, so a crash leaves the old one whole.
+        """
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.detach().contiguous().cpu() for k, v in self.model.state_dict().items()}
+        weights = safetensors.torch.save(state)
+        digest = sha256(weights)
+        file = f"weights-{digest[:12]}.safetensors"
+        content = json.loads(
+            json.dumps(
+                {
+                    "format": FORMAT,
+                    "name": self.name,
+                    "summary": self.summary,
+                    "model": self.model.describe(),
+                    "variables": to_plain(variable_table(self.model)),
+                    "provenance": {
+                        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                        "dmg_bmi": __version__,
+                        "torch": torch.__version__,
+                        **self.provenance,
+                    },
+                    "weights": {"file": file, "sha256": digest},
+                },
+                default=float,
+            )
+        )
+        content["checksum"] = sha256(canonical(content))
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+        write_atomic(folder / file, weights)
+        write_atomic(folder / DESCRIPTION, text.encode("utf-8"))
+        for stale in folder.glob("weights-*.safetensors"):
+            if stale.name != file:
+                stale.unlink(missing_ok=True)
+        return BundleInfo.read(folder)
+
+
+def find(path: str | Path) -> Path:
+    """The folder that `path` means: itself, or the shipped bundle of that name."""
+    folder = Path(path)
+    if not (folder / DESCRIPTION).is_file():
+        shipped = SHIPPED / str(path)
+        if (shipped / DESCRIPTION).is_file():
+            return shipped
+        names = ", ".join(sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}")))
+        raise BundleError(
+            f"{folder}: there is no bundle here (no {DESCRIPTION}); shipped are {names or 'none'}"
+        )
+    return folder
+
+
+def _fingerprint(description: Mapping[str, Any], weights_sha256: str) -> str:
+    return sha256(canonical({"model": description, "weights": weights_sha256}))

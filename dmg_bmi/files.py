@@ -1,0 +1,97 @@
+"""Reading and writing files so that neither a torn nor a hostile one does harm."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import DmgBmiError
+
+MAX_YAML = 64 * 2**20
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loader that also refuses duplicate keys and aliases (which can grow without bound)."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()
+            raise yaml.constructor.ConstructorError(
+                None, None, "aliases (*name) are not allowed", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, (str, int, float, bool)):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "keys must be names or numbers", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path, error: type[DmgBmiError]) -> dict[str, Any]:
+    """A YAML file whose top level is a mapping; raises `error` naming file and line."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_YAML + 1)
+    except OSError as problem:
+        raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
+    if len(raw) > MAX_YAML:
+        raise error(f"{path}: larger than {MAX_YAML >> 20} MiB; this is no configuration")
+    try:
+        content = yaml.load(raw.decode("utf-8"), _Loader)  # noqa: S506  _Loader is a SafeLoader
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: is not UTF-8 text") from problem
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise error(f"{path}: is not valid YAML: {problem}") from problem
+    if not isinstance(content, dict):
+        raise error(f"{path}: must hold keys and values, not {type(content).__name__}")
+    return content
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary name, flush, rename."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal SHA-256."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def canonical(content: Any) -> bytes:
+    """One byte string for equal plain data, whatever the order of its keys."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

@@ -1,0 +1,241 @@
+"""The configuration of one component: what `initialize` reads."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import from_mapping, read_yaml
+from .errors import AttributeTableError, ConfigError
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Catchments:
+    """Which catchments, and their static attributes.
+
+    Parameters
+    ----------
+    file : Path, optional
+        CSV with a header; its first column holds the ids, the others numbers.
+    ids : tuple of str
+        With `file` a choice of its rows, in this order; without it names for the rows.
+    attributes : mapping of str to number or list
+        Attributes that `file` lacks; a number holds for all rows.
+    area : number or list, optional
+        km2; by default the column ``area_km2`` of `file`.
+    """
+
+    file: Path | None = None
+    ids: tuple[str, ...] = ()
+    attributes: dict[str, float | list[float]] = field(default_factory=dict)
+    area: float | list[float] | None = None
+
+
+@dataclass(frozen=True)
+class Restart:
+    """State files: `read` at initialize, `write` at finalize."""
+
+    read: Path | None = None
+    write: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Keys of a component's configuration file.
+
+    Parameters
+    ----------
+    bundle : str
+        Folder of the bundle, relative to this file, or the name of a shipped one.
+    catchments : Catchments
+    time_step : float, optional
+        Seconds of one `update`; by default the model's step, of which it is a whole part.
+    start_time : datetime, optional
+        UTC date and time of BMI time 0.
+    end_time : datetime or float, optional
+        Date and time, or seconds after the start, that no update may pass.
+    day_start_hour : float
+        UTC hour at which a daily model's day begins.
+    forcing : Path, optional
+        A stored forcing (see :mod:`dmg_bmi.runtime.forcing`). Without it forcing is set by
+        the framework, step by step.
+    missing_forcing : {"error", "hold"}
+        What NaN in a forcing does: stop, or repeat the last value (counted and reported).
+    engine, device : str
+    threads : int, optional
+        Torch threads of this process.
+    restart : Restart
+    """
+
+    bundle: str = ""
+    catchments: Catchments = field(default_factory=Catchments)
+    time_step: float | None = None
+    start_time: datetime | None = None
+    end_time: datetime | float | None = None
+    day_start_hour: float = 0.0
+    forcing: Path | None = None
+    missing_forcing: Literal["error", "hold"] = "error"
+    engine: str = "auto"
+    device: str = "cpu"
+    threads: int | None = None
+    restart: Restart = field(default_factory=Restart)
+
+    def __post_init__(self) -> None:
+        if self.time_step is not None and not self.time_step > 0:
+            raise ConfigError(f"time_step must be a positive number of seconds, not {self.time_step:g}")
+        if not 0 <= self.day_start_hour < 24:
+            raise ConfigError(f"day_start_hour must be at least 0 and below 24, not {self.day_start_hour:g}")
+        if isinstance(self.end_time, datetime) and self.start_time is None:
+            raise ConfigError("end_time is a date, so start_time is needed too; or give end_time in seconds")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be at least 1, not {self.threads}")
+        if self.end_seconds is not None and self.end_seconds < 0:
+            raise ConfigError("end_time lies before start_time")
+
+    @property
+    def end_seconds(self) -> float | None:
+        """`end_time` as seconds after the start."""
+        if isinstance(self.end_time, datetime) and self.start_time is not None:
+            return (utc(self.end_time) - utc(self.start_time)).total_seconds()
+        return self.end_time  # type: ignore[return-value]  # a datetime without start is refused
+
+    @classmethod
+    def read(cls, path: str | Path) -> RunConfig:
+        """Read a configuration file; relative paths in it are relative to its folder.
+
+        Raises
+        ------
+        ConfigError
+            Naming the file, the key and the remedy.
+        """
+        path = Path(path)
+        config = from_mapping(cls, read_yaml(path), str(path))
+        folder = path.parent
+
+        def located(other: Path | None) -> Path | None:
+            return None if other is None else folder / other
+
+        bundle = config.bundle
+        if bundle and (folder / bundle).is_dir():
+            bundle = str(folder / bundle)
+        return replace(
+            config,
+            bundle=bundle,
+            catchments=replace(config.catchments, file=located(config.catchments.file)),
+            forcing=located(config.forcing),
+            restart=Restart(located(config.restart.read), located(config.restart.write)),
+        )
+
+
+def utc(time: datetime) -> datetime:
+    """A time without a zone is UTC."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+@dataclass(frozen=True)
+class CatchmentTable:
+    """Ids, attributes ``[rows]`` and areas of the rows of a component."""
+
+    ids: tuple[str, ...]
+    attributes: Mapping[str, FloatArray]
+    area: FloatArray
+
+    @classmethod
+    def load(cls, catchments: Catchments, names: Sequence[str]) -> CatchmentTable:
+        """Gather the attributes `names`.
+
+        Raises
+        ------
+        AttributeTableError
+            Naming the attribute and the catchments for which it is missing or no number.
+        """
+        columns: dict[str, FloatArray] = {}
+        ids = catchments.ids
+        if catchments.file is not None:
+            ids, columns = _read_csv(catchments.file, ids, {*names, "area_km2"})
+        given = dict(catchments.attributes)
+        n = len(ids) or max([len(v) for v in given.values() if isinstance(v, list)], default=1)
+        ids = ids or tuple(str(i) for i in range(n))
+        if len(set(ids)) != n:
+            twice = next(i for i in ids if ids.count(i) > 1)
+            raise AttributeTableError(f"catchment {twice!r} stands twice among the ids")
+        unknown = sorted(given.keys() - set(names))
+        if unknown:
+            raise AttributeTableError(
+                f"catchments.attributes: this bundle has no attribute {', '.join(unknown)}; "
+                f"it uses {', '.join(names) or 'none'}"
+            )
+        columns |= {name: _column(name, value, n) for name, value in given.items()}
+        for name in names:
+            if name not in columns:
+                raise AttributeTableError(
+                    f"attribute {name!r} is missing: add it to the file of catchments or under "
+                    "catchments.attributes"
+                )
+            check_attribute(name, columns[name], ids)
+        area = columns.pop("area_km2", np.full(n, np.nan))
+        if catchments.area is not None:
+            area = _column("area", catchments.area, n)
+        return cls(tuple(ids), {name: columns[name] for name in names}, area)
+
+
+def check_attribute(name: str, values: FloatArray, ids: Sequence[str]) -> None:
+    """Refuse what is not finite, or no plausible number (memory that nobody set)."""
+    bad = ~(np.abs(values) < 1e30) | ((values != 0) & (np.abs(values) < 1e-200))
+    if bad.any():
+        first = int(np.argmax(bad))
+        count = int(bad.sum())
+        more = f" and {count - 1} more" if count > 1 else ""
+        raise AttributeTableError(
+            f"attribute {name!r} of catchment {ids[first]!r}{more} is {values[first]}; give it a finite value"
+        )
+
+
+def _column(name: str, value: float | list[float], n: int) -> FloatArray:
+    if isinstance(value, list) and len(value) != n:
+        raise AttributeTableError(f"catchments: {name} has {len(value)} values for {n} catchments")
+    return np.array(np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)))
+
+
+def _read_csv(
+    path: Path, chosen: Sequence[str], wanted: set[str]
+) -> tuple[tuple[str, ...], dict[str, FloatArray]]:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise AttributeTableError(f"{path}: cannot be read: {problem}") from problem
+    if len(rows) < 2 or len(rows[0]) < 1:
+        raise AttributeTableError(f"{path}: needs a header line and a line for each catchment")
+    header = [name.strip() for name in rows[0]]
+    lines = {row[0].strip(): row for row in rows[1:] if row}
+    if len(lines) != sum(bool(row) for row in rows[1:]):
+        raise AttributeTableError(f"{path}: a catchment id stands twice in the first column")
+    absent = [i for i in chosen if i not in lines]
+    if absent:
+        raise AttributeTableError(f"{path}: has no catchment {', '.join(absent[:5])}")
+    ids = tuple(chosen) or tuple(lines)
+    columns = {}
+    for k, name in enumerate(header[1:], start=1):
+        if name in wanted:
+            columns[name] = np.array([_number(path, lines[i], k, name) for i in ids])
+    return ids, columns
+
+
+def _number(path: Path, row: list[str], k: int, name: str) -> float:
+    text = row[k].strip() if k < len(row) else ""
+    try:
+        return float(text) if text else np.nan
+    except ValueError as problem:
+        raise AttributeTableError(
+            f"{path}: {name} of catchment {row[0]!r} is {text!r}, not a number"
+        ) from problem
