@@ -100,6 +100,8 @@ def _union(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
     if value is None and NoneType in options:
         return None
     real = [option for option in options if option is not NoneType]
+    if len(real) > 1 and all(is_dataclass(option) for option in real):
+        return _tagged(real, value, source, key)
     for option in real:
         try:
             return _convert(option, value, source, key)
@@ -107,6 +109,19 @@ def _union(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
             if len(real) == 1:
                 raise
     raise _wrong(source, key, " or ".join(_named(option) for option in real), value)
+
+
+def _tagged(options: list[Any], value: Any, source: str, key: str) -> Any:
+    """The one of several dataclasses that the value of their common Literal key names."""
+    if not isinstance(value, Mapping):
+        raise _wrong(source, key, "a mapping of keys to values", value)
+    hints = [get_type_hints(option) for option in options]
+    tag = next(name for name, hint in hints[0].items() if get_origin(hint) is Literal)
+    by_name = {n: option for option, h in zip(options, hints, strict=True) for n in get_args(h[tag])}
+    if tag not in value:
+        raise ConfigError(f"{source}: missing key '{_join(key, tag)}'; choose one of {', '.join(by_name)}")
+    name = _convert(Literal[tuple(by_name)], value[tag], source, _join(key, tag))
+    return _dataclass(by_name[name], value, source, key)
 
 
 def _sequence(kind: Any, arguments: tuple[Any, ...], value: Any, source: str, key: str) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import from_mapping, read_yaml
+from .dataset import Dataset
 from .errors import AttributeTableError, ConfigError
 
 FloatArray = NDArray[np.float64]
@@ -134,6 +135,29 @@ class RunConfig:
             forcing=located(config.forcing),
             restart=Restart(located(config.restart.read), located(config.restart.write)),
         )
+
+
+def write_config(path: Path, bundle: str, dataset: Dataset, attributes: Sequence[str]) -> None:
+    """Write a configuration for the basins of a dataset, their attributes as CSV beside it.
+
+    Parameters
+    ----------
+    bundle : str
+        Relative to `path`, or the name of a shipped bundle.
+    attributes : sequence of str
+        Those that the bundle needs.
+    """
+    table = path.with_name("catchments.csv")
+    with open(table, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", *attributes])
+        for row, name in enumerate(dataset.ids):
+            writer.writerow([name, *(float(dataset.attributes[a][row]) for a in attributes)])
+    path.write_text(
+        f"bundle: {bundle}\ncatchments: {{file: {table.name}}}\n"
+        f"time_step: {dataset.step:g}\nstart_time: {dataset.times[0]}\n",
+        encoding="utf-8",
+    )
 
 
 def utc(time: datetime) -> datetime:

@@ -1,0 +1,63 @@
+"""Tests that need an environment of their own, each made under .ci/venvs and printed with its skips.
+
+- wheel: a clean environment with only the built wheel.
+- ngen: the pins of NextGen's images, numpy 1.26 and pandas < 3.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENVS = ROOT / ".ci" / "venvs"
+TOOLS = ("pytest>=8", "hypothesis>=6.100", "psutil")
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> None:
+    """Run; a failure ends everything."""
+    print("+", *command, flush=True)
+    environment = {**os.environ, "DMG_BMI_SHARED": str(ROOT.parent / "shared" / "data")}
+    subprocess.run([str(c) for c in command], cwd=cwd, check=True, env=environment)
+
+
+def environment(name: str, *packages: str) -> Path:
+    """A fresh environment's python, with the project's wheel and `packages`."""
+    folder = VENVS / name
+    run(sys.executable, "-m", "venv", "--clear", folder)
+    python = folder / "bin" / "python"
+    pip = (python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt")
+    run(*pip, "torch")
+    run(*pip, *packages)
+    return python
+
+
+def wheel() -> Path:
+    """Build the wheel in a clean environment."""
+    folder = VENVS / "build"
+    run(sys.executable, "-m", "venv", folder)
+    run(folder / "bin" / "python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder / "dist", ".")
+    return max((folder / "dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
+
+
+def main() -> None:
+    """All environments, one after the other."""
+    VENVS.mkdir(parents=True, exist_ok=True)
+    built = wheel()
+
+    python = environment("wheel", f"{built}[plot]")
+    with tempfile.TemporaryDirectory() as folder:
+        away = Path(folder)
+        run(python, "-c", "import importlib.util as u; assert u.find_spec('physics') is None", cwd=away)
+        run(python, "-m", "dmg_bmi.cli", "demo", "--output", away / "demo", cwd=away)
+        run(python, "-m", "dmg_bmi.cli", "inspect", "demo_daily", cwd=away)
+
+    python = environment("ngen", str(built), "numpy==1.26.4", "pydantic<2", "pandas<3", *TOOLS)
+    run(python, "-m", "pytest", "-p", "no:cacheprovider", "tests/physics", "tests/nn_models", "tests/dmg_bmi")
+
+
+if __name__ == "__main__":
+    main()

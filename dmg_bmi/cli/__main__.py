@@ -1,0 +1,5 @@
+"""``python -m dmg_bmi.cli``."""
+
+from . import main
+
+raise SystemExit(main())

@@ -1,0 +1,110 @@
+"""Show what a bundle or a configuration holds: variables, units, parameters, states."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..bundle import DESCRIPTION, BundleInfo
+from ..errors import ConfigError
+from ..run_config import CatchmentTable, RunConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``dmg-bmi inspect``."""
+    parser.add_argument("what", help="a bundle's folder, a shipped bundle's name, or a configuration (YAML)")
+
+
+def command(given: argparse.Namespace) -> None:
+    """``dmg-bmi inspect``."""
+    print(describe(given.what))
+
+
+def describe(what: str) -> str:
+    """The report on a bundle or configuration, as text."""
+    path = Path(what)
+    if path.is_file() and path.name != DESCRIPTION:
+        return _config(path)
+    return _bundle(BundleInfo.read(path.parent if path.name == DESCRIPTION else path))
+
+
+def _config(path: Path) -> str:
+    config = RunConfig.read(path)
+    if not config.bundle:
+        raise ConfigError(f"{path}: missing key 'bundle'; give a folder or a shipped bundle's name")
+    info = BundleInfo.read(config.bundle)
+    names = [v.name for v in info.variables if v.kind == "attribute"]
+    catchments = CatchmentTable.load(config.catchments, names)
+    ids = ", ".join(catchments.ids[:5]) + (", ..." if len(catchments.ids) > 5 else "")
+    start = config.start_time.isoformat() if config.start_time else "not given"
+    step = config.time_step or float(info.description["step"])
+    lines = [
+        f"configuration {path}",
+        f"  catchments   {len(catchments.ids)}: {ids}",
+        f"  start_time   {start}",
+        f"  time_step    {step:g} s",
+        f"  forcing      {config.forcing or 'set by the framework, step by step'}",
+    ]
+    return "\n".join(lines) + "\n\n" + _bundle(info)
+
+
+def _bundle(info: BundleInfo) -> str:
+    model = info.load_model()
+    weights = sum(p.numel() for p in model.parameters())
+    head = [
+        f"bundle {info.name}: {info.summary}".rstrip(": "),
+        f"  folder       {info.path}",
+        f"  fingerprint  {info.fingerprint}",
+        f"  step         {model.step:g} s",
+        f"  weights      {weights:,}",
+        *(f"  {key:<12} {value}" for key, value in info.provenance.items() if not isinstance(value, dict)),
+    ]
+    parts = ["\n".join(head)]
+    for kind, title in (
+        ("input", "Inputs"),
+        ("output", "Outputs"),
+        ("attribute", "Static attributes (by name)"),
+        ("state", "States (by name)"),
+    ):
+        rows = [v for v in info.variables if v.kind == kind]
+        if rows:
+            parts.append(
+                table(
+                    title,
+                    ("symbol", "name", "units", "meaning"),
+                    [(v.symbol, v.name if v.published else "", v.units, v.meaning) for v in rows],
+                )
+            )
+    role_of = {
+        (role.model, name): f"{'dynamic' if name in role.dynamic else 'static'}, {role.network}"
+        for role in model.roles
+        for name in role.supplied
+    }
+    for key, process in model.process_models.items():
+        parts.append(
+            table(
+                f"Parameters of {process.declaration.name}",
+                ("symbol", "bounds", "units", "supplied", "meaning"),
+                [
+                    (
+                        p.name,
+                        f"{p.lower:g} .. {p.upper:g}",
+                        p.units,
+                        role_of.get((key, p.name)) or f"fixed {model.fixed.get(p.name, '')}",
+                        p.meaning,
+                    )
+                    for p in process.declaration.parameters
+                ],
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A text table with aligned columns."""
+    lines = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
+    text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    text.insert(1, "  ".join("-" * w for w in widths))
+    return "\n".join([title, *(f"  {line}" for line in text)])

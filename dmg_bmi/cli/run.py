@@ -1,0 +1,176 @@
+"""Drive a component through its BMI over a file of forcing.
+
+The forcing is a NetCDF file with dimensions time and catchment; its variables carry the
+model's symbols (P, T, PET) or standard names, and units. Written are a CF NetCDF of all
+outputs and the hydrograph of one catchment as PNG. An observed Q
+(role = "target") is drawn beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from .. import netcdf, plots
+from ..bmi import DeltaModelBmi
+from ..dataset import Dataset
+from ..errors import ConfigError, ForcingError
+from ..run_config import RunConfig, utc
+from ..units import conversion
+from ..variables import Variable
+
+FloatArray = NDArray[np.float64]
+BLOCK = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``dmg-bmi run``."""
+    parser.add_argument("config", type=Path, help="configuration of the component (YAML)")
+    parser.add_argument("--forcing", type=Path, required=True, help="NetCDF file of forcing")
+    parser.add_argument("--output", type=Path, default=Path("output"), help="folder (default: %(default)s)")
+    parser.add_argument("--catchment", help="draw this one (default: the first)")
+
+
+def command(given: argparse.Namespace) -> None:
+    """``dmg-bmi run``."""
+    result = drive(given.config, given.forcing, given.output, given.catchment)
+    print(f"{result.output}\n{result.picture}")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Files of a run."""
+
+    output: Path
+    picture: Path
+
+
+def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None = None) -> Result:
+    """Step a component over the forcing file and write what comes out.
+
+    Raises
+    ------
+    DmgBmiError
+        No output file is left behind then.
+    """
+    config = RunConfig.read(config_path)
+    forcing = netcdf.read(forcing_path)
+    bmi = DeltaModelBmi()
+    bmi.initialize(str(config_path))
+    component = bmi.component
+    ids, info = component.catchments.ids, component.info
+    if not bmi.get_input_item_count():
+        raise ConfigError(f"{config_path}: forcing is stored, so --forcing has no use here")
+    if drawn is not None and drawn not in ids:
+        raise ConfigError(f"--catchment: there is no {drawn!r} among {', '.join(ids[:10])}")
+    records = _records(forcing, config, bmi, str(forcing_path))
+    inputs = {n: _input(forcing, info.by_name[n], ids, str(forcing_path)) for n in bmi.get_input_var_names()}
+    outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
+    columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
+    folder.mkdir(parents=True, exist_ok=True)
+    result = Result(folder / "output.nc", folder / "hydrograph.png")
+    row = ids.index(drawn) if drawn else 0
+    shown: list[FloatArray] = []
+    about = {"title": f"{info.name} stepped through BMI", "bundle_fingerprint": info.fingerprint}
+    with netcdf.Writer(result.output, ids, columns, bmi.get_time_step(), **about) as writer:
+        for begin, block in _blocks(bmi, inputs, outputs, records):
+            writer.append(forcing.times[begin : begin + len(block["Q"])], block)
+            shown.append(block["Q"][:, row])
+        bmi.finalize()
+    _draw(result.picture, forcing, records, np.concatenate(shown), ids[row], info.name)
+    return result
+
+
+def _blocks(
+    bmi: DeltaModelBmi, inputs: Mapping[str, FloatArray], outputs: list[Variable], records: range
+) -> Iterator[tuple[int, dict[str, FloatArray]]]:
+    """Step through all records; outputs in blocks that fit in memory."""
+    size = bmi.component.size
+    arrays = {v.symbol: bmi.get_value_ptr(v.name) for v in outputs}
+    with tqdm(total=len(records), unit="step", desc="run") as bar:
+        for begin in records[::BLOCK]:
+            steps = min(BLOCK, records.stop - begin)
+            block = {symbol: np.empty((steps, size)) for symbol in arrays}
+            for k in range(steps):
+                for name, values in inputs.items():
+                    bmi.set_value(name, values[begin + k])
+                bmi.update()
+                for symbol, array in arrays.items():
+                    block[symbol][k] = array
+            bar.update(steps)
+            yield begin, block
+
+
+def _records(forcing: Dataset, config: RunConfig, bmi: DeltaModelBmi, path: str) -> range:
+    """Which records of the file the run takes."""
+    if forcing.step != bmi.get_time_step():
+        raise ForcingError(
+            f"{path}: steps by {forcing.step:g} s, the component by {bmi.get_time_step():g} s: "
+            "set time_step in the config, or give forcing of that step"
+        )
+    first, stop = 0, len(forcing.times)
+    if config.start_time is not None:
+        start = np.datetime64(utc(config.start_time).replace(tzinfo=None), "s")
+        found = np.flatnonzero(forcing.times == start)
+        if not found.size:
+            raise ForcingError(f"{path}: has no record at start_time {start}; it begins {forcing.times[0]}")
+        first = int(found[0])
+    if config.end_seconds is not None:
+        wanted = first + int(config.end_seconds // forcing.step)
+        if wanted > stop:
+            raise ForcingError(f"{path}: ends {forcing.times[-1]}, before end_time {config.end_time}")
+        stop = wanted
+    return range(first, stop)
+
+
+def _input(forcing: Dataset, variable: Variable, ids: tuple[str, ...], path: str) -> FloatArray:
+    """One input ``[time, catchment]`` in the units the component takes."""
+    for name in (variable.symbol, variable.name):
+        if name in forcing.forcing:
+            break
+    else:
+        raise ForcingError(
+            f"{path}: has no {variable.symbol} ({variable.name}); it holds {', '.join(forcing.forcing)}"
+        )
+    absent = [i for i in ids if i not in forcing.ids]
+    if absent:
+        raise ForcingError(f"{path}: has no catchment {', '.join(absent[:5])}")
+    order = [forcing.ids.index(i) for i in ids]
+    units = forcing.units[name]
+    if not units:
+        raise ForcingError(f"{path}: {name} has no units; it should be convertible to {variable.units}")
+    try:
+        scale, offset = conversion(units, variable.units)
+    except ConfigError as problem:
+        raise ForcingError(f"{path}: {name}: {problem}") from problem
+    return forcing.forcing[name][:, order].astype(np.float64) * scale + offset
+
+
+def _draw(
+    path: Path, forcing: Dataset, records: range, runoff: FloatArray, catchment: str, name: str
+) -> None:
+    """The hydrograph, as daily rates."""
+    column = forcing.ids.index(catchment)
+    per_day = 86400.0 / forcing.step
+    part = slice(records.start, records.stop)
+
+    def rate(series: Mapping[str, NDArray[np.floating]], symbol: str) -> Any:
+        if symbol not in series:
+            return None
+        return series[symbol][part, column] * conversion(forcing.units[symbol], "mm d-1")[0]
+
+    plots.hydrograph(
+        path,
+        forcing.times[part],
+        runoff * 1000.0 * per_day,
+        precipitation=rate(forcing.forcing, "P"),
+        observed=rate(forcing.target, "Q"),
+        title=f"{name}: catchment {catchment}",
+    )

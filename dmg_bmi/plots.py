@@ -1,0 +1,73 @@
+"""Pictures that the command line makes; matplotlib is loaded when one is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DmgBmiError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, GREY, BLACK = "#1b6ca8", "#8fa3b0", "#222222"
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot on a backend without a window."""
+    try:
+        import matplotlib
+    except ImportError as problem:
+        raise DmgBmiError("pictures need matplotlib: pip install 'dmg_bmi[plot]'") from problem
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def hydrograph(
+    path: str | Path,
+    times: NDArray[np.datetime64],
+    runoff: NDArray[np.float64],
+    *,
+    precipitation: NDArray[np.float64] | None = None,
+    observed: NDArray[np.float64] | None = None,
+    title: str = "",
+    units: str = "mm d$^{-1}$",
+) -> None:
+    """Save a hydrograph of one catchment, rain hanging from the top.
+
+    Parameters
+    ----------
+    times : array of datetime64 ``[time]``
+    runoff, precipitation, observed : array ``[time]``
+        In `units`; NaN leaves a gap.
+    """
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(10, 4.5), layout="constrained")
+    if observed is not None:
+        axes.plot(times, observed, color=BLACK, linewidth=0.9, label="observed")
+    axes.plot(times, runoff, color=BLUE, linewidth=1.2, label="simulated")
+    high = np.nanmax([np.nanmax(s) for s in (runoff, observed) if s is not None and np.isfinite(s).any()])
+    axes.set_ylim(0.0, 1.5 * high if high > 0 else 1.0)
+    axes.set_ylabel(f"runoff ({units})")
+    axes.set_xlim(times[0], times[-1])
+    axes.spines[["top", "right"]].set_visible(False)
+    if precipitation is not None:
+        _hang(axes.twinx(), times, precipitation, units)
+    axes.legend(loc="upper left", frameon=False, bbox_to_anchor=(0.0, 0.75))
+    axes.set_title(title, loc="left", fontsize=11)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def _hang(axes: Axes, times: NDArray[np.datetime64], precipitation: NDArray[np.float64], units: str) -> None:
+    axes.bar(times, precipitation, width=times[1] - times[0], color=GREY, linewidth=0)  # type: ignore[arg-type]
+    top = float(np.nanmax(precipitation))
+    axes.set_ylim(3.5 * top if top > 0 else 1.0, 0.0)
+    axes.set_ylabel(f"precipitation ({units})", color=GREY)
+    axes.tick_params(axis="y", colors=GREY)
+    axes.spines[["top"]].set_visible(False)

@@ -1,0 +1,88 @@
+"""Shortcuts, with nothing but Python 3.11: ``python3 tasks.py demo | test | lint | types | build``.
+
+The first call makes the environment ``.venv`` and installs the project into it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / os.environ.get("DMG_BMI_VENV", ".venv")
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / "python"
+CODE = ("physics", "nn_models", "dmg_bmi")
+
+
+def run(*command: str | Path) -> None:
+    """Run a command of the project; its failure is ours."""
+    print("+", *command, flush=True)
+    status = subprocess.run([str(part) for part in command], cwd=ROOT).returncode
+    if status:
+        raise SystemExit(status)
+
+
+def install(*extras: str) -> None:
+    """Make the environment if it is not there, and install what is missing."""
+    wanted = ",".join(extras)
+    mark = VENV / f"installed-{'-'.join(extras)}"
+    newest = max((ROOT / name).stat().st_mtime for name in ("pyproject.toml", "constraints.txt"))
+    if mark.exists() and mark.stat().st_mtime >= newest:
+        return
+    if not PYTHON.exists():
+        run(sys.executable, "-m", "venv", VENV)
+    # torch first, so that nothing pulls another build of it
+    run(PYTHON, "-m", "pip", "install", "-q", "-c", "constraints.txt", "torch")
+    run(PYTHON, "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", f".[{wanted}]")
+    mark.touch()
+
+
+def demo(arguments: Sequence[str]) -> None:
+    """Install, then run the demo into ./demo."""
+    install("plot")
+    run(BIN / "dmg-bmi", "demo", *arguments)
+
+
+def test(arguments: Sequence[str]) -> None:
+    """Install with tools, then run the tests."""
+    install("dev")
+    run(PYTHON, "-m", "pytest", "-n", "2", *arguments)
+
+
+def lint(arguments: Sequence[str]) -> None:
+    """Format and lint; ``--check`` changes nothing."""
+    install("dev")
+    check = "--check" in arguments
+    run(PYTHON, "-m", "ruff", "format", *(["--check"] if check else []), ".")
+    run(PYTHON, "-m", "ruff", "check", *([] if check else ["--fix"]), ".")
+
+
+def types(arguments: Sequence[str]) -> None:
+    """Type-check."""
+    install("dev")
+    run(PYTHON, "-m", "mypy", *CODE, *arguments)
+
+
+def build(arguments: Sequence[str]) -> None:
+    """Build wheel and sdist into ./dist."""
+    install("dev")
+    run(PYTHON, "-m", "build", *arguments)
+
+
+TASKS = {task.__name__: task for task in (demo, test, lint, types, build)}
+
+
+def main() -> None:
+    """Run the named task with the remaining arguments."""
+    if len(sys.argv) < 2 or sys.argv[1] not in TASKS:
+        print(__doc__)
+        raise SystemExit(2)
+    TASKS[sys.argv[1]](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
