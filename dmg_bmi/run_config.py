@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -71,7 +72,11 @@ class RunConfig:
         the framework, step by step.
     missing_forcing : {"error", "hold"}
         What NaN in a forcing does: stop, or repeat the last value (counted and reported).
-    engine, device : str
+    engine : {"auto", "eager", "compiled"}
+        See :func:`dmg_bmi.runtime.engine.make_engine`.
+    trusted_compiled : Path, optional
+        Folder of a compiled step to load instead of looking into the user's cache.
+    device : str
     threads : int, optional
         Torch threads of this process.
     restart : Restart
@@ -85,7 +90,8 @@ class RunConfig:
     day_start_hour: float = 0.0
     forcing: Path | None = None
     missing_forcing: Literal["error", "hold"] = "error"
-    engine: str = "auto"
+    engine: Literal["auto", "eager", "compiled"] = "auto"
+    trusted_compiled: Path | None = None
     device: str = "cpu"
     threads: int | None = None
     restart: Restart = field(default_factory=Restart)
@@ -99,8 +105,8 @@ class RunConfig:
             raise ConfigError("end_time is a date, so start_time is needed too; or give end_time in seconds")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be at least 1, not {self.threads}")
-        if self.end_seconds is not None and self.end_seconds < 0:
-            raise ConfigError("end_time lies before start_time")
+        if self.end_seconds is not None and not 0 <= self.end_seconds < inf:
+            raise ConfigError("end_time must be a finite time that does not lie before start_time")
 
     @property
     def end_seconds(self) -> float | None:
@@ -133,6 +139,7 @@ class RunConfig:
             bundle=bundle,
             catchments=replace(config.catchments, file=located(config.catchments.file)),
             forcing=located(config.forcing),
+            trusted_compiled=located(config.trusted_compiled),
             restart=Restart(located(config.restart.read), located(config.restart.write)),
         )
 
@@ -188,6 +195,8 @@ class CatchmentTable:
             ids, columns = _read_csv(catchments.file, ids, {*names, "area_km2"})
         given = dict(catchments.attributes)
         n = len(ids) or max([len(v) for v in given.values() if isinstance(v, list)], default=1)
+        if n == 0:
+            raise AttributeTableError("catchments.attributes: a list is empty; give a value per catchment")
         ids = ids or tuple(str(i) for i in range(n))
         if len(set(ids)) != n:
             twice = next(i for i in ids if ids.count(i) > 1)
@@ -238,11 +247,12 @@ def _read_csv(
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise AttributeTableError(f"{path}: cannot be read: {problem}") from problem
-    if len(rows) < 2 or len(rows[0]) < 1:
+    rows = [row for row in rows if row]
+    if len(rows) < 2:
         raise AttributeTableError(f"{path}: needs a header line and a line for each catchment")
     header = [name.strip() for name in rows[0]]
-    lines = {row[0].strip(): row for row in rows[1:] if row}
-    if len(lines) != sum(bool(row) for row in rows[1:]):
+    lines = {row[0].strip(): row for row in rows[1:]}
+    if len(lines) != len(rows) - 1:
         raise AttributeTableError(f"{path}: a catchment id stands twice in the first column")
     absent = [i for i in chosen if i not in lines]
     if absent:

@@ -42,7 +42,7 @@ class Clock:
         self.ratio = round(ratio)
         if self.ratio < 1 or abs(ratio - self.ratio) > 1e-9 * ratio:
             raise ConfigError(
-                f"time_step: {self.step:g} s does not divide the model's step of {self.model_step:g} s"
+                f"a step of {self.step:g} s does not divide the model's step of {self.model_step:g} s"
             )
 
     @property

@@ -46,7 +46,7 @@ def decode(content: bytes, source: str = "state") -> tuple[dict[str, Any], dict[
         raise StateError(f"{source}: does not match its checksum: it is torn or was changed")
     try:
         length = int.from_bytes(payload[:8], "little")
-        header = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["header"])
+        header = dict(json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["header"]))
         return header, safetensors.torch.load(payload)
     except (SafetensorError, ValueError, KeyError, TypeError) as problem:
         raise StateError(f"{source}: cannot be read: {problem}") from problem

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..bundle import BundleInfo
-from ..errors import StateError, ValueShapeError, VariableError
+from ..errors import ConfigError, StateError, ValueShapeError, VariableError
 from ..run_config import CatchmentTable, RunConfig, check_attribute, utc
 from ..variables import Variable, unknown_variable
 from . import codec
@@ -52,12 +52,16 @@ class Component:
         self.catchments = CatchmentTable.load(config.catchments, attributes)
         model = info.load_model()
         step = config.time_step or model.step
-        self.clock = Clock(step, model.step, _or(config.end_seconds, FAR_FUTURE))
+        try:
+            self.clock = Clock(step, model.step, _or(config.end_seconds, FAR_FUTURE))
+        except ConfigError as problem:
+            raise ConfigError(f"time_step: {problem}") from problem
         self.clock.phase = _phase(config, self.clock)
+        _check_device(config.device)
 
         n = len(self.catchments.ids)
         self._attributes = {name: self.catchments.attributes[name].copy() for name in attributes}
-        engine = make_engine(config.engine, model)
+        engine = make_engine(config.engine, model, info, config.device, config.trusted_compiled)
         self.group = Group(model.to(config.device), engine, self._attributes, n, config.device)
         self.source = self._make_source([v for v in table if v.kind == "input"])
 
@@ -106,8 +110,7 @@ class Component:
         if self.source.leads:
             self._publish()
         self.clock.count += 1
-        for name, array in self._watched.items():
-            array[...] = self.state_values(name)
+        self._refresh()
 
     def _advance(self, forcing: FloatArray) -> None:
         columns = [v.symbol for v in self.info.variables if v.kind == "input"]
@@ -116,6 +119,10 @@ class Component:
             self._release[row] = fluxes[symbol][0]
         steps = self.clock.ratio - self.clock.position if self.source.leads else self.clock.ratio
         self._share = float(steps)
+
+    def _refresh(self) -> None:
+        for name, array in self._watched.items():
+            array[...] = self.state_values(name)
 
     def _publish(self) -> None:
         factor = np.where(self._spreads, self._scale / self._share, self._scale)
@@ -131,7 +138,10 @@ class Component:
             if name not in self._watched:
                 self._watched[name] = self.state_values(name)
             return self._watched[name]
-        return self.arrays[variable.name if variable is not None else name]
+        key = variable.name if variable is not None else name
+        if key not in self.arrays:
+            raise VariableError(f"{name!r} comes from the stored forcing; the component has no array of it")
+        return self.arrays[key]
 
     def variable(self, name: str) -> Variable | None:
         """The table's row for a name or symbol; None for ids and areas, which have none."""
@@ -220,7 +230,8 @@ class Component:
         }
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        runtime = {"release": torch.from_numpy(self._release.T.copy()), **self.source.state()}
+        own = {"release": self._release, "outputs": self._out}
+        runtime = {name: torch.from_numpy(rows.T.copy()) for name, rows in own.items()} | self.source.state()
         return {**self.group.state, **{f"runtime.{name}": value for name, value in runtime.items()}}
 
     def _valid_time(self) -> str | None:
@@ -244,24 +255,32 @@ class Component:
         ):
             if header.get(key) != self._header()[key]:
                 raise StateError(f"{source}: was saved by {meaning} ({key} differs)")
-        if header["valid_time"] != self._valid_time():
+        then, now = header.get("valid_time"), self._valid_time()
+        if then != now:
             raise StateError(
-                f"{source}: is valid at {header['valid_time']}, the component is at {self._valid_time()}: "
-                "set start_time to the former"
+                f"{source}: is valid at {then}, the component is at {now}: set start_time to the former"
             )
         expected = self._tensors()
         if {k: (v.shape, v.dtype) for k, v in tensors.items()} != {
             k: (v.shape, v.dtype) for k, v in expected.items()
         }:
             raise StateError(f"{source}: its tensors do not fit this component")
-        self.clock.phase = (int(header["position"]) - self.clock.count) % self.clock.ratio
-        self._share = float(header["share"])
+        try:
+            position, share = int(header["position"]), float(header["share"])
+        except (KeyError, TypeError, ValueError) as problem:
+            raise StateError(f"{source}: its header lacks {problem}") from problem
+        if now is not None and position != self.clock.position:
+            raise StateError(f"{source}: was saved with another day_start_hour")
+        self.clock.phase = (position - self.clock.count) % self.clock.ratio
+        self._share = share
         runtime = {k.removeprefix("runtime."): v for k, v in tensors.items() if k.startswith("runtime.")}
         self._release[...] = runtime["release"].numpy().T
+        self._out[...] = runtime["outputs"].numpy().T
         self.source.load_state(runtime)
         self.group.state = {
             k: v.to(self.group.device) for k, v in tensors.items() if not k.startswith("runtime.")
         }
+        self._refresh()
 
     def _make_source(self, columns: list[Variable]) -> ForcingSource:
         hold = self.config.missing_forcing == "hold"
@@ -278,7 +297,21 @@ def _phase(config: RunConfig, clock: Clock) -> int:
     start = utc(config.start_time)
     midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
     seconds = (start - midnight).total_seconds() - config.day_start_hour * 3600.0
-    return round((seconds % clock.model_step) / clock.step) % clock.ratio
+    steps = (seconds % clock.model_step) / clock.step
+    if clock.ratio > 1 and abs(steps - round(steps)) > 1e-6:
+        raise ConfigError(
+            f"start_time: {config.start_time} is no whole number of steps of {clock.step:g} s after "
+            f"day_start_hour {config.day_start_hour:g}"
+        )
+    return round(steps) % clock.ratio
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise ConfigError(f"device: {name!r} cannot be used here; choose cpu or cuda: {reason}") from problem
 
 
 def _number(name: str, position: int) -> int:

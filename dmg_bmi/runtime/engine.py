@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from ..bundle import BundleInfo
 from ..delta_model import DeltaModel
-from ..errors import ConfigError
 from ..physics import State
+from .package import find
+
+log = logging.getLogger("dmg_bmi")
 
 
 class Engine(Protocol):
@@ -49,13 +54,23 @@ class Eager:
         return self.model.run(forcing, prepared, state, outputs)
 
 
-ENGINES = {"eager": Eager}
+def make_engine(
+    name: Literal["auto", "eager", "compiled"],
+    model: DeltaModel,
+    info: BundleInfo,
+    device: str = "cpu",
+    trusted: Path | None = None,
+) -> Engine:
+    """The engine a config names; ``auto`` is the compiled step if it is at hand, else eager.
 
-
-def make_engine(name: str, model: DeltaModel) -> Engine:
-    """The engine a config names; ``auto`` is the fastest one that is at hand."""
-    if name == "auto":
-        return Eager(model)
-    if name not in ENGINES:
-        raise ConfigError(f"engine: there is no {name!r}; choose auto or {', '.join(ENGINES)}")
-    return ENGINES[name](model)
+    It never compiles: ``dmg-bmi compile`` does, before.
+    """
+    if name != "eager":
+        package = find(info, device, trusted)
+        if package is not None:
+            return package
+        if name == "compiled":
+            log.warning(
+                "%s: there is no compiled step; run `dmg-bmi compile` first. Going on eagerly", info.name
+            )
+    return Eager(model)

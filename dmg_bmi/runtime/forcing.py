@@ -196,7 +196,11 @@ class Stored:
         if start_time is None:
             raise ConfigError(f"{source}: stored forcing has dates, so the config needs start_time")
         self.inputs: Mapping[str, FloatArray] = {}
-        self._source, self._clock = source, Clock(index.step, clock.model_step)
+        self._source = source
+        try:
+            self._clock = Clock(index.step, clock.model_step)
+        except ConfigError as problem:
+            raise ConfigError(f"{source}: step: {problem}") from problem
         self._guard = Guard(columns, ids, hold)
         self._kinds = [v.aggregation for v in columns]
         absent = [i for i in ids if i not in set(index.ids)]
@@ -204,11 +208,11 @@ class Stored:
             raise ForcingError(f"{source}: has no catchment {', '.join(absent[:5])}")
         position = {i: k for k, i in enumerate(index.ids)}
         self._rows = np.array([position[i] for i in ids])
+        self._begun = False
         lead = (utc(start_time) - utc(index.start_time)).total_seconds() - clock.phase * clock.step
         self._first = round(lead / index.step)
         if self._first * index.step != lead:
             raise ConfigError(f"{source}: its steps of {index.step:g} s do not meet start_time {start_time}")
-        self._skip = round(clock.phase * clock.step / index.step)
         self._series, self._scale, self._offset = [], [], []
         for variable in columns:
             if variable.symbol not in index.variables:
@@ -220,6 +224,8 @@ class Stored:
             scale, offset = variable.to_model(index.step, stored.units)
             self._scale.append(scale)
             self._offset.append(offset)
+        if len({len(series) for series in self._series}) > 1:
+            raise ForcingError(f"{source}: its series differ in length")
 
     @property
     def filled(self) -> Mapping[str, int]:
@@ -228,34 +234,41 @@ class Stored:
 
     def collect(self, clock: Clock) -> FloatArray | None:
         """See :class:`ForcingSource`."""
-        if clock.position and clock.count:
+        if clock.position and self._begun:
             return None
         per = self._clock.ratio
         done = (clock.phase + clock.count) // clock.ratio
         first = self._first + done * per
-        begin = first + (self._skip if clock.count == 0 else 0)
+        passed = clock.position * clock.step / self._clock.step
+        if passed % 1:
+            raise ForcingError(
+                f"{self._source}: at {clock.now:g} s one of its steps has begun; start the run with it"
+            )
         aggregator = Aggregator(self._kinds, len(self._rows))
-        for k in range(begin, first + per):
+        for k in range(first + int(passed), first + per):
             if not 0 <= k < len(self._series[0]):
                 raise TimeError(f"{self._source}: holds no forcing at {clock.now:g} s after start_time")
             values = np.stack([s[k, self._rows] for s in self._series], axis=1).astype(np.float64)
             aggregator.add(self._guard(values * self._scale + self._offset, clock.now))
+        self._begun = True
         return aggregator.take()
 
     def state(self) -> dict[str, Tensor]:
-        """The last values."""
-        return {"last": torch.from_numpy(self._guard.last.copy())}
+        """The last values, and whether the model step under way has had its forcing."""
+        begun = torch.full((len(self._rows),), self._begun)
+        return {"last": torch.from_numpy(self._guard.last.copy()), "begun": begun}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """See :class:`ForcingSource`."""
         self._guard.last = state["last"].numpy().copy()
+        self._begun = bool(state["begun"][0])
 
 
 def _map(folder: Path, name: str, n: int) -> NDArray[np.floating]:
     if Path(name).name != name:
         raise ForcingError(f"{folder / INDEX}: file {name!r} must lie in the same folder")
     try:
-        array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(folder / name, mode="r")
     except (OSError, ValueError) as problem:
         raise ForcingError(f"{folder / name}: cannot be read: {problem}") from problem
     if array.ndim != 2 or array.shape[1] != n or array.dtype.kind != "f":
