@@ -11,7 +11,7 @@ from bmipy import Bmi
 from numpy.typing import NDArray
 
 from .bundle import BundleInfo
-from .errors import ConfigError, GridError, NotInitializedError, ValueShapeError, VariableError
+from .errors import ConfigError, DmgBmiError, GridError, NotInitializedError, ValueShapeError, VariableError
 from .run_config import RunConfig
 from .runtime.component import AREA, IDS, Component
 from .variables import Variable, unknown_variable
@@ -45,15 +45,10 @@ class DeltaModelBmi(Bmi):
         """Read the configuration and make ready; errors name file, key and remedy."""
         self._component = None
         config = RunConfig.read(config_file)
-        if config.bundle:
-            info = BundleInfo.read(config.bundle)
-        elif self.bundle is not None:
-            info = self.bundle
-        else:
-            raise ConfigError(
-                f"{config_file}: missing key 'bundle'; give a folder or a shipped bundle's name"
-            )
-        self._component = Component(info, config)
+        try:
+            self._component = Component(self._bundle_of(config), config)
+        except DmgBmiError as problem:
+            raise type(problem)(f"{config_file}: {problem}") from problem
 
     def update(self) -> None:
         """Advance one time step."""
@@ -94,8 +89,8 @@ class DeltaModelBmi(Bmi):
 
     def get_input_var_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Forcing to be set; empty before `initialize` and where forcing is stored."""
-        if self._component is not None and not self._component.source.inputs:
-            return ()
+        if self._component is not None:
+            return self._component.input_names
         return self._published("input")
 
     def get_output_var_names(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -104,11 +99,13 @@ class DeltaModelBmi(Bmi):
 
     def get_var_units(self, name: str) -> str:
         """UDUNITS string."""
-        return {IDS: "1", AREA: "km2"}.get(name) or self._row(name).units
+        row = self._row(name, also=(IDS, AREA))
+        return "km2" if name == AREA else row.units
 
     def get_var_type(self, name: str) -> str:
         """``float64``; ids are ``int64``."""
-        return "int64" if name == IDS else self._row(name, also=(AREA,)).dtype
+        row = self._row(name, also=(IDS, AREA))
+        return "int64" if name == IDS else row.dtype
 
     def get_var_itemsize(self, name: str) -> int:
         """8 bytes."""
@@ -162,17 +159,12 @@ class DeltaModelBmi(Bmi):
 
     def get_value(self, name: str, dest: AnyArray) -> AnyArray:
         """Copy a variable into `dest`."""
-        values = self.component.values(name)
-        _fit(name, dest, values.size)
-        dest.reshape(-1)[:] = values
-        return dest
+        return _fill(name, dest, self.component.values(name))
 
     def get_value_at_indices(self, name: str, dest: AnyArray, inds: NDArray[np.int_]) -> AnyArray:
         """Copy chosen items into `dest`, in place."""
-        chosen = self.component.values(name)[_indices(name, inds, self.component.values(name).size)]
-        _fit(name, dest, chosen.size)
-        dest.reshape(-1)[:] = chosen
-        return dest
+        values = self.component.values(name)
+        return _fill(name, dest, values[_indices(name, inds, values.size)])
 
     def set_value(self, name: str, src: AnyArray) -> None:
         """Set an input, attribute or state in place."""
@@ -229,6 +221,13 @@ class DeltaModelBmi(Bmi):
 
     # -- helpers ------------------------------------------------------------------
 
+    def _bundle_of(self, config: RunConfig) -> BundleInfo:
+        if config.bundle:
+            return BundleInfo.read(config.bundle)
+        if self.bundle is not None:
+            return self.bundle
+        raise ConfigError("missing key 'bundle'; give a folder or a shipped bundle's name")
+
     def _info(self) -> BundleInfo:
         if self._component is None and self.bundle is not None:
             return self.bundle
@@ -266,14 +265,22 @@ def bundle_component(name: str, bundle: str | Path) -> type[DeltaModelBmi]:
     return type(name, (DeltaModelBmi,), {"bundle": info, "__doc__": info.summary or DeltaModelBmi.__doc__})
 
 
-def _fit(name: str, dest: AnyArray, size: int) -> None:
-    if not isinstance(dest, np.ndarray) or dest.size != size:
+def _fill(name: str, dest: AnyArray, values: AnyArray) -> AnyArray:
+    if not isinstance(dest, np.ndarray) or dest.size != values.size:
         found = f"{dest.size} items" if isinstance(dest, np.ndarray) else type(dest).__name__
-        raise ValueShapeError(f"{name!r}: dest must be an array of {size} items, not {found}")
+        raise ValueShapeError(f"{name!r}: dest must be an array of {values.size} items, not {found}")
+    try:
+        np.copyto(dest, values.reshape(dest.shape), casting="same_kind")
+    except (TypeError, ValueError) as problem:
+        raise ValueShapeError(f"{name!r}: {values.dtype} cannot go into dest: {problem}") from problem
+    return dest
 
 
 def _numbers(name: str, src: Any) -> AnyArray:
-    values = np.asarray(src)
+    try:
+        values = np.asarray(src)
+    except ValueError as problem:
+        raise ValueShapeError(f"{name!r} must be set from an array of numbers: {problem}") from problem
     if values.dtype.kind not in "fiu":
         raise ValueShapeError(f"{name!r} must be set from numbers, not {values.dtype}")
     return values

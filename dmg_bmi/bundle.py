@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,14 @@ class BundleInfo:
         BundleError
             Missing, torn, tampered with, or of a newer format.
         """
-        folder = find(path)
+        folder = find(path).absolute()
+        status = (folder / DESCRIPTION).stat()
+        return cls._read(folder, status.st_mtime_ns, status.st_size)
+
+    @classmethod
+    @lru_cache(maxsize=64)
+    def _read(cls, folder: Path, mtime_ns: int, size: int) -> BundleInfo:
+        """Once per process for many components of one bundle."""
         file = folder / DESCRIPTION
         content = read_yaml(file, BundleError)
         version = content.get("format")
@@ -89,7 +96,7 @@ class BundleInfo:
                 f"{file}: has format {version}; this dmg_bmi {__version__} reads up to {FORMAT}: upgrade it"
             )
         given = content.pop("checksum", None)
-        if given != sha256(canonical(content)):
+        if given != _checksum(content):
             raise BundleError(f"{file}: does not match its checksum: it is torn or was edited by hand")
         if content.keys() != _KEYS - {"checksum"}:
             odd = ", ".join(sorted(content.keys() ^ (_KEYS - {"checksum"})))
@@ -217,6 +224,14 @@ def find(path: str | Path) -> Path:
             f"{folder}: there is no bundle here (no {DESCRIPTION}); shipped are {names or 'none'}"
         )
     return folder
+
+
+def _checksum(content: Mapping[str, Any]) -> str | None:
+    """Of plain data; None for what no bundle holds (a date, keys that do not sort)."""
+    try:
+        return sha256(canonical(content))
+    except TypeError:
+        return None
 
 
 def _fingerprint(description: Mapping[str, Any], weights_sha256: str) -> str:

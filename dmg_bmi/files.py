@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import yaml
@@ -48,8 +48,10 @@ def read_yaml(path: Path, error: type[DmgBmiError]) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_YAML + 1)
-    except OSError as problem:
-        raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
+    except (OSError, ValueError) as problem:
+        # ValueError: a name that the file system's encoding cannot express
+        reason = getattr(problem, "strerror", None) or problem
+        raise error(f"{path}: cannot be read ({reason})") from problem
     if len(raw) > MAX_YAML:
         raise error(f"{path}: larger than {MAX_YAML >> 20} MiB; this is no configuration")
     try:
@@ -66,7 +68,9 @@ def read_yaml(path: Path, error: type[DmgBmiError]) -> dict[str, Any]:
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: temporary name, flush, rename."""
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = path.with_name(f".{path.name}.{token_hex(4)}.part")
+    # not tempfile.mkstemp: it would hide the result from everybody but its owner
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -74,7 +78,7 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import inf
 from pathlib import Path
 from typing import Literal
@@ -56,6 +57,12 @@ class RunConfig:
 
     Parameters
     ----------
+    shared : Path, optional
+        Configuration of many catchments of which this one describes a single `catchment`; besides
+        these two keys there may only be `restart`. Components of one process that name the
+        same file step as one group.
+    catchment : str, optional
+        The one catchment of the table that this component is.
     bundle : str
         Folder of the bundle, relative to this file, or the name of a shipped one.
     catchments : Catchments
@@ -82,6 +89,8 @@ class RunConfig:
     restart : Restart
     """
 
+    shared: Path | None = None
+    catchment: str | None = None
     bundle: str = ""
     catchments: Catchments = field(default_factory=Catchments)
     time_step: float | None = None
@@ -125,8 +134,11 @@ class RunConfig:
             Naming the file, the key and the remedy.
         """
         path = Path(path)
-        config = from_mapping(cls, read_yaml(path), str(path))
+        content = read_yaml(path)
         folder = path.parent
+        if "shared" in content:
+            return cls._member(content, path)
+        config = from_mapping(cls, content, str(path))
 
         def located(other: Path | None) -> Path | None:
             return None if other is None else folder / other
@@ -142,6 +154,33 @@ class RunConfig:
             trusted_compiled=located(config.trusted_compiled),
             restart=Restart(located(config.restart.read), located(config.restart.write)),
         )
+
+    @classmethod
+    def _member(cls, content: Mapping[str, object], path: Path) -> RunConfig:
+        """The configuration of one catchment among those of a shared file."""
+        own = from_mapping(cls, content, str(path))
+        odd = sorted(content.keys() - {"shared", "catchment", "restart"})
+        if odd or own.shared is None or own.catchment is None:
+            wrong = f"unknown key {odd[0]!r}" if odd else "missing key 'catchment'"
+            raise ConfigError(f"{path}: {wrong}; beside 'shared' it needs 'catchment' and may have 'restart'")
+        shared = path.parent / own.shared
+        restart = Restart(
+            *(None if p is None else path.parent / p for p in (own.restart.read, own.restart.write))
+        )
+        try:
+            status = shared.stat()
+        except OSError as problem:
+            raise ConfigError(f"{path}: shared: {shared} cannot be read ({problem.strerror})") from problem
+        base = _read_shared(shared, status.st_mtime_ns, status.st_size)
+        return replace(base, shared=shared, catchment=own.catchment, restart=restart)
+
+
+@lru_cache(maxsize=8)
+def _read_shared(path: Path, mtime_ns: int, size: int) -> RunConfig:
+    config = RunConfig.read(path)
+    if config.shared is not None:
+        raise ConfigError(f"{path}: key 'shared' again; a shared configuration stands on its own")
+    return config
 
 
 def write_config(path: Path, bundle: str, dataset: Dataset, attributes: Sequence[str]) -> None:

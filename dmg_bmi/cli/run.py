@@ -65,7 +65,7 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
     bmi = DeltaModelBmi()
     bmi.initialize(str(config_path))
     component = bmi.component
-    ids, info = component.catchments.ids, component.info
+    ids, info = component.ids, component.info
     if not bmi.get_input_item_count():
         raise ConfigError(f"{config_path}: forcing is stored, so --forcing has no use here")
     if drawn is not None and drawn not in ids:

@@ -1,16 +1,13 @@
-"""Time as whole steps, and how steps of a framework make steps of a model."""
+"""Time as whole steps of a framework, some of which make one step of the model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ConfigError, TimeError, TimeStepError
-from ..physics.contract import Aggregation
 
-FloatArray = NDArray[np.float64]
 #: What `get_end_time` says when no end is known: finite, and whole as an integer of seconds.
 FAR_FUTURE = 1.0e15
 
@@ -42,7 +39,7 @@ class Clock:
         self.ratio = round(ratio)
         if self.ratio < 1 or abs(ratio - self.ratio) > 1e-9 * ratio:
             raise ConfigError(
-                f"a step of {self.step:g} s does not divide the model's step of {self.model_step:g} s"
+                f"time_step: {self.step:g} s does not divide the model's step of {self.model_step:g} s"
             )
 
     @property
@@ -54,6 +51,16 @@ class Clock:
     def position(self) -> int:
         """Framework steps already done of the current model step."""
         return (self.phase + self.count) % self.ratio
+
+    @property
+    def model_count(self) -> int:
+        """Model steps that began before the current one; the first may have begun before time zero."""
+        return (self.phase + self.count) // self.ratio
+
+    @property
+    def begins(self) -> bool:
+        """Whether the next step is the first of a model step, or of the run."""
+        return self.count == 0 or self.position == 0
 
     def check_step(self) -> None:
         """Raise TimeError if one more step would pass the end."""
@@ -83,40 +90,3 @@ class Clock:
         if whole * self.step > self.end * (1 + 1e-12):
             raise TimeError(f"update_until({time:g}): the run ends at {self.end:g} s")
         return whole - self.count
-
-
-class Aggregator:
-    """Joins framework steps into one model step: sums, means, extremes, last values.
-
-    Its buffer ``[rows, columns]`` is part of the component's state.
-
-    Parameters
-    ----------
-    kinds : list of {"sum", "mean", "min", "max", "last"}
-        One per column.
-    rows : int
-    """
-
-    def __init__(self, kinds: list[Aggregation], rows: int) -> None:
-        kind = np.array(kinds)
-        self._adds = np.isin(kind, ("sum", "mean"))
-        self._mean, self._min, self._max = kind == "mean", kind == "min", kind == "max"
-        self.buffer: FloatArray = np.zeros((rows, len(kinds)))
-        self.count = 0
-
-    def add(self, values: FloatArray) -> None:
-        """Take one framework step's ``values[rows, columns]``."""
-        if self.count == 0:
-            self.buffer[...] = values
-        else:
-            joined = np.where(self._adds, self.buffer + values, values)
-            joined = np.where(self._min, np.minimum(self.buffer, values), joined)
-            self.buffer[...] = np.where(self._max, np.maximum(self.buffer, values), joined)
-        self.count += 1
-
-    def take(self) -> FloatArray:
-        """The model step's ``[rows, columns]``; the buffer is empty afterwards."""
-        joined = np.where(self._mean, self.buffer / self.count, self.buffer)
-        self.buffer[...] = 0.0
-        self.count = 0
-        return joined

@@ -1,66 +1,347 @@
-"""A group: many rows of one model, stepping together."""
+"""A group: rows of one model that step together, whoever owns them.
+
+One component over many catchments owns all rows of its group. In NextGen each component owns
+one row, and all that name the same shared configuration join one group: weights, attributes
+and compiled code exist once, and a model step runs batched for every row that is ready.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..delta_model import DeltaModel
+from ..bundle import BundleInfo
+from ..errors import AttributeTableError
 from ..physics import State
-from .engine import Engine
+from ..run_config import CatchmentTable, RunConfig, utc
+from .clock import FAR_FUTURE, Clock
+from .engine import make_engine
+from .inputs import Inputs
+from .store import Store
 
 FloatArray = NDArray[np.float64]
+Rows = NDArray[np.int_]
+log = logging.getLogger("dmg_bmi")
+
+
+class Member(Protocol):
+    """Who owns rows of a group: its rows and its own clock."""
+
+    rows: Rows
+    clock: Clock
 
 
 class Group:
-    """Rows of one model: their attributes, their state, one engine.
+    """Rows of one model under one configuration.
+
+    Rows are handed out by :meth:`join`. Arrays have a column per row and never move, so that
+    views of them stay valid. The state is built when the first step needs it.
 
     Parameters
     ----------
-    model : DeltaModel
-        Networks in the dtype of their weights; physics runs in float64.
-    engine : Engine
-    attributes : mapping of name to array ``[rows]``
-    n : int
-        Rows.
-    device : str
+    info : BundleInfo
+    config : RunConfig
+        Of all rows.
     """
 
-    def __init__(
-        self,
-        model: DeltaModel,
-        engine: Engine,
-        attributes: Mapping[str, FloatArray],
-        n: int,
-        device: str = "cpu",
-    ) -> None:
-        self.model = model
-        self.engine = engine
-        self.n = n
-        self.device = torch.device(device)
-        self.outputs = tuple(f.name for m in model.process_models.values() for f in m.declaration.fluxes)
-        self.state: State = model.init_state(n, dtype=torch.float64, device=self.device)
-        self.set_attributes(attributes)
+    def __init__(self, info: BundleInfo, config: RunConfig) -> None:
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        self.info, self.config = info, config
+        table = info.variables
+        self.table = CatchmentTable.load(config.catchments, [v.name for v in table if v.kind == "attribute"])
+        self.model = info.load_model()
+        self.device = torch.device(config.device)
+        self.engine = make_engine(config.engine, self.model, info, config.device, config.trusted_compiled)
+        self.model.to(self.device)
+        clock = self.new_clock()
+        forcings = [v for v in table if v.kind == "input"]
+        self.inputs = Inputs(forcings, clock.step)
+        self.store: Store | None = None
+        if config.forcing is not None:
+            self.store = Store(config.forcing, forcings, self.table.ids, clock, config.start_time)
+        self.outputs = tuple(v for v in table if v.kind == "output")
 
-    def set_attributes(self, attributes: Mapping[str, FloatArray]) -> None:
-        """Compute anew what follows from attributes alone; the state stays."""
-        tensors = {name: self._tensor(values) for name, values in attributes.items()}
-        with torch.inference_mode():
-            self.prepared = self.model.prepare(tensors, self.n, dtype=torch.float64)
+        capacity = len(self.table.ids)
+        self.n = 0
+        self._rows: dict[str, int] = {}
+        self._row_of = {name: k for k, name in enumerate(self.table.ids)}
+        self._table_row = np.zeros(capacity, dtype=np.int64)
+        self.attributes = {name: np.zeros(capacity) for name in self.table.attributes}
+        #: What frameworks set ``[variable, row]``, and what was set in each step of a model step.
+        self.values: FloatArray = np.zeros((len(self.inputs.names), capacity))
+        self.series: FloatArray = np.zeros((clock.ratio, len(self.inputs.names), capacity))
+        #: Last legal value, for gaps; and how many were filled.
+        self.last: FloatArray = np.zeros((len(self.inputs.names), capacity))
+        self.filled = np.zeros(len(self.inputs.names), dtype=np.int64)
+        #: Fluxes of the latest model step, and what is published of them.
+        self.fluxes: FloatArray = np.zeros((len(self.outputs), capacity))
+        self.published: FloatArray = np.zeros((len(self.outputs), capacity))
 
-    def advance(self, forcing: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """Step all rows through ``forcing[name][time, rows]``; fluxes ``[time, rows]`` come back.
+        self._state: State = {}
+        self._before: State = {}
+        self._prepared: State = {}
+        self._built = 0
+        self._stale: set[int] = set()
+        #: Members whose model step is due but has not run; members whose state is one step ahead.
+        self.members: dict[Member, None] = {}
+        self.pending: dict[Member, None] = {}
+        self.ahead: dict[Member, None] = {}
 
-        The state is replaced only when the whole block has run.
+    def new_clock(self) -> Clock:
+        """A clock at time zero."""
+        config = self.config
+        step = config.time_step or self.model.step
+        end = FAR_FUTURE if config.end_seconds is None else config.end_seconds
+        clock = Clock(step, self.model.step, end)
+        if config.start_time is not None:
+            start = utc(config.start_time)
+            midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+            seconds = (start - midnight).total_seconds() - config.day_start_hour * 3600.0
+            clock.phase = round((seconds % clock.model_step) / clock.step) % clock.ratio
+        return clock
+
+    # -- members ------------------------------------------------------------------
+
+    def join(self, member: Member, names: Sequence[str]) -> Rows:
+        """Rows for catchments of the table, side by side in the order given.
+
+        Raises
+        ------
+        AttributeTableError
+            For a catchment that the table lacks, or that has an owner.
         """
-        tensors = {name: self._tensor(values) for name, values in forcing.items()}
-        fluxes, state = self.engine.run(tensors, self.prepared, self.state)
-        self.state = {**self.state, **state}
-        return {name: series.cpu().numpy() for name, series in fluxes.items()}
+        for name in names:
+            if name not in self._row_of:
+                raise AttributeTableError(f"there is no catchment {name!r} in the table of catchments")
+        rows = self._rejoin(names)
+        here = [self._row_of[name] for name in names]
+        self._table_row[rows] = here
+        for name, values in self.table.attributes.items():
+            self.attributes[name][rows] = values[here]
+        for array in (self.values, self.last, self.series):
+            array[..., rows] = np.nan
+        for array in (self.fluxes, self.published):
+            array[..., rows] = 0.0
+        self._rows.update(zip(names, rows.tolist(), strict=True))
+        self.members[member] = None
+        return rows
 
-    def _tensor(self, values: FloatArray) -> Tensor:
+    def _rejoin(self, names: Sequence[str]) -> Rows:
+        """New rows, or those that the same catchments had before their owner left."""
+        known = [self._rows[name] for name in names if name in self._rows]
+        if not known:
+            rows = np.arange(self.n, self.n + len(names))
+            self.n += len(names)
+            return rows
+        owned = {row for m in self.members for row in m.rows.tolist()}
+        rows = np.array(known)
+        if len(known) < len(names) or (np.diff(rows) != 1).any() or owned.intersection(known):
+            raise AttributeTableError(
+                f"catchment {names[0]!r} has been initialized before in this process; finalize it first"
+            )
+        if int(rows[-1]) < self._built:
+            fresh = self.model.init_state(len(rows), dtype=torch.float64, device=self.device)
+            self._put(rows, fresh)
+            self._stale.update(rows.tolist())
+        return rows
+
+    def leave(self, member: Member) -> None:
+        """The member's rows are not stepped any more."""
+        for of in (self.members, self.pending, self.ahead):
+            of.pop(member, None)
+
+    def names(self, rows: Rows | slice) -> list[str]:
+        """Catchments of rows."""
+        return [self.table.ids[k] for k in self._table_row[rows]]
+
+    def areas(self, rows: Rows) -> FloatArray:
+        """km2 of rows."""
+        return self.table.area[self._table_row[rows]]
+
+    # -- forcing ------------------------------------------------------------------
+
+    def legal(self, values: FloatArray, rows: Rows | slice, now: float) -> FloatArray:
+        """``values[variable, rows]`` with gaps filled, if the configuration says so.
+
+        Raises
+        ------
+        ForcingError
+            Naming variable and catchment; nothing has changed then.
+        """
+        gaps = None
+        if self.config.missing_forcing == "hold":
+            gaps = np.isnan(values)
+            values = np.where(gaps, self.last[:, rows], values)
+        if not self.inputs.legal(values):
+            raise self.inputs.refuse(values, self.names(rows), now)
+        if gaps is not None:
+            self.filled += gaps.sum(1)
+            self.last[:, rows] = values
+        return values
+
+    # -- stepping -----------------------------------------------------------------
+
+    def advance(self, member: Member, values: FloatArray) -> None:
+        """Run the model step of one member now, on ``values[variable, rows]``."""
+        self._run(member.rows, self.inputs.join(values[np.newaxis]))
+
+    def flush(self) -> None:
+        """Run, in one batch, the model step of every member whose forcing is complete."""
+        if self.pending:
+            rows = _joined(self.pending)
+            self._run(rows, self.inputs.join(self.series[:, :, rows]))
+            self.pending.clear()
+
+    def begin(self, member: Member) -> None:
+        """Make the model step that begins now, on stored forcing, the member's latest.
+
+        If it has not run yet it runs for all members that are at the same time.
+        """
+        if member in self.ahead:
+            del self.ahead[member]
+            return
+        assert self.store is not None  # noqa: S101  members of a group without a store do not come here
+        clock = member.clock
+        together = [
+            m
+            for m in self.members
+            if m not in self.ahead and m.clock.count == clock.count and m.clock.phase == clock.phase
+        ]
+        rows = _joined(together)
+        series = self.store.take(clock.model_count, clock.count == 0, rows, clock.now)
+        series = np.stack([self.legal(record, rows, clock.now) for record in series])
+        self._remember(rows)
+        self._run(rows, self.store.inputs.join(series))
+        self.ahead.update((m, None) for m in together if m is not member)
+
+    def _run(self, rows: Rows, forcing: Mapping[str, FloatArray]) -> None:
+        self._build()
+        tensors = {name: self._tensor(series)[None] for name, series in forcing.items()}
+        if len(rows) == self.n:
+            fluxes, state = self.engine.run(tensors, self._prepared, self._state)
+            self._state = {**self._state, **state}
+        else:
+            index = torch.from_numpy(rows).to(self.device)
+            fluxes, state = self.engine.run(
+                tensors, _taken(self._prepared, index), _taken(self._state, index)
+            )
+            self._put(rows, state)
+        for k, variable in enumerate(self.outputs):
+            self.fluxes[k, rows] = fluxes[variable.symbol][0].cpu().numpy()
+
+    # -- state --------------------------------------------------------------------
+
+    def state(self, member: Member) -> State:
+        """The member's state at its own clock: tensors with its rows first."""
+        if member in self.pending:
+            self.flush()
+        self._build()
+        source = self._before if member in self.ahead else self._state
+        return _taken(source, torch.from_numpy(member.rows).to(self.device))
+
+    def set_state(self, member: Member, state: State) -> None:
+        """Replace the member's state at its own clock."""
+        self.rewind(member)
+        self._put(member.rows, state)
+
+    def rewind(self, member: Member) -> None:
+        """Settle the member's state at its own clock, from where it goes on."""
+        state = self.state(member)
+        if member in self.ahead:
+            del self.ahead[member]
+            self.set_state(member, state)
+
+    def changed_attributes(self, member: Member) -> None:
+        """What follows from the member's attributes is computed anew before the next step."""
+        self.rewind(member)
+        self._stale.update(member.rows.tolist())
+
+    def _put(self, rows: Rows, state: State) -> None:
+        index = torch.from_numpy(rows).to(self.device)
+        with torch.inference_mode():
+            self._state = {
+                name: old.index_copy(0, index, state[name].to(old.device, old.dtype))
+                if name in state
+                else old
+                for name, old in self._state.items()
+            }
+
+    def _build(self) -> None:
+        """State of rows that joined since the last step; what follows from new attributes."""
+        if self._built < self.n:
+            new = range(self._built, self.n)
+            state = self.model.init_state(len(new), dtype=torch.float64, device=self.device)
+            self._state = {
+                name: torch.cat([self._state[name], value]) if self._built else value
+                for name, value in state.items()
+            }
+            self._stale.update(new)
+            self._built = self.n
+        if self._stale:
+            rows = np.array(sorted(self._stale))
+            index = torch.from_numpy(rows).to(self.device)
+            attributes = {name: self._tensor(values[rows]) for name, values in self.attributes.items()}
+            with torch.inference_mode():
+                prepared = self.model.prepare(attributes, len(rows), dtype=torch.float64)
+                if len(rows) == self.n:
+                    self._prepared = prepared
+                else:
+                    self._prepared = {
+                        name: _grown(self._prepared[name], self.n).index_copy(0, index, value)
+                        for name, value in prepared.items()
+                    }
+            self._stale.clear()
+
+    def _remember(self, rows: Rows) -> None:
+        """Keep the state of rows before a step that runs ahead of some members."""
+        self._build()
+        if len(rows) == self.n or not self._before:
+            self._before = self._state
+            return
+        index = torch.from_numpy(rows).to(self.device)
+        with torch.inference_mode():
+            self._before = {
+                name: _grown(old, self.n).index_copy(0, index, self._state[name].index_select(0, index))
+                for name, old in self._before.items()
+            }
+
+    def _tensor(self, values: FloatArray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64)).to(self.device)
+
+
+_SHARED: WeakValueDictionary[tuple[Path, int, str], Group] = WeakValueDictionary()
+
+
+def group_of(info: BundleInfo, config: RunConfig) -> Group:
+    """The group of a component: a new one, or that of its shared configuration."""
+    if config.shared is None:
+        return Group(info, config)
+    key = (config.shared.resolve(), config.shared.stat().st_mtime_ns, info.fingerprint)
+    group = _SHARED.get(key)
+    if group is None:
+        group = _SHARED[key] = Group(info, config)
+        log.info("%s: one group for the catchments of %s", info.name, config.shared)
+    return group
+
+
+def _joined(members: Iterable[Member]) -> Rows:
+    rows = [m.rows for m in members]
+    return np.sort(np.concatenate(rows)) if len(rows) > 1 else rows[0]
+
+
+def _taken(tensors: State, index: torch.Tensor) -> State:
+    return {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
+
+
+def _grown(tensor: torch.Tensor, n: int) -> torch.Tensor:
+    """With rows added up to `n`, to be filled by the caller."""
+    more = n - tensor.shape[0]
+    return torch.cat([tensor, tensor.new_zeros((more, *tensor.shape[1:]))]) if more else tensor

@@ -1,0 +1,147 @@
+"""Forcing stored as plain arrays, mapped into memory.
+
+A folder with ``forcing.yaml`` and one ``.npy`` file ``[time, catchment]`` per variable. It needs
+no NetCDF library, which a framework may not bear, and is known in advance, so that a daily
+model's flow falls on its own day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import from_mapping, read_yaml
+from ..errors import ConfigError, ForcingError, TimeError
+from ..run_config import utc
+from ..variables import Variable
+from .clock import Clock
+from .inputs import Inputs
+
+FloatArray = NDArray[np.float64]
+INDEX = "forcing.yaml"
+
+
+@dataclass(frozen=True)
+class StoredVariable:
+    """One variable of a store: an array file ``[time, catchment]`` and its units."""
+
+    file: str
+    units: str
+
+
+@dataclass(frozen=True)
+class StoreIndex:
+    """Content of ``forcing.yaml``.
+
+    Parameters
+    ----------
+    ids : list of str
+        Catchments, in the order of the arrays' columns.
+    start_time : datetime
+        UTC, start of the first record.
+    step : float
+        Seconds of a record; a whole part of the model's step.
+    variables : mapping of model symbol or standard name to StoredVariable
+    """
+
+    ids: list[str]
+    start_time: datetime
+    step: float
+    variables: dict[str, StoredVariable]
+
+
+class Store:
+    """Series of a store, cut into model steps.
+
+    Parameters
+    ----------
+    folder : Path
+    forcings : sequence of Variable
+    ids : sequence of str
+        Catchments that will be asked for.
+    clock : Clock
+    start_time : datetime, optional
+        UTC, of time zero.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        forcings: Sequence[Variable],
+        ids: Sequence[str],
+        clock: Clock,
+        start_time: datetime | None,
+    ) -> None:
+        self.path = folder / INDEX
+        index = from_mapping(StoreIndex, read_yaml(self.path), str(self.path))
+        if start_time is None:
+            raise ConfigError(f"{self.path}: stored forcing has dates, so the config needs start_time")
+        self.inputs = Inputs(forcings, index.step)
+        self._records = Clock(index.step, clock.model_step).ratio
+        column = {name: k for k, name in enumerate(index.ids)}
+        absent = [name for name in ids if name not in column]
+        if absent:
+            raise ForcingError(f"{self.path}: has no catchment {', '.join(absent[:5])}")
+        self._columns = np.array([column[name] for name in ids])
+        lead = (utc(start_time) - utc(index.start_time)).total_seconds()
+        skipped = clock.phase * clock.step
+        self._first = round((lead - skipped) / index.step)
+        self._skip = round(skipped / index.step)
+        if lead % index.step or skipped % index.step:
+            raise ConfigError(
+                f"{self.path}: its records of {index.step:g} s do not meet start_time {start_time}"
+            )
+        self._series, self._scale, self._offset = [], [], []
+        for variable in self.inputs.variables:
+            stored = index.variables.get(variable.symbol) or index.variables.get(variable.name)
+            if stored is None:
+                raise ForcingError(
+                    f"{self.path}: has no {variable.symbol} ({variable.name}); "
+                    f"it holds {', '.join(index.variables)}"
+                )
+            self._series.append(_map(folder, stored.file, len(index.ids)))
+            scale, offset = _as_input(variable, stored.units, index.step)
+            self._scale.append(scale)
+            self._offset.append(offset)
+
+    def take(self, model_count: int, first: bool, rows: NDArray[np.int_], now: float) -> FloatArray:
+        """Records ``[time, variable, rows]`` of a model step, in the units of the inputs.
+
+        Parameters
+        ----------
+        model_count : int
+            Which model step, as :attr:`Clock.model_count`.
+        first : bool
+            Whether the run begins in it, perhaps after its start.
+        """
+        begin = self._first + model_count * self._records + (self._skip if first else 0)
+        end = self._first + (model_count + 1) * self._records
+        if begin < 0 or end > min(len(series) for series in self._series):
+            raise TimeError(f"{self.path}: holds no forcing at {now:g} s after start_time")
+        columns = self._columns[rows]
+        values = np.stack([series[begin:end, columns] for series in self._series], axis=1)
+        return values.astype(np.float64) * np.array(self._scale)[:, None] + np.array(self._offset)[:, None]
+
+
+def _as_input(variable: Variable, units: str, step: float) -> tuple[float, float]:
+    """Scale and offset from stored units to the input's; amounts per record become rates."""
+    to_model, offset = variable.to_model(step, units)
+    back, shift = variable.to_model(step)
+    return to_model / back, (offset - shift) / back
+
+
+def _map(folder: Path, name: str, n: int) -> NDArray[np.floating]:
+    if Path(name).name != name:
+        raise ForcingError(f"{folder / INDEX}: file {name!r} must lie in the same folder")
+    try:
+        array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as problem:
+        raise ForcingError(f"{folder / name}: cannot be read: {problem}") from problem
+    if array.ndim != 2 or array.shape[1] != n or array.dtype.kind != "f":
+        raise ForcingError(f"{folder / name}: must be a float array [time, {n} catchments]")
+    return array
