@@ -1,7 +1,9 @@
 """Tests that need an environment of their own, each made under .ci/venvs and printed with its skips.
 
 - wheel: a clean environment with only the built wheel.
-- ngen: the pins of NextGen's images, numpy 1.26 and pandas < 3.
+- ngen: the pins of NextGen's images, numpy 1.26, pydantic < 2 and pandas < 3.
+- peers: the public dmg and hydrodl2 (numpy 1.26), run beside ours.
+- jax: a process model written in JAX (numpy 2).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / ".ci" / "venvs"
-TOOLS = ("pytest>=8", "hypothesis>=6.100", "psutil")
+TOOLS = ("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "psutil", "netcdf4", "matplotlib")
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -56,7 +58,19 @@ def main() -> None:
         run(python, "-m", "dmg_bmi.cli", "inspect", "demo_daily", cwd=away)
 
     python = environment("ngen", str(built), "numpy==1.26.4", "pydantic<2", "pandas<3", *TOOLS)
-    run(python, "-m", "pytest", "-p", "no:cacheprovider", "tests/physics", "tests/nn_models", "tests/dmg_bmi")
+    pytest(python, "tests/nn_models", "tests/dmg_bmi", "tests/nextgen")
+
+    python = environment("peers", str(built), "dmg==1.5.0", "hydrodl2==1.4.0", *TOOLS)
+    pytest(python, "tests/peers")
+
+    python = environment("jax", str(built), "jax", "numpy>=2", *TOOLS)
+    pytest(python, "tests/interop")
+
+
+def pytest(python: Path, *folders: str) -> None:
+    """Run tests in an environment; its skips are printed with their reasons."""
+    there = [folder for folder in folders if (ROOT / folder).is_dir()]
+    run(python, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", *there)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 from .bundle import BundleInfo
 from .errors import ConfigError, DmgBmiError, GridError, NotInitializedError, ValueShapeError, VariableError
 from .run_config import RunConfig
-from .runtime.component import AREA, IDS, Component
-from .variables import Variable, unknown_variable
+from .runtime.clock import Clock
+from .runtime.component import Component
+from .runtime.metadata import Metadata
+from .runtime.protocols import Protocols
+from .variables import unknown_variable
 
 GRID = 0
 AnyArray = NDArray[np.generic]
+FloatArray = NDArray[np.float64]
+NDARRAY, FLOAT, INT = np.ndarray, np.dtype(np.float64), np.dtype(np.int32)
 
 
 class DeltaModelBmi(Bmi):
@@ -37,22 +42,34 @@ class DeltaModelBmi(Bmi):
     bundle: ClassVar[BundleInfo | None] = None
 
     def __init__(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._component: Component | None = None
+        self._clock: Clock | None = None
+        self._protocols: Protocols | None = None
+        self._about = Metadata() if self.bundle is None else Metadata(self.bundle.variables)
+        #: Of one catchment what is set and read at every step, by name: the arrays of length one.
+        self._set: Mapping[str, FloatArray] = {}
+        self._read: Mapping[str, FloatArray] = {}
 
     # -- control ------------------------------------------------------------------
 
     def initialize(self, config_file: str) -> None:
         """Read the configuration and make ready; errors name file, key and remedy."""
-        self._component = None
+        self._let_go()
         config = RunConfig.read(config_file)
         try:
-            self._component = Component(self._bundle_of(config), config)
+            component = Component(self._bundle_of(config), config)
         except DmgBmiError as problem:
             raise type(problem)(f"{config_file}: {problem}") from problem
+        self._component, self._about, self._clock = component, component.about, component.clock
+        if component.size == 1:
+            self._set, self._read = component.by_kind("input"), component.by_kind("output")
 
     def update(self) -> None:
         """Advance one time step."""
-        self.component.update()
+        (self._component or self.component).update()
 
     def update_until(self, time: float) -> None:
         """Advance to `time`, a multiple of the step that has not passed."""
@@ -62,7 +79,8 @@ class DeltaModelBmi(Bmi):
 
     def finalize(self) -> None:
         """Write the state if the configuration says so, and let go; again is harmless."""
-        component, self._component = self._component, None
+        component = self._component
+        self._let_go()
         if component is not None:
             component.close()
 
@@ -77,54 +95,62 @@ class DeltaModelBmi(Bmi):
 
     def get_component_name(self) -> str:
         """Name of the bundle."""
-        return self._info().name
+        if self._component is None and self.bundle is not None:
+            return self.bundle.name
+        return self.component.info.name
 
     def get_input_item_count(self) -> int:
         """Length of :meth:`get_input_var_names`."""
-        return len(self.get_input_var_names())
+        return len(self._about.inputs)
 
     def get_output_item_count(self) -> int:
         """Length of :meth:`get_output_var_names`."""
-        return len(self.get_output_var_names())
+        return len(self._about.outputs)
 
     def get_input_var_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Forcing to be set; empty before `initialize` and where forcing is stored."""
-        if self._component is not None:
-            return self._component.input_names
-        return self._published("input")
+        return self._about.inputs
 
     def get_output_var_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """What each update refreshes; empty before `initialize`."""
-        return self._published("output")
+        return self._about.outputs
 
     def get_var_units(self, name: str) -> str:
         """UDUNITS string."""
-        row = self._row(name, also=(IDS, AREA))
-        return "km2" if name == AREA else row.units
+        try:
+            return self._about.units[name]
+        except KeyError:
+            return self._reserved(name).find(name).units
 
     def get_var_type(self, name: str) -> str:
         """``float64``; ids are ``int64``."""
-        row = self._row(name, also=(IDS, AREA))
-        return "int64" if name == IDS else row.dtype
+        try:
+            return self._about.types[name]
+        except KeyError:
+            return self._reserved(name).find(name).dtype
 
     def get_var_itemsize(self, name: str) -> int:
         """8 bytes."""
-        self._row(name, also=(IDS, AREA))
-        return 8
+        try:
+            return self._about.itemsizes[name]
+        except KeyError:
+            return self._reserved(name).array(name).itemsize
 
     def get_var_nbytes(self, name: str) -> int:
         """Bytes of the whole array."""
-        row = self._row(name, also=(IDS, AREA))
-        return 8 * self.component.size * row.size
+        try:
+            return self._about.nbytes[name]
+        except KeyError:
+            return self._reserved(name).array(name).nbytes
 
     def get_var_location(self, name: str) -> str:
         """``node`` of the scalar grid for one catchment, ``none`` for many."""
-        self._row(name, also=(IDS, AREA))
+        self._known(name)
         return "node" if self.component.size == 1 else "none"
 
     def get_var_grid(self, name: str) -> int:
         """The one grid."""
-        self._row(name, also=(IDS, AREA))
+        self._known(name)
         return GRID
 
     # -- time ---------------------------------------------------------------------
@@ -136,15 +162,16 @@ class DeltaModelBmi(Bmi):
 
     def get_current_time(self) -> float:
         """Seconds since the start."""
-        return self.component.clock.now
+        clock = self._clock or self.component.clock
+        return clock.count * clock.step
 
     def get_end_time(self) -> float:
         """Seconds; 1e15 when the configuration names no end."""
-        return self.component.clock.end
+        return (self._clock or self.component.clock).end
 
     def get_time_step(self) -> float:
         """Seconds."""
-        return self.component.clock.step
+        return (self._clock or self.component.clock).step
 
     def get_time_units(self) -> str:
         """``s``."""
@@ -155,30 +182,49 @@ class DeltaModelBmi(Bmi):
 
     def get_value_ptr(self, name: str) -> AnyArray:
         """The variable's one array, the same object from `initialize` to `finalize`."""
-        return self.component.array(name)
+        if name in self._about.nbytes:
+            return self.component.array(name)
+        return self._reserved(name).array(name)
 
     def get_value(self, name: str, dest: AnyArray) -> AnyArray:
         """Copy a variable into `dest`."""
-        return _fill(name, dest, self.component.values(name))
+        return _fill(name, dest, self._values(name))
 
     def get_value_at_indices(self, name: str, dest: AnyArray, inds: NDArray[np.int_]) -> AnyArray:
         """Copy chosen items into `dest`, in place."""
-        values = self.component.values(name)
+        array = self._read.get(name)
+        if (
+            array is not None
+            and type(dest) is type(inds) is NDARRAY
+            and dest.dtype is FLOAT
+            and inds.dtype is INT
+            and dest.size == inds.size == 1
+            and not inds.item()
+        ):
+            dest.fill(array.item())
+            return dest
+        values = self._values(name)
         return _fill(name, dest, values[_indices(name, inds, values.size)])
 
     def set_value(self, name: str, src: AnyArray) -> None:
         """Set an input, attribute or state in place."""
-        self.component.set(name, _numbers(name, src))
+        array = self._set.get(name)
+        if array is not None and type(src) is NDARRAY and src.dtype is FLOAT and src.size == 1:
+            array.fill(src.item())
+        elif name in self._about.nbytes:
+            self.component.set(name, _numbers(name, src))
+        else:
+            self._reserved(name).set(name, _numbers(name, src))
 
     def set_value_at_indices(self, name: str, inds: NDArray[np.int_], src: AnyArray) -> None:
         """Set chosen items in place."""
-        values = self.component.values(name).copy()
+        values = self._values(name).copy()
         indices = _indices(name, inds, values.size)
         given = _numbers(name, src)
         if given.size != indices.size:
             raise ValueShapeError(f"{name!r}: {given.size} values for {indices.size} indices")
         values[indices] = given.reshape(-1)
-        self.component.set(name, values)
+        self.set_value(name, values)
 
     # -- grid ---------------------------------------------------------------------
 
@@ -228,27 +274,25 @@ class DeltaModelBmi(Bmi):
             return self.bundle
         raise ConfigError("missing key 'bundle'; give a folder or a shipped bundle's name")
 
-    def _info(self) -> BundleInfo:
-        if self._component is None and self.bundle is not None:
-            return self.bundle
-        return self.component.info
+    def _known(self, name: str) -> None:
+        if name not in self._about.units:
+            if self.bundle is None:
+                self.component  # noqa: B018  raises before initialize
+            raise unknown_variable(name)
 
-    def _published(self, kind: str) -> tuple[str, ...]:
-        if self._component is None and self.bundle is None:
-            return ()
-        rows = self._info().variables
-        return tuple(dict.fromkeys(v.name for v in rows if v.kind == kind and v.published))
+    def _values(self, name: str) -> AnyArray:
+        if name in self._about.nbytes:
+            return self.component.values(name)
+        return self._reserved(name).array(name)
 
-    def _row(self, name: str, also: Sequence[str] = ()) -> Variable:
-        row = self._info().by_name.get(name)
-        if row is not None:
-            return row
-        if name in also:
-            return _PLAIN
-        raise unknown_variable(name)
-
-
-_PLAIN = Variable("", "", "attribute", "1", "1", "")
+    def _reserved(self, name: str) -> Protocols:
+        """Where a name that is in no table may be reserved; raises what is due if it is not."""
+        if self._component is None:
+            self._known(name)
+        if self._protocols is None:
+            self._protocols = Protocols(self.component)
+        self._protocols.find(name)
+        return self._protocols
 
 
 def bundle_component(name: str, bundle: str | Path) -> type[DeltaModelBmi]:

@@ -96,7 +96,7 @@ class BundleInfo:
                 f"{file}: has format {version}; this dmg_bmi {__version__} reads up to {FORMAT}: upgrade it"
             )
         given = content.pop("checksum", None)
-        if given != _checksum(content):
+        if given is None or given != _checksum(content):
             raise BundleError(f"{file}: does not match its checksum: it is torn or was edited by hand")
         if content.keys() != _KEYS - {"checksum"}:
             odd = ", ".join(sorted(content.keys() ^ (_KEYS - {"checksum"})))
@@ -106,7 +106,7 @@ class BundleInfo:
             table = from_plain(content["variables"])
         except (KeyError, TypeError) as problem:
             raise BundleError(f"{file}: is not a valid bundle description: {problem}") from problem
-        if Path(weights).name != weights:
+        if not isinstance(weights, str) or Path(weights).name != weights or "\0" in weights:
             raise BundleError(f"{file}: weights file {weights!r} must lie in the bundle's folder")
         return cls(
             content["name"],

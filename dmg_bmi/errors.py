@@ -16,6 +16,10 @@ class BundleError(DmgBmiError, ValueError):
     """A bundle is missing, torn, tampered with, or of a newer format."""
 
 
+class ImportDmgError(DmgBmiError, ValueError):
+    """A model directory of dmg cannot be imported whole; nothing of it is."""
+
+
 class StateError(DmgBmiError, ValueError):
     """A saved state is torn, foreign, or does not fit the component."""
 
@@ -26,6 +30,10 @@ class ForcingError(DmgBmiError, ValueError):
 
 class AttributeTableError(DmgBmiError, ValueError):
     """A static attribute of a catchment is missing or not usable."""
+
+
+class HydrofabricError(DmgBmiError, ValueError):
+    """A hydrofabric cannot be read, or water cannot be routed through its network."""
 
 
 class VariableError(DmgBmiError, KeyError):
@@ -57,3 +65,7 @@ class GridError(DmgBmiError, NotImplementedError):
 
 class NotInitializedError(DmgBmiError, RuntimeError):
     """A getter, setter or update was called before `initialize` or after `finalize`."""
+
+
+class TrainingError(DmgBmiError, RuntimeError):
+    """A training cannot go on, or its run folder cannot be used."""

@@ -63,8 +63,12 @@ class Normaliser:
         of = [statistics.get(name, Statistic()) for name in names]
         self.names = tuple(names)
         self._log = [i for i, s in enumerate(of) if s.transform == "log_sqrt"]
-        self._scale = Constants([1.0 / s.std for s in of])
-        self._shift = Constants([-s.mean / s.std for s in of])
+        # What never varied in training has no spread to divide by, and is shown as zero.
+        scale = [1.0 / s.std if s.std else 0.0 for s in of]
+        self._scale = Constants(scale)
+        self._shift = Constants([-s.mean * k for s, k in zip(of, scale, strict=True)])
+        self._std = Constants([s.std for s in of])
+        self._mean = Constants([s.mean for s in of])
 
     def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
         """Stack the named tensors along a new last axis, normalised."""
@@ -73,3 +77,13 @@ class Normaliser:
             columns[i] = torch.log10(columns[i].sqrt() + 0.1)
         stacked = torch.stack(columns, dim=-1)
         return torch.addcmul(self._shift.like(stacked), stacked, self._scale.like(stacked))
+
+    def inverse(self, normalised: Tensor) -> Tensor:
+        """Values in their units from a normalised last axis."""
+        values = torch.addcmul(self._mean.like(normalised), normalised, self._std.like(normalised))
+        if not self._log:
+            return values
+        columns = list(values.unbind(-1))
+        for i in self._log:
+            columns[i] = torch.relu(10.0 ** columns[i] - 0.1) ** 2
+        return torch.stack(columns, dim=-1)

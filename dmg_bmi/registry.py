@@ -21,7 +21,14 @@ NETWORKS = {
     "mlp": "dmg_bmi.nn_models.mlp:MLP",
 }
 PROCESS_MODELS = {
+    "exphydro": "dmg_bmi.physics.exphydro:ExpHydro",
+    "gr4j": "dmg_bmi.physics.gr4j:GR4J",
     "hbv": "dmg_bmi.physics.hbv:HBV",
+    "hbv_1_1p": "dmg_bmi.physics.hbv:HBV11p",
+    "hbv_2": "dmg_bmi.physics.hbv:HBV2",
+    "muskingum_cunge": "dmg_bmi.physics.muskingum_cunge:MuskingumCunge",
+    "photosynthesis": "dmg_bmi.physics.photosynthesis:Photosynthesis",
+    "simhyd": "dmg_bmi.physics.simhyd:SIMHYD",
 }
 
 

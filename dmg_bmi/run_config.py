@@ -52,6 +52,21 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Pet:
+    """How potential evapotranspiration is computed from the weather.
+
+    Parameters
+    ----------
+    method : str
+        ``penman_monteith`` (FAO-56, hour by hour), or by whole days ``priestley_taylor``,
+        ``hargreaves``, ``oudin``, which need columns ``latitude`` (degrees north) and, the first,
+        ``elevation`` (m) in the table of catchments, and `start_time`.
+    """
+
+    method: Literal["penman_monteith", "priestley_taylor", "hargreaves", "oudin"]
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Keys of a component's configuration file.
 
@@ -77,6 +92,8 @@ class RunConfig:
     forcing : Path, optional
         A stored forcing (see :mod:`dmg_bmi.runtime.forcing`). Without it forcing is set by
         the framework, step by step.
+    pet : Pet, optional
+        Take the weather instead of potential evapotranspiration, and compute that.
     missing_forcing : {"error", "hold"}
         What NaN in a forcing does: stop, or repeat the last value (counted and reported).
     engine : {"auto", "eager", "compiled"}
@@ -84,8 +101,9 @@ class RunConfig:
     trusted_compiled : Path, optional
         Folder of a compiled step to load instead of looking into the user's cache.
     device : str
-    threads : int, optional
-        Torch threads of this process.
+    threads : int
+        Torch threads of this process. One by default: frameworks run a process per core, and the
+        small steps of few catchments gain nothing from more.
     restart : Restart
     """
 
@@ -98,11 +116,12 @@ class RunConfig:
     end_time: datetime | float | None = None
     day_start_hour: float = 0.0
     forcing: Path | None = None
+    pet: Pet | None = None
     missing_forcing: Literal["error", "hold"] = "error"
     engine: Literal["auto", "eager", "compiled"] = "auto"
     trusted_compiled: Path | None = None
     device: str = "cpu"
-    threads: int | None = None
+    threads: int = 1
     restart: Restart = field(default_factory=Restart)
 
     def __post_init__(self) -> None:
@@ -112,7 +131,7 @@ class RunConfig:
             raise ConfigError(f"day_start_hour must be at least 0 and below 24, not {self.day_start_hour:g}")
         if isinstance(self.end_time, datetime) and self.start_time is None:
             raise ConfigError("end_time is a date, so start_time is needed too; or give end_time in seconds")
-        if self.threads is not None and self.threads < 1:
+        if self.threads < 1:
             raise ConfigError(f"threads must be at least 1, not {self.threads}")
         if self.end_seconds is not None and not 0 <= self.end_seconds < inf:
             raise ConfigError("end_time must be a finite time that does not lie before start_time")
@@ -177,10 +196,9 @@ class RunConfig:
 
 @lru_cache(maxsize=8)
 def _read_shared(path: Path, mtime_ns: int, size: int) -> RunConfig:
-    config = RunConfig.read(path)
-    if config.shared is not None:
+    if "shared" in read_yaml(path):
         raise ConfigError(f"{path}: key 'shared' again; a shared configuration stands on its own")
-    return config
+    return RunConfig.read(path)
 
 
 def write_config(path: Path, bundle: str, dataset: Dataset, attributes: Sequence[str]) -> None:
@@ -260,15 +278,29 @@ class CatchmentTable:
         return cls(tuple(ids), {name: columns[name] for name in names}, area)
 
 
-def check_attribute(name: str, values: FloatArray, ids: Sequence[str]) -> None:
-    """Refuse what is not finite, or no plausible number (memory that nobody set)."""
-    bad = ~(np.abs(values) < 1e30) | ((values != 0) & (np.abs(values) < 1e-200))
+def implausible(values: FloatArray) -> NDArray[np.bool_]:
+    """Which values are not finite, or look like memory that nobody set."""
+    size = np.abs(values)
+    return ~(size < 1e30) | ((values != 0) & (size < 1e-200))
+
+
+def check_attribute(
+    name: str,
+    values: FloatArray,
+    ids: Sequence[str],
+    lower: float = -inf,
+    upper: float = inf,
+    kind: str = "attribute",
+) -> None:
+    """Refuse what is no plausible number, or lies outside its limits."""
+    bad = implausible(values) | (values < lower) | (values > upper)
     if bad.any():
         first = int(np.argmax(bad))
         count = int(bad.sum())
         more = f" and {count - 1} more" if count > 1 else ""
         raise AttributeTableError(
-            f"attribute {name!r} of catchment {ids[first]!r}{more} is {values[first]}; give it a finite value"
+            f"{kind} {name!r} of catchment {ids[first]!r}{more} is {values[first]}; give it a finite value"
+            + (f" from {lower:g} to {upper:g}" if lower > -inf or upper < inf else "")
         )
 
 

@@ -70,9 +70,9 @@ def parse(units: str) -> _Unit:
     if text in _CELSIUS:
         return _Unit(1.0, _BASE["K"][1], 273.15)
     factor, exponents = 1.0, [0, 0, 0, 0, 0]
-    for position, part in enumerate(text.split("/")):
+    for position, part in enumerate((_ALIASES.get(text) or text).split("/")):
         for token in re.split(r"[\s.*]+", part.strip()):
-            match = _TOKEN.match(token) if token not in ("", "-") else re.match(r"()()", "")
+            match = _TOKEN.match(token)
             name = _ALIASES.get(match[1], match[1]) if match else None
             if match is None or name not in _BASE:
                 raise ConfigError(f"unit {units!r} is not understood at {token!r}; write it like 'mm d-1'")

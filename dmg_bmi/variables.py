@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from math import inf
+from math import inf, prod
 from typing import Any, Literal
 
 from .delta_model import DAY, DeltaModel
 from .errors import VariableError
-from .physics import Quantity, forcings
+from .physics import Quantity, StateVariable
 from .physics.contract import Aggregation
 from .units import conversion, is_rate_of
 
-Kind = Literal["input", "output", "attribute", "state"]
+Kind = Literal["input", "output", "attribute", "state", "multiplier"]
+#: Runoff in depth, and the flow that it makes over a catchment's area.
+RUNOFF = "land_surface_water__runoff_depth"
+FLOW = "land_surface_water_source__volume_flow_rate"
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,9 @@ class Variable:
         As a framework calls it: the CSDMS standard name, or the symbol where there is none.
     symbol : str
         As the model calls it.
-    kind : {"input", "output", "attribute", "state"}
-        What is published are inputs and outputs with a standard name.
+    kind : {"input", "output", "attribute", "state", "multiplier"}
+        What is published are inputs and outputs with a standard name. A multiplier scales a
+        learned parameter, for calibration.
     units : str
         As a framework gives and takes it.
     model_units : str
@@ -43,6 +47,9 @@ class Variable:
         Limits of a legal value, in model units.
     size : int
         Numbers per row.
+    of : str
+        Of a flow the symbol of the depth that makes it over the area of a row, of a multiplier
+        the parameter (``phy.FC``).
     """
 
     name: str
@@ -55,6 +62,7 @@ class Variable:
     lower: float = -inf
     upper: float = inf
     size: int = 1
+    of: str = ""
 
     dtype = "float64"
 
@@ -73,40 +81,28 @@ class Variable:
             return conversion(given, f"{self.model_units} s-1")[0] * step, 0.0
         return conversion(given, self.model_units)
 
+    def from_units(self, units: str, step: float) -> tuple[float, float]:
+        """Scale and offset from other units to its own; amounts of `step` seconds become rates."""
+        to_model, offset = self.to_model(step, units)
+        back, shift = self.to_model(step)
+        return to_model / back, (offset - shift) / back
+
     def from_model(self) -> tuple[float, float]:
         """Scale and offset from `model_units` to `units`."""
         return conversion(self.model_units, self.units)
 
 
 def variable_table(model: DeltaModel) -> tuple[Variable, ...]:
-    """Derive the table of a model: inputs, outputs, attributes, states."""
-    several = len(model.process_models) > 1
-    table = [_input(_forcing(model, name), model.step) for name in model.forcing_names]
-    for key, process in model.process_models.items():
-        for flux in process.declaration.fluxes:
-            symbol = f"{key}.{flux.name}" if several else flux.name
-            table.append(_output(flux, symbol))
-    table += [_attribute(model, name) for name in model.attribute_names]
-    for key, process in model.process_models.items():
-        for state in process.declaration.states:
-            size = _product(state.shape)
-            symbol = f"{key}.{state.name}"
-            table.append(
-                Variable(symbol, symbol, "state", state.units, state.units, state.meaning, size=size)
-            )
-    return tuple(table)
-
-
-def _forcing(model: DeltaModel, name: str) -> Quantity:
-    for process in model.process_models.values():
-        for forcing in process.declaration.forcings:
-            if forcing.name == name:
-                return forcing
-    known = {f.name: f for f in vars(forcings).values() if isinstance(f, Quantity)}
-    if name in known:
-        return known[name]
-    statistic = model.statistics.get(name)
-    return Quantity(name, statistic.units if statistic and statistic.units else "1", f"network input {name}")
+    """Derive the table of a model: inputs, outputs, attributes, states, multipliers."""
+    declaration = model.declaration
+    return (
+        *(_input(forcing, model.step) for forcing in declaration.forcings),
+        *(_output(flux) for flux in declaration.fluxes),
+        *(_flow(flux) for flux in declaration.fluxes if flux.standard_name == RUNOFF),
+        *(_attribute(attribute) for attribute in declaration.attributes),
+        *(_state(state) for state in declaration.states),
+        *(_multiplier(name, len(model.process_models) > 1) for name in model.learned),
+    )
 
 
 def _input(forcing: Quantity, step: float) -> Variable:
@@ -126,30 +122,31 @@ def _input(forcing: Quantity, step: float) -> Variable:
     )
 
 
-def _output(flux: Quantity, symbol: str) -> Variable:
+def _output(flux: Quantity) -> Variable:
     # Depths leave in metres: the one unit that NextGen turns into flow.
     units = "m" if flux.units == "mm" else flux.units
-    name = flux.standard_name or symbol
-    return Variable(name, symbol, "output", units, flux.units, flux.meaning, flux.aggregation)
+    name = flux.standard_name or flux.name
+    return Variable(name, flux.name, "output", units, flux.units, flux.meaning, flux.aggregation)
 
 
-def _attribute(model: DeltaModel, name: str) -> Variable:
-    for process in model.process_models.values():
-        for a in process.declaration.attributes:
-            if a.name == name:
-                return Variable(
-                    name, name, "attribute", a.units, a.units, a.meaning, "mean", a.lower, a.upper
-                )
-    statistic = model.statistics.get(name)
-    units = statistic.units if statistic and statistic.units else "1"
-    return Variable(name, name, "attribute", units, units, f"static attribute {name}")
+def _flow(depth: Quantity) -> Variable:
+    return Variable(FLOW, f"{depth.name}_flow", "output", "m3 s-1", "m3 s-1", "runoff as flow", of=depth.name)
 
 
-def _product(shape: Iterable[int]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+def _multiplier(parameter: str, several: bool) -> Variable:
+    key, _, symbol = parameter.partition(".")
+    name = f"multiplier__{parameter if several else symbol}"
+    meaning = f"factor on the learned parameter {symbol}" + (f" of {key}" if several else "")
+    return Variable(name, name, "multiplier", "1", "1", meaning, lower=0.01, upper=100.0, of=parameter)
+
+
+def _attribute(a: Quantity) -> Variable:
+    return Variable(a.name, a.name, "attribute", a.units, a.units, a.meaning, "mean", a.lower, a.upper)
+
+
+def _state(state: StateVariable) -> Variable:
+    name, units = state.name, state.units
+    return Variable(name, name, "state", units, units, state.meaning, size=prod(state.shape))
 
 
 def unknown_variable(name: str) -> VariableError:
@@ -159,7 +156,7 @@ def unknown_variable(name: str) -> VariableError:
 
 def to_plain(table: Iterable[Variable]) -> list[dict[str, Any]]:
     """The table as plain data, without what is default."""
-    defaults = {"aggregation": "mean", "lower": -inf, "upper": inf, "size": 1}
+    defaults = {"aggregation": "mean", "lower": -inf, "upper": inf, "size": 1, "of": ""}
     return [{k: v for k, v in asdict(row).items() if defaults.get(k) != v} for row in table]
 
 

@@ -14,18 +14,28 @@ from .contract import (
     State,
     StateVariable,
 )
-from .hbv import HBV
+from .exphydro import ExpHydro
+from .gr4j import GR4J
+from .hbv import HBV, HBV2, HBV11p
+from .photosynthesis import Photosynthesis
 from .run import run
+from .simhyd import SIMHYD
 
 __all__ = [
+    "GR4J",
     "HBV",
+    "HBV2",
+    "SIMHYD",
     "Attribute",
     "Balance",
     "Catchment",
     "Declaration",
+    "ExpHydro",
     "Flux",
     "Forcing",
+    "HBV11p",
     "Parameter",
+    "Photosynthesis",
     "ProcessModel",
     "Quantity",
     "State",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from .contract import Balance, ProcessModel, State
@@ -11,26 +12,33 @@ from .contract import Balance, ProcessModel, State
 
 def storage(model: ProcessModel, state: State, balance: Balance) -> Tensor:
     """What `state` holds of a conserved quantity, ``[rows]``, components averaged, queues summed."""
-    total = 0.0
+    total = torch.zeros(())
     for variable in model.declaration.states:
         if variable.name not in balance.stored:
             continue
         values = state[variable.name]
-        if variable.shape:
-            axes = tuple(range(-len(variable.shape), 0))
+        own = variable.shape[variable.components :]
+        if own:
+            axes = tuple(range(-len(own), 0))
             values = values.mean(axes) if variable.reduce == "mean" else values.sum(axes)
+        if variable.components:
+            values = values.mean(tuple(range(-variable.components, 0)))
         total = total + values
     return total
 
 
 def supplied(balance: Balance, forcing: Mapping[str, Tensor], fluxes: Mapping[str, Tensor]) -> Tensor:
     """What went in, by forcing and declared exchange; series in, series out."""
-    return sum(forcing[name] for name in balance.into) + sum(fluxes[name] for name in balance.exchange)
+    return _total([forcing[n] for n in balance.into] + [fluxes[n] for n in balance.exchange])
 
 
 def withdrawn(balance: Balance, fluxes: Mapping[str, Tensor]) -> Tensor:
     """What left by the declared fluxes; series in, series out."""
-    return sum(fluxes[name] for name in balance.out)
+    return _total([fluxes[name] for name in balance.out])
+
+
+def _total(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).sum(0) if terms else torch.zeros(())
 
 
 def residual(

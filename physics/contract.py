@@ -90,8 +90,9 @@ class Parameter:
 class StateVariable:
     """A state of shape ``[rows, *shape]``.
 
-    `reduce` says how the trailing axes make one number per row: parallel components
-    are averaged, the ordinates of a queue are summed.
+    `reduce` says how the trailing axes make one number per row: the ordinates of a queue
+    are summed. The first `components` axes of `shape` are parallel components, which are
+    averaged whatever `reduce` says.
     """
 
     name: str
@@ -100,6 +101,7 @@ class StateVariable:
     shape: tuple[int, ...] = ()
     reduce: Literal["mean", "sum"] = "mean"
     initial: float = 0.0
+    components: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,9 @@ class Declaration:
     derived : mapping of str to tuple of str
         Tensors that :meth:`ProcessModel.derive` makes of the named parameters, so that
         what is constant over steps is computed once.
+    rate_form : bool
+        Whether the step integrates differential equations, so that its error falls with
+        the length of the step.
     source : str
         Where the equations are published.
     """
@@ -147,6 +152,7 @@ class Declaration:
     balances: tuple[Balance, ...] = ()
     processes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rate_form: bool = False
     source: str = ""
 
     def parameter(self, name: str) -> Parameter:
@@ -162,7 +168,9 @@ class Declaration:
         return replace(
             self,
             parameters=tuple(replace(p, shape=shape + p.shape) for p in self.parameters),
-            states=tuple(replace(s, shape=shape + s.shape) for s in self.states),
+            states=tuple(
+                replace(s, shape=shape + s.shape, components=len(shape) + s.components) for s in self.states
+            ),
         )
 
 

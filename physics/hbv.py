@@ -2,65 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from .contract import (
-    NO_PROCESSES,
-    Balance,
-    Declaration,
-    Flux,
-    Parameter,
-    ProcessFunction,
-    ProcessModel,
-    State,
-    StateVariable,
-    replaceable,
-)
-from .forcings import PET, P, T
+from .contract import NO_PROCESSES, ProcessFunction, ProcessModel, State, replaceable
+from .fluxes import limited
+from .hbv_tables import HBV_1_0, HBV_1_0_BETAET, HBV_1_1P, HBV_2
 
-SEIBERT = "Seibert & Vis (2012), https://doi.org/10.5194/hess-16-3315-2012"
-FENG = "Feng et al. (2022), https://doi.org/10.1029/2022WR032404"
-#: Arguments of powers are kept this far above zero, where the slope of x**a (a < 1) is infinite.
+#: An argument of x**a that can be zero where a < 1 is kept this far above, for its slope there is infinite.
 TINY = 1e-8
-
-PARAMETERS = (
-    Parameter("BETA", 1.0, 6.0, "1", "shape of the recharge function", FENG),
-    Parameter("FC", 50.0, 1000.0, "mm", "maximum soil moisture storage", FENG),
-    Parameter("K0", 0.05, 0.9, "d-1", "near-surface recession coefficient", FENG),
-    Parameter("K1", 0.01, 0.5, "d-1", "interflow recession coefficient", FENG),
-    Parameter("K2", 0.001, 0.2, "d-1", "baseflow recession coefficient", FENG),
-    Parameter("LP", 0.2, 1.0, "1", "share of FC above which evaporation is potential", FENG),
-    Parameter("PERC", 0.0, 10.0, "mm d-1", "maximum percolation to the lower zone", FENG),
-    Parameter("UZL", 0.0, 100.0, "mm", "upper-zone threshold of near-surface flow", FENG),
-    Parameter("TT", -2.5, 2.5, "degC", "threshold between snow and rain", FENG),
-    Parameter("CFMAX", 0.5, 10.0, "mm d-1 K-1", "degree-day factor", FENG),
-    Parameter("CFR", 0.0, 0.1, "1", "refreezing coefficient", FENG),
-    Parameter("CWH", 0.0, 0.2, "1", "share of the snow pack that holds liquid water", FENG),
-)
-BETAET = Parameter("BETAET", 0.3, 5.0, "1", "shape of the evaporation function", FENG)
-
-STATES = (
-    StateVariable("SNOWPACK", "mm", "frozen water of the snow pack"),
-    StateVariable("MELTWATER", "mm", "liquid water held by the snow pack"),
-    StateVariable("SM", "mm", "soil moisture"),
-    StateVariable("SUZ", "mm", "upper groundwater zone"),
-    StateVariable("SLZ", "mm", "lower groundwater zone"),
-)
-
-FLUXES = (
-    Flux("Q", "mm", "runoff", "land_surface_water__runoff_depth", "sum"),
-    Flux("ET", "mm", "evapotranspiration", "land_surface_water__evapotranspiration_depth", "sum"),
-    Flux("Q0", "mm", "near-surface flow", aggregation="sum"),
-    Flux("Q1", "mm", "interflow", aggregation="sum"),
-    Flux("Q2", "mm", "baseflow", "land_surface_water__baseflow_depth", "sum"),
-    Flux("recharge", "mm", "water from soil to the upper zone", "soil_water__recharge_depth", "sum"),
-    Flux("SWE", "mm", "snow water equivalent", "snowpack__liquid-equivalent_depth", "last"),
-    Flux("soil_moisture", "mm", "soil moisture", "soil_water__liquid-equivalent_depth", "last"),
-    Flux("groundwater", "mm", "both groundwater zones", "groundwater__liquid-equivalent_depth", "last"),
-)
+#: From this elevation on snow falls and stays below `HIGH_TT` (HBV 2.0, Song et al., 2025).
+HIGH = 2000.0
+HIGH_TT = 4.0
+#: Upstream area from which groundwater exchange no longer depends on AC (HBV 2.0).
+LARGE = 2500.0
 
 
 class HBV(ProcessModel):
@@ -75,21 +32,20 @@ class HBV(ProcessModel):
     ----------
     betaet : bool
         Let ``BETAET`` shape evaporation (Feng et al., 2022); without it the exponent is 1.
+
+    Notes
+    -----
+    By these equations runoff can rise in a dry spell: while percolation lasts, where the lower
+    zone is the faster of the two (``K2 > K1``).
     """
+
+    capillary = False
+    regional = False
 
     def __init__(self, *, betaet: bool = False) -> None:
         super().__init__()
         self.betaet = betaet
-        self.declaration = Declaration(
-            name="hbv",
-            forcings=(P, T, PET),
-            parameters=PARAMETERS + ((BETAET,) if betaet else ()),
-            states=STATES,
-            fluxes=FLUXES,
-            balances=(Balance("water", "mm", ("P",), ("Q", "ET"), tuple(s.name for s in STATES)),),
-            processes={"ET": ("SM", "PET", "T"), "recharge": ("SM", "water"), "percolation": ("SUZ",)},
-            source=f"{SEIBERT}; {FENG}",
-        )
+        self.declaration = HBV_1_0_BETAET if betaet else HBV_1_0
 
     def describe(self) -> dict[str, object]:
         """Name and options."""
@@ -105,45 +61,65 @@ class HBV(ProcessModel):
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
         """Snow, soil, groundwater; see the class for the equations."""
-        p = parameters
+        p = dict(parameters)
+        renewed: State = {}
+
+        def process(name: str, supply: Tensor, equation: Callable[[], Tensor], **shown: Tensor) -> Tensor:
+            flux, new = replaceable(name, equation, shown, state, processes)
+            renewed.update(new)
+            return limited(flux, supply)
+
+        if self.regional:
+            p["TT"] = torch.where(static["elevation"] >= HIGH, HIGH_TT, p["TT"])
         snowpack, meltwater, to_soil = snow(forcing, state["SNOWPACK"], state["MELTWATER"], p, dt)
 
-        soil, renewed = state["SM"], {}
-        recharge, new = replaceable(
+        soil, lower = state["SM"], state["SLZ"]
+        recharge = process(
             "recharge",
-            lambda: to_soil * (soil / p["FC"]).clamp(TINY, 1.0) ** p["BETA"],
-            {"SM": soil, "water": to_soil},
-            state,
-            processes,
+            to_soil,
+            lambda: to_soil * filled(soil, p["FC"]) ** p["BETA"],
+            SM=soil,
+            water=to_soil,
         )
-        recharge = limited(recharge, to_soil)
-        renewed |= new
         soil = soil + to_soil - recharge
         excess = torch.relu(soil - p["FC"])
         soil = soil - excess
 
         def evaporation() -> Tensor:
-            wetness = (soil / (p["LP"] * p["FC"])).clamp(TINY, 1.0)
-            return forcing["PET"] * (wetness ** p["BETAET"] if self.betaet else wetness)
+            share = filled(soil, p["LP"] * p["FC"])
+            return forcing["PET"] * (share.clamp(min=TINY) ** p["BETAET"] if "BETAET" in p else share)
 
-        shown = {"SM": soil, "PET": forcing["PET"], "T": forcing["T"]}
-        evaporated, new = replaceable("ET", evaporation, shown, state, processes)
-        evaporated = limited(evaporated, soil)
-        renewed |= new
+        evaporated = process("ET", soil, evaporation, SM=soil, PET=forcing["PET"], T=forcing["T"])
         soil = soil - evaporated
+        fluxes = {"ET": evaporated, "recharge": recharge + excess}
+
+        if self.capillary:
+            rise = process("capillary", lower, lambda: capillary_rise(soil, lower, p, dt), SM=soil, SLZ=lower)
+            soil = soil + rise
+            lower = lower - rise
+            fluxes["capillary"] = rise
 
         upper = state["SUZ"] + recharge + excess
-        percolation, new = replaceable(
-            "percolation", lambda: p["PERC"] * dt, {"SUZ": upper}, state, processes
-        )
-        percolation = limited(percolation, upper)
-        renewed |= new
+        percolation = process("percolation", upper, lambda: p["PERC"] * dt, SUZ=upper)
         upper = upper - percolation
         q0 = p["K0"] * dt * torch.relu(upper - p["UZL"])
         upper = upper - q0
         q1 = p["K1"] * dt * upper
         upper = upper - q1
-        lower = state["SLZ"] + percolation
+
+        lower = lower + percolation
+        if self.regional:
+            gain, new = replaceable(
+                "exchange",
+                lambda: groundwater_exchange(static["upstream_area"], p, dt),
+                {"SLZ": lower},
+                state,
+                processes,
+            )
+            renewed.update(new)
+            gain = torch.maximum(gain, -lower)
+            lower = lower + gain
+            fluxes["exchange"] = gain
         q2 = p["K2"] * dt * lower
         lower = lower - q2
 
@@ -155,21 +131,55 @@ class HBV(ProcessModel):
             "SLZ": lower,
             **renewed,
         }, {
+            **fluxes,
             "Q": q0 + q1 + q2,
-            "ET": evaporated,
             "Q0": q0,
             "Q1": q1,
             "Q2": q2,
-            "recharge": recharge + excess,
             "SWE": snowpack + meltwater,
             "soil_moisture": soil,
             "groundwater": upper + lower,
         }
 
 
-def limited(flux: Tensor, supply: Tensor) -> Tensor:
-    """A flux out of a store: not negative, and no more than there is."""
-    return torch.minimum(torch.relu(flux), supply)
+class HBV11p(HBV):
+    """HBV 1.1p (Song et al., 2026): HBV with ``BETAET`` and capillary rise.
+
+    After evaporation the lower zone gives ``min(SLZ, C SLZ (1 - min(SM/FC, 1)))`` back to
+    the soil, which may then hold more than ``FC`` until the next step.
+    """
+
+    capillary = True
+
+    def __init__(self) -> None:
+        super().__init__(betaet=True)
+        self.declaration = HBV_1_1P
+
+    def describe(self) -> dict[str, object]:
+        """The name; there are no options."""
+        return {"name": self.declaration.name}
+
+
+class HBV2(HBV11p):
+    """HBV 2.0 (Song et al., 2025): HBV 1.1p with site-dependent snow and groundwater exchange.
+
+    From 2000 m mean elevation on, the snow threshold is 4 degC. Before baseflow the lower
+    zone exchanges groundwater with other catchments, at a rate that the upstream area A sets:
+    ``RT clip((A - AC) / 1000, -1, 1)`` below 2500 km2, ``RT exp(-min((A - 2500) / 50, 10))``
+    from there on. The flux ``exchange`` is what was applied: never more than the zone held.
+    With a step of an hour (``dt = 1/24``) this is the hourly HBV 2.0.
+
+    Notes
+    -----
+    Exchange does not depend on the weather: it can feed runoff through any dry spell, or take
+    all baseflow.
+    """
+
+    regional = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.declaration = HBV_2
 
 
 def snow(
@@ -197,3 +207,20 @@ def snow(
     meltwater = meltwater - refreezing
     outflow = torch.relu(meltwater - p["CWH"] * snowpack)
     return snowpack, meltwater - outflow, rain + outflow
+
+
+def filled(soil: Tensor, capacity: Tensor) -> Tensor:
+    """Share of a capacity that is filled, at most one."""
+    return (soil / capacity).clamp(max=1.0)
+
+
+def capillary_rise(soil: Tensor, lower: Tensor, p: Mapping[str, Tensor], dt: float) -> Tensor:
+    """Water that the soil draws from the lower zone (Song et al., 2026), mm."""
+    return p["C"] * dt * lower * (1.0 - filled(soil, p["FC"]))
+
+
+def groundwater_exchange(area: Tensor, p: Mapping[str, Tensor], dt: float) -> Tensor:
+    """Groundwater from other catchments by upstream area in km2 (Song et al., 2025), mm."""
+    small = ((area - p["AC"]) / 1000.0).clamp(-1.0, 1.0)
+    large = torch.exp(-((area - LARGE) / 50.0).clamp(0.0, 10.0))
+    return p["RT"] * dt * torch.where(area < LARGE, small, large)

@@ -11,7 +11,7 @@ from importlib import import_module
 from .. import __version__
 from ..errors import DmgBmiError
 
-COMMANDS = ("demo", "run", "inspect", "compile", "train")
+COMMANDS = ("demo", "run", "inspect", "compile", "train", "import-dmg", "freeze")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"dmg_bmi {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
-        module = import_module(f".{name}", __name__)
+        module = import_module(f".{name.replace('-', '_')}", __name__)
         summary = (module.__doc__ or "").splitlines()[0]
         sub = commands.add_parser(
             name,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..bundle import DESCRIPTION, BundleInfo
 from ..errors import ConfigError
+from ..roles import ParameterRole
 from ..run_config import CatchmentTable, RunConfig
 
 
@@ -58,6 +59,10 @@ def _bundle(info: BundleInfo) -> str:
         f"  fingerprint  {info.fingerprint}",
         f"  step         {model.step:g} s",
         f"  weights      {weights:,}",
+        *(
+            f"  network      {r.network}: {r.kind}, sees {', '.join(r.inputs + r.attributes)}"
+            for r in model.roles
+        ),
         *(f"  {key:<12} {value}" for key, value in info.provenance.items() if not isinstance(value, dict)),
     ]
     parts = ["\n".join(head)]
@@ -79,6 +84,7 @@ def _bundle(info: BundleInfo) -> str:
     role_of = {
         (role.model, name): f"{'dynamic' if name in role.dynamic else 'static'}, {role.network}"
         for role in model.roles
+        if isinstance(role, ParameterRole)
         for name in role.supplied
     }
     for key, process in model.process_models.items():

@@ -23,7 +23,7 @@ from ..bmi import DeltaModelBmi
 from ..dataset import Dataset
 from ..errors import ConfigError, ForcingError
 from ..run_config import RunConfig, utc
-from ..units import conversion
+from ..units import conversion, is_rate_of
 from ..variables import Variable
 
 FloatArray = NDArray[np.float64]
@@ -71,7 +71,9 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
     if drawn is not None and drawn not in ids:
         raise ConfigError(f"--catchment: there is no {drawn!r} among {', '.join(ids[:10])}")
     records = _records(forcing, config, bmi, str(forcing_path))
-    inputs = {n: _input(forcing, info.by_name[n], ids, str(forcing_path)) for n in bmi.get_input_var_names()}
+    inputs = {
+        n: model_input(forcing, info.by_name[n], ids, str(forcing_path)) for n in bmi.get_input_var_names()
+    }
     outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
     columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +132,7 @@ def _records(forcing: Dataset, config: RunConfig, bmi: DeltaModelBmi, path: str)
     return range(first, stop)
 
 
-def _input(forcing: Dataset, variable: Variable, ids: tuple[str, ...], path: str) -> FloatArray:
+def model_input(forcing: Dataset, variable: Variable, ids: tuple[str, ...], path: str) -> FloatArray:
     """One input ``[time, catchment]`` in the units the component takes."""
     for name in (variable.symbol, variable.name):
         if name in forcing.forcing:
@@ -147,7 +149,7 @@ def _input(forcing: Dataset, variable: Variable, ids: tuple[str, ...], path: str
     if not units:
         raise ForcingError(f"{path}: {name} has no units; it should be convertible to {variable.units}")
     try:
-        scale, offset = conversion(units, variable.units)
+        scale, offset = variable.from_units(units, forcing.step)
     except ConfigError as problem:
         raise ForcingError(f"{path}: {name}: {problem}") from problem
     return forcing.forcing[name][:, order].astype(np.float64) * scale + offset
@@ -164,7 +166,9 @@ def _draw(
     def rate(series: Mapping[str, NDArray[np.floating]], symbol: str) -> Any:
         if symbol not in series:
             return None
-        return series[symbol][part, column] * conversion(forcing.units[symbol], "mm d-1")[0]
+        units = forcing.units[symbol]
+        scale, _ = conversion(units, "mm d-1" if is_rate_of(units, "mm") else "mm")
+        return series[symbol][part, column] * (scale if is_rate_of(units, "mm") else scale * per_day)
 
     plots.hydrograph(
         path,

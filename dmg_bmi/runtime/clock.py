@@ -26,6 +26,8 @@ class Clock:
         Seconds; no step may go beyond.
     phase : int
         Framework steps by which time zero lies after the start of a model step.
+    begun : bool
+        Whether the model step under way has had its forcing, where that is known in advance.
     """
 
     step: float
@@ -33,13 +35,14 @@ class Clock:
     end: float = FAR_FUTURE
     phase: int = 0
     count: int = 0
+    begun: bool = False
 
     def __post_init__(self) -> None:
         ratio = self.model_step / self.step if self.step > 0 else 0
         self.ratio = round(ratio)
         if self.ratio < 1 or abs(ratio - self.ratio) > 1e-9 * ratio:
             raise ConfigError(
-                f"time_step: {self.step:g} s does not divide the model's step of {self.model_step:g} s"
+                f"a step of {self.step:g} s does not divide the model's step of {self.model_step:g} s"
             )
 
     @property
@@ -60,7 +63,7 @@ class Clock:
     @property
     def begins(self) -> bool:
         """Whether the next step is the first of a model step, or of the run."""
-        return self.count == 0 or self.position == 0
+        return self.position == 0 or not self.begun
 
     def check_step(self) -> None:
         """Raise TimeError if one more step would pass the end."""

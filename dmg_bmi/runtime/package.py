@@ -61,9 +61,7 @@ class _FlatStep(nn.Module):
             {k: next(rest) for k in names} for names in (s.forcing, s.prepared, s.state)
         )
         fluxes, new = self.model.run(forcing, prepared, state)
-        given = (*(fluxes[k] for k in s.fluxes), *(new[k] for k in s.renewed))
-        # Compiled code takes the strides of its arguments for granted, and these come back as arguments.
-        return tuple(tensor.clone(memory_format=torch.contiguous_format) for tensor in given)
+        return (*(fluxes[k] for k in s.fluxes), *(new[k] for k in s.renewed))
 
 
 class Package:
@@ -102,7 +100,9 @@ class Package:
         for t in range(series[0].shape[0]):
             now = [values[t : t + 1].contiguous() for values in series]
             given = self._step.run([*now, *self._constant, *(state[k] for k in s.state)])
-            state = {**state, **dict(zip(s.renewed, given[len(s.fluxes) :], strict=True))}
+            # Compiled code takes the strides of its arguments for granted, and gives back views.
+            renewed = (tensor.contiguous() for tensor in given[len(s.fluxes) :])
+            state = {**state, **dict(zip(s.renewed, renewed, strict=True))}
             kept.append([given[i] for i, _ in wanted])
         joined = kept[0] if len(kept) == 1 else [torch.cat(parts) for parts in zip(*kept, strict=True)]
         return {k: values for (_, k), values in zip(wanted, joined, strict=True)}, state
@@ -131,7 +131,11 @@ def build(info: BundleInfo, folder: Path, device: str = "cpu") -> Path:
                 _FlatStep(model, signature), arguments, dynamic_shapes={"tensors": axes}, strict=False
             )
             torch._inductor.aoti_compile_and_package(program, package_path=str(work / LIBRARY))
-        index = {"key": key(info, device), "signature": asdict(signature)}
+        index = {
+            "key": key(info, device),
+            "sha256": digest((work / LIBRARY).read_bytes()),
+            "signature": asdict(signature),
+        }
         (work / INDEX).write_text(json.dumps(index), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
@@ -178,7 +182,7 @@ def _code() -> str:
     """Of the equations, so that a package made before they changed is not used."""
     from .. import delta_model, nn_models, physics
 
-    files = [Path(delta_model.__file__).parent / "delta_model.py"]
+    files = sorted(Path(delta_model.__file__).parent.glob("*.py"))
     for package in (physics, nn_models):
         files += sorted(Path(str(package.__file__)).parent.glob("*.py"))
     total = sha256()
@@ -206,17 +210,23 @@ def find(info: BundleInfo, device: str = "cpu", trusted: Path | None = None) -> 
         if trusted is not None:
             log.warning("%s: holds no compiled step; going on with the eager engine", folder)
         return None
-    reason = None if trusted is not None else _unsafe(folder)
     try:
-        if reason is None and json.loads((folder / INDEX).read_text(encoding="utf-8"))["key"] != key(
-            info, device
-        ):
-            reason = "it was made from another bundle, code, torch or processor"
+        reason = _wrong(folder, key(info, device)) or (None if trusted is not None else _unsafe(folder))
         if reason is None:
             return Package(folder)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as problem:
         reason = f"it cannot be loaded ({problem})"
     log.warning("%s: the compiled step is not used: %s; going on with the eager engine", folder, reason)
+    return None
+
+
+def _wrong(folder: Path, wanted: str) -> str | None:
+    """Why a package must not be used although it is there."""
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    if index["key"] != wanted:
+        return "it was made from another bundle, code, torch or processor"
+    if index["sha256"] != digest((folder / LIBRARY).read_bytes()):
+        return "it is torn"
     return None
 
 

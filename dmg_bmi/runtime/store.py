@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from ..config import from_mapping, read_yaml
 from ..errors import ConfigError, ForcingError, TimeError
-from ..run_config import utc
+from ..run_config import Pet, utc
 from ..variables import Variable
 from .clock import Clock
-from .inputs import Inputs
+from .weather import make_inputs
 
 FloatArray = NDArray[np.float64]
 INDEX = "forcing.yaml"
@@ -67,6 +67,8 @@ class Store:
     clock : Clock
     start_time : datetime, optional
         UTC, of time zero.
+    pet : Pet, optional
+        How potential evapotranspiration is made of the weather that is stored.
     """
 
     def __init__(
@@ -76,13 +78,17 @@ class Store:
         ids: Sequence[str],
         clock: Clock,
         start_time: datetime | None,
+        pet: Pet | None = None,
     ) -> None:
         self.path = folder / INDEX
         index = from_mapping(StoreIndex, read_yaml(self.path), str(self.path))
         if start_time is None:
             raise ConfigError(f"{self.path}: stored forcing has dates, so the config needs start_time")
-        self.inputs = Inputs(forcings, index.step)
-        self._records = Clock(index.step, clock.model_step).ratio
+        self.inputs = make_inputs(forcings, index.step, clock.model_step, pet)
+        try:
+            self._records = Clock(index.step, clock.model_step).ratio
+        except ConfigError as problem:
+            raise ConfigError(f"{self.path}: step: {problem}") from problem
         column = {name: k for k, name in enumerate(index.ids)}
         absent = [name for name in ids if name not in column]
         if absent:
@@ -91,8 +97,8 @@ class Store:
         lead = (utc(start_time) - utc(index.start_time)).total_seconds()
         skipped = clock.phase * clock.step
         self._first = round((lead - skipped) / index.step)
-        self._skip = round(skipped / index.step)
-        if lead % index.step or skipped % index.step:
+        self._skip = skipped / index.step
+        if (lead - skipped) % index.step:
             raise ConfigError(
                 f"{self.path}: its records of {index.step:g} s do not meet start_time {start_time}"
             )
@@ -105,7 +111,10 @@ class Store:
                     f"it holds {', '.join(index.variables)}"
                 )
             self._series.append(_map(folder, stored.file, len(index.ids)))
-            scale, offset = _as_input(variable, stored.units, index.step)
+            try:
+                scale, offset = variable.from_units(stored.units, index.step)
+            except ConfigError as problem:
+                raise ConfigError(f"{self.path}: units of {variable.symbol}: {problem}") from problem
             self._scale.append(scale)
             self._offset.append(offset)
 
@@ -119,7 +128,11 @@ class Store:
         first : bool
             Whether the run begins in it, perhaps after its start.
         """
-        begin = self._first + model_count * self._records + (self._skip if first else 0)
+        if first and self._skip % 1:
+            raise ConfigError(
+                f"{self.path}: start_time lies within one of its records; start the run at the begin of one"
+            )
+        begin = self._first + model_count * self._records + (int(self._skip) if first else 0)
         end = self._first + (model_count + 1) * self._records
         if begin < 0 or end > min(len(series) for series in self._series):
             raise TimeError(f"{self.path}: holds no forcing at {now:g} s after start_time")
@@ -128,18 +141,11 @@ class Store:
         return values.astype(np.float64) * np.array(self._scale)[:, None] + np.array(self._offset)[:, None]
 
 
-def _as_input(variable: Variable, units: str, step: float) -> tuple[float, float]:
-    """Scale and offset from stored units to the input's; amounts per record become rates."""
-    to_model, offset = variable.to_model(step, units)
-    back, shift = variable.to_model(step)
-    return to_model / back, (offset - shift) / back
-
-
 def _map(folder: Path, name: str, n: int) -> NDArray[np.floating]:
     if Path(name).name != name:
         raise ForcingError(f"{folder / INDEX}: file {name!r} must lie in the same folder")
     try:
-        array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(folder / name, mode="r")
     except (OSError, ValueError) as problem:
         raise ForcingError(f"{folder / name}: cannot be read: {problem}") from problem
     if array.ndim != 2 or array.shape[1] != n or array.dtype.kind != "f":

@@ -1,0 +1,6 @@
+"""Offline training: data, losses, metrics, trainer. Nothing outside imports it to run a model."""
+
+from .config import TrainingConfig
+from .experiment import Run, train
+
+__all__ = ["Run", "TrainingConfig", "train"]

@@ -1,0 +1,83 @@
+"""Freeze static parameters of a recurrent network at what it says at the end of a given window.
+
+Without this they follow the network for the steps that its role names (`freeze_after`) and are
+then held. The window is a NetCDF file of forcing at the model's step, or a period of it. What
+comes out is a state file, valid at start_time of the configuration, whose static parameters are
+held from the first step; name it under `restart: {read: ...}`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import netcdf
+from ..bundle import BundleInfo
+from ..dataset import Dataset
+from ..errors import ConfigError, ForcingError
+from ..run_config import CatchmentTable, RunConfig
+from ..runtime.initial import write_initial_state
+from .run import model_input
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``dmg-bmi freeze``."""
+    parser.add_argument("config", type=Path, help="configuration of the component (YAML)")
+    parser.add_argument("--forcing", type=Path, required=True, help="NetCDF file with the window")
+    parser.add_argument("--start", help="first day of the window (default: the file's)")
+    parser.add_argument("--end", help="last day of the window (default: the file's)")
+    parser.add_argument("--output", type=Path, required=True, metavar="STATE", help="state file to write")
+
+
+def command(given: argparse.Namespace) -> None:
+    """``dmg-bmi freeze``."""
+    names = freeze(given.config, given.forcing, given.output, given.start, given.end)
+    print(f"{given.output}: frozen are {', '.join(names)}")
+
+
+def freeze(
+    config_path: Path, forcing_path: Path, output: Path, start: str | None = None, end: str | None = None
+) -> list[str]:
+    """Write the state file; names of the frozen parameters come back.
+
+    Raises
+    ------
+    DmgBmiError
+        No file is written then.
+    """
+    config = RunConfig.read(config_path)
+    if not config.bundle:
+        raise ConfigError(f"{config_path}: missing key 'bundle'; give a folder or a shipped bundle's name")
+    info = BundleInfo.read(config.bundle)
+    model, table = info.load_model(), info.variables
+    names = [n for role in model.roles if role.inputs for n in getattr(role, "static", None) or ()]
+    if not names:
+        raise ConfigError(f"{config_path}: {info.name} has no static parameters to freeze")
+    window = _window(netcdf.read(forcing_path), start, end)
+    if window.step != model.step:
+        raise ForcingError(f"{forcing_path}: steps by {window.step:g} s, the model by {model.step:g} s")
+    catchments = CatchmentTable.load(config.catchments, [v.name for v in table if v.kind == "attribute"])
+    forcing = {}
+    for variable in (v for v in table if v.kind == "input"):
+        scale, offset = variable.to_model(model.step)
+        series = model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
+        if not np.isfinite(series).all():
+            raise ForcingError(f"{forcing_path}: {variable.symbol} has gaps in the window; choose another")
+        forcing[variable.symbol] = torch.from_numpy(series)
+    with torch.inference_mode():
+        state = model.freeze(forcing, {n: torch.from_numpy(v) for n, v in catchments.attributes.items()})
+    held = {name: tensor for name, tensor in state.items() if name.endswith((".frozen", ".seen"))}
+    write_initial_state(config, held, output)
+    return names
+
+
+def _window(data: Dataset, start: str | None, end: str | None) -> Dataset:
+    try:
+        first = np.datetime64(start, "D") if start else data.times[0]
+        last = np.datetime64(end, "D") + 1 if end else data.times[-1] + 1
+    except ValueError as problem:
+        raise ConfigError(f"--start and --end are dates such as 2000-10-01: {problem}") from problem
+    return data.period(first.astype("datetime64[s]"), last.astype("datetime64[s]"))

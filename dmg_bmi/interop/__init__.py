@@ -1,0 +1,1 @@
+"""Process models of other differentiable platforms, behind the one step. Nothing here is imported unasked."""

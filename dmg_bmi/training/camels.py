@@ -1,0 +1,264 @@
+"""CAMELS-US (Newman et al., 2014, 2015; Addor et al., 2017) from its text files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..dataset import Dataset, day_of_year
+from ..errors import AttributeTableError, ConfigError, ForcingError
+from ..physics.pet import hargreaves, oudin, priestley_taylor
+
+log = logging.getLogger(__name__)
+
+Pet = Literal["priestley_taylor", "hargreaves", "oudin"]
+Area = Literal["area_gages2", "area_geospa_fabric", "forcing_header"]
+
+#: Numeric attributes of climate, topography, vegetation, soil and geology with their units, after
+#: Kratzert et al. (2019) and Feng et al. (2022); without those that have empty cells (porosity of
+#: rocks, rooting depths).
+ATTRIBUTES = {
+    "p_mean": "mm d-1",
+    "pet_mean": "mm d-1",
+    "p_seasonality": "1",
+    "frac_snow": "1",
+    "aridity": "1",
+    "high_prec_freq": "d yr-1",
+    "high_prec_dur": "d",
+    "low_prec_freq": "d yr-1",
+    "low_prec_dur": "d",
+    "elev_mean": "m",
+    "slope_mean": "m km-1",
+    "area_gages2": "km2",
+    "frac_forest": "1",
+    "lai_max": "1",
+    "lai_diff": "1",
+    "gvf_max": "1",
+    "gvf_diff": "1",
+    "dom_land_cover_frac": "1",
+    "soil_depth_pelletier": "m",
+    "soil_depth_statsgo": "m",
+    "soil_porosity": "1",
+    "soil_conductivity": "cm h-1",
+    "max_water_content": "m",
+    "sand_frac": "%",
+    "silt_frac": "%",
+    "clay_frac": "%",
+    "glim_1st_class_frac": "1",
+    "glim_2nd_class_frac": "1",
+    "carbonate_rocks_frac": "1",
+    "geol_permeability": "log10(m2)",
+}
+#: Forcing that the reader makes of the files' columns.
+FORCINGS = {"P": "mm", "T": "degC", "PET": "mm", "SRAD": "W m-2", "VP": "Pa", "daylength": "s"}
+
+CUBIC_FOOT = 0.3048**3
+MISSING_FLOW = -999.0
+
+
+def read_camels(
+    path: str | Path,
+    basins: Sequence[str] | None = None,
+    attributes: Sequence[str] = tuple(ATTRIBUTES),
+    *,
+    forcing: str = "nldas",
+    pet: Pet = "priestley_taylor",
+    area: Area = "area_gages2",
+) -> Dataset:
+    """Read forcing, flow and attributes.
+
+    Parameters
+    ----------
+    path : path
+        Folder that holds ``basin_mean_forcing``, ``usgs_streamflow`` and
+        ``camels_attributes_v2.0``.
+    basins : sequence of str, optional
+        Gauge ids with their leading zeros; all that have a forcing file by default.
+    attributes : sequence of str
+        Numeric columns of any attribute table. A basin that lacks one is left out and
+        reported.
+    forcing : str
+        Folder below ``basin_mean_forcing``: ``nldas``, ``daymet`` or ``maurer``.
+    pet : {"priestley_taylor", "hargreaves", "oudin"}
+        How PET is computed; see :mod:`dmg_bmi.physics.pet`.
+    area : {"area_gages2", "area_geospa_fabric", "forcing_header"}
+        Drainage area that turns the flow from cubic feet per second into mm per day.
+
+    Returns
+    -------
+    Dataset
+        Daily. Forcings P, T, PET, SRAD (shortwave radiation, mean of the whole
+        day), VP (vapour pressure), daylength; target Q.
+        Where a basin's files end before another's, its series hold NaN.
+
+    Raises
+    ------
+    ConfigError
+        If the folder, a basin's file or an attribute column is not there.
+    ForcingError, AttributeTableError
+        If a file cannot be read as what it should be, or no basin is left.
+    """
+    root = Path(path)
+    files = _files(root / "basin_mean_forcing" / forcing, "_forcing")
+    flows = _files(root / "usgs_streamflow", "_streamflow")
+    ids = tuple(files) if basins is None else tuple(basins)
+    for name in ids:
+        if name not in files or name not in flows:
+            kind, there = ("forcing", files) if name not in files else ("streamflow", flows)
+            raise ConfigError(f"{root}: no {kind} file of basin {name!r}; there is {', '.join(there)}")
+    wanted = [*attributes, *({area} - {"forcing_header"} - {*attributes})]
+    table = _attributes(root / "camels_attributes_v2.0", ids, wanted)
+    ids = tuple(name for name in ids if name in table)
+    if not ids:
+        raise AttributeTableError(f"{root}: no basin has all of the attributes {', '.join(wanted)}")
+
+    weather = {name: _forcing(files[name]) for name in ids}
+    areas = {n: weather[n].area if area == "forcing_header" else table[n][area] * 1e6 for n in ids}
+    log.info("areas from %s (km2): %s", area, ", ".join(f"{n} {a / 1e6:.1f}" for n, a in areas.items()))
+    log.info("PET by %s; SRAD is the files' daylight mean x Dayl / 86400", pet.replace("_", "-"))
+
+    start = min(w.days[0] for w in weather.values())
+    end = max(w.days[-1] for w in weather.values())
+    days = np.arange(start, end + 1)
+    series = {name: np.full((len(days), len(ids)), np.nan) for name in FORCINGS}
+    flow = np.full((len(days), len(ids)), np.nan)
+    for column, name in enumerate(ids):
+        rows = (weather[name].days - start).astype(int)
+        for variable, values in weather[name].variables(pet, files[name]).items():
+            series[variable][rows, column] = values
+        observed_days, values = _flow(flows[name], areas[name])
+        within = (observed_days >= start) & (observed_days <= end)
+        flow[(observed_days[within] - start).astype(int), column] = values[within]
+    return Dataset(
+        ids=ids,
+        times=days.astype("datetime64[s]"),
+        step=86400.0,
+        forcing=series,
+        attributes={a: np.array([table[n][a] for n in ids]) for a in attributes},
+        target={"Q": flow},
+        units={**FORCINGS, **{a: ATTRIBUTES.get(a, "") for a in attributes}, "Q": "mm"},
+    )
+
+
+@dataclass(frozen=True)
+class _Weather:
+    """One forcing file."""
+
+    latitude: float
+    elevation: float
+    area: float
+    days: NDArray[np.datetime64]
+    columns: dict[str, NDArray[np.float64]]
+
+    def variables(self, method: Pet, file: Path) -> dict[str, NDArray[np.float64]]:
+        """The series named in :data:`FORCINGS`."""
+        c = self.columns
+        mean = (c["Tmax(C)"] + c["Tmin(C)"]) / 2.0
+        values = {
+            "P": c["PRCP(mm/day)"],
+            "T": mean,
+            "SRAD": c["SRAD(W/m2)"] * c["Dayl(s)"] / 86400.0,
+            "VP": c["Vp(Pa)"],
+            "daylength": c["Dayl(s)"],
+        }
+        tensor = {name: torch.from_numpy(v) for name, v in values.items()}
+        latitude = torch.tensor(self.latitude, dtype=torch.float64)
+        day = torch.from_numpy(day_of_year(self.days))
+        if method == "oudin":
+            result = oudin(tensor["T"], latitude, day)
+        elif method == "hargreaves":
+            low, high = torch.from_numpy(c["Tmin(C)"]), torch.from_numpy(c["Tmax(C)"])
+            if torch.equal(low, high):
+                raise ConfigError(
+                    f"{file}: Tmax equals Tmin on every day, so Hargreaves PET would be zero; "
+                    "choose pet: priestley_taylor or oudin"
+                )
+            result = hargreaves(low, high, tensor["T"], latitude, day)
+        else:
+            elevation = torch.tensor(self.elevation, dtype=torch.float64)
+            result = priestley_taylor(tensor["T"], tensor["SRAD"], tensor["VP"], elevation, latitude, day)
+        return {**values, "PET": result.numpy()}
+
+
+def _files(folder: Path, suffix: str) -> dict[str, Path]:
+    """Gauge id to file, over the folders of the HUC-2 regions."""
+    found = {p.name.split("_")[0]: p for p in sorted(folder.glob("*/*.txt")) if suffix in p.name}
+    if not found:
+        raise ConfigError(f"{folder}: no such folder of CAMELS-US, or no */<id>*{suffix}*.txt in it")
+    return dict(sorted(found.items()))
+
+
+def _forcing(file: Path) -> _Weather:
+    with file.open(encoding="utf-8") as lines:
+        try:
+            latitude, elevation, area = (float(next(lines)) for _ in range(3))
+            names = next(lines).split()
+            table = np.loadtxt(lines, ndmin=2)
+            days = _days(table[:, :3])
+        except (ValueError, StopIteration) as error:
+            raise ForcingError(f"{file}: not a CAMELS-US forcing file: {error}") from error
+    columns = dict(zip(names, table.T, strict=True))
+    return _Weather(latitude, elevation, area, days, columns)
+
+
+def _flow(file: Path, area: float) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+    """Days, and flow in mm d-1 over an area in m2."""
+    try:
+        table = np.loadtxt(file, usecols=(1, 2, 3, 4), ndmin=2)
+        days = _days(table[:, :3])
+    except ValueError as error:
+        raise ForcingError(f"{file}: not a CAMELS-US streamflow file: {error}") from error
+    cfs = np.where(table[:, 3] == MISSING_FLOW, np.nan, table[:, 3])
+    return days, cfs * CUBIC_FOOT * 86400.0 * 1000.0 / area
+
+
+def _days(ymd: NDArray[np.float64]) -> NDArray[np.datetime64]:
+    year, month, day = ymd.astype(int).T
+    months = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)
+    days: NDArray[np.datetime64] = months.astype("datetime64[D]") + (day - 1)
+    if (np.diff(days).astype(int) <= 0).any():
+        raise ValueError("its days are not in order")
+    return days
+
+
+def _attributes(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Basin to attribute to value, of the basins that have them all."""
+    cells: dict[str, dict[str, str]] = {name: {} for name in ids}
+    columns: set[str] = set()
+    for file in sorted(folder.glob("camels_*.txt")):
+        header, *rows = file.read_text(encoding="utf-8").splitlines()
+        fields = header.split(";")
+        columns.update(fields[1:])
+        for row in rows:
+            gauge, *values = row.split(";")
+            if gauge in cells:
+                cells[gauge].update(zip(fields[1:], values, strict=False))
+    unknown = [name for name in names if name not in columns]
+    if unknown:
+        raise ConfigError(
+            f"{folder}: no attribute {', '.join(unknown)}; there is {', '.join(sorted(columns))}"
+        )
+    table: dict[str, dict[str, float]] = {}
+    for gauge, texts in cells.items():
+        numbers = {name: _number(texts.get(name, ""), name, folder) for name in names}
+        lacking = [name for name, value in numbers.items() if np.isnan(value)]
+        if lacking:
+            some = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+            log.warning("basin %s is left out: no attribute %s in %s", gauge, some, folder)
+        else:
+            table[gauge] = numbers
+    return table
+
+
+def _number(cell: str, name: str, folder: Path) -> float:
+    try:
+        return float(cell) if cell.strip() else float("nan")
+    except ValueError as error:
+        raise ConfigError(f"{folder}: attribute {name} is text ({cell!r}); choose numeric ones") from error

@@ -1,0 +1,222 @@
+"""The command line as its user meets it: files, pictures, messages, exit states."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import torch
+
+from dmg_bmi import Bundle, netcdf
+from dmg_bmi.cli import main
+from dmg_bmi.dataset import Dataset
+from dmg_bmi.synthetic import generate
+
+CONFIGS = resources.files("dmg_bmi.bmi_configs")
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Width and height from the file's own header."""
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    assert main(["demo", "--output", str(folder)]) == 0
+    return folder
+
+
+def test_demo_writes_a_cf_file_whose_runoff_is_that_of_one_forward(demo):
+    forcing = netcdf.read(demo / "forcing.nc")
+    model = Bundle.load("demo_daily").model
+    with torch.no_grad():
+        fluxes, _ = model(
+            {name: torch.from_numpy(forcing.forcing[name]) for name in model.forcing_names},
+            {name: torch.from_numpy(forcing.attributes[name]) for name in model.attribute_names},
+        )
+    with netCDF4.Dataset(demo / "output.nc") as data:
+        assert data.Conventions.startswith("CF-")
+        assert data.featureType == "timeSeries"
+        assert data["catchment"].cf_role == "timeseries_id"
+        assert data["time"].bounds == "time_bnds"
+        assert data["Q"].cell_methods == "time: sum"
+        assert data["SWE"].cell_methods == "time: point"
+        runoff = data["Q"][:] * 1000.0
+    expected = fluxes["Q"].numpy()
+    assert expected.max() > 1.0
+    np.testing.assert_allclose(runoff, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_demo_draws_a_hydrograph_of_some_size(demo):
+    width, height = png_size(demo / "hydrograph.png")
+    assert width > 800
+    assert height > 300
+
+
+@pytest.mark.parametrize("name", ["daily", "daily_stepped_hourly", "hourly", "many"])
+def test_each_shipped_configuration_runs(name, tmp_path):
+    with resources.as_file(CONFIGS) as folder:
+        config = Path(folder) / f"{name}.yaml"
+        hourly = "hourly" in name
+        ids = tuple(f"demo-{k}" for k in range(1, 13 if name == "many" else 2))
+        write_forcing(tmp_path / "forcing.nc", ids, 3600.0 if hourly else 86400.0)
+        status = main(
+            ["run", str(config), "--forcing", str(tmp_path / "forcing.nc"), "--output", str(tmp_path / "o")]
+        )
+    assert status == 0
+    with netCDF4.Dataset(tmp_path / "o" / "output.nc") as data:
+        runoff = data["Q"][:]
+        assert runoff.shape == (240, len(ids))
+        assert np.isfinite(runoff).all()
+        assert runoff.sum() > 0
+
+
+def write_forcing(path: Path, ids: tuple[str, ...], step: float, **changes: np.ndarray) -> Dataset:
+    """240 wet steps for some catchments."""
+    some = generate(basins=len(ids), years=1, step=step, seed=3).period(
+        np.datetime64("2000-10-01"), np.datetime64("2000-10-01") + np.timedelta64(int(240 * step), "s")
+    )
+    dataset = Dataset(
+        ids,
+        some.times,
+        step,
+        {**some.forcing, "P": some.forcing["P"] + 5.0 * step / 86400.0, **changes},
+        {},
+        {},
+        some.units,
+    )
+    netcdf.write(path, dataset)
+    return dataset
+
+
+def message_of(capsys, *arguments: object) -> str:
+    """What a failing command says; it must not be a traceback."""
+    assert main([str(a) for a in arguments]) == 2
+    captured = capsys.readouterr().err
+    assert "Traceback" not in captured
+    assert "dmg-bmi: error:" in captured
+    return captured
+
+
+def test_run_names_a_missing_catchment_and_leaves_no_output(demo, tmp_path, capsys):
+    write_forcing(tmp_path / "forcing.nc", ("other",), 86400.0)
+    said = message_of(
+        capsys, "run", demo / "config.yaml", "--forcing", tmp_path / "forcing.nc", "--output", tmp_path / "o"
+    )
+    assert "synthetic-001" in said
+    assert not list((tmp_path / "o").glob("*")) if (tmp_path / "o").exists() else True
+
+
+def test_a_run_that_fails_on_the_way_leaves_no_file_that_looks_complete(tmp_path, capsys):
+    with resources.as_file(CONFIGS) as folder:
+        rain = np.full((240, 1), 5.0)
+        rain[200] = np.nan
+        write_forcing(tmp_path / "forcing.nc", ("demo-1",), 86400.0, P=rain)
+        said = message_of(
+            capsys,
+            "run",
+            Path(folder) / "daily.yaml",
+            "--forcing",
+            tmp_path / "forcing.nc",
+            "--output",
+            tmp_path / "o",
+        )
+    assert "demo-1" in said
+    assert "precipitation" in said
+    assert not [p.name for p in (tmp_path / "o").iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["inspect", "no-such-bundle"], "no-such-bundle"),
+        (["run", "no-such.yaml", "--forcing", "x.nc"], "no-such.yaml"),
+        (["train", "no-such.yaml", "--output", "runs/x"], "no-such"),
+    ],
+)
+def test_what_is_not_there_is_named(arguments, names, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert names in message_of(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("bundle: demo_daily\ncatchment_file: x.csv\n", "catchment_file"),
+        ("bundle: demo_daily\ntime_step: fast\n", "time_step"),
+        ("bundle: demo_daily\n", "elev_mean"),
+        ("{}\n", "bundle"),
+        ("bundle: [unclosed\n", "config.yaml"),
+    ],
+)
+def test_a_broken_configuration_is_named_by_file_and_key(text, names, tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    said = message_of(capsys, "inspect", tmp_path / "config.yaml")
+    assert names in said
+
+
+def test_run_refuses_forcing_of_another_step(demo, tmp_path, capsys):
+    write_forcing(tmp_path / "forcing.nc", ("synthetic-001", "synthetic-002", "synthetic-003"), 3600.0)
+    said = message_of(capsys, "run", demo / "config.yaml", "--forcing", tmp_path / "forcing.nc")
+    assert "3600" in said
+    assert "86400" in said
+
+
+def test_run_converts_units_that_files_say(demo, tmp_path):
+    dataset = netcdf.read(demo / "forcing.nc")
+    kelvin = Dataset(
+        dataset.ids,
+        dataset.times,
+        dataset.step,
+        {
+            "P": dataset.forcing["P"] / 86400.0,
+            "T": dataset.forcing["T"] + 273.15,
+            "PET": dataset.forcing["PET"] / 24.0,
+        },
+        {},
+        {},
+        {"P": "kg m-2 s-1", "T": "K", "PET": "mm h-1"},
+    )
+    netcdf.write(tmp_path / "forcing.nc", kelvin)
+    status = main(
+        [
+            "run",
+            str(demo / "config.yaml"),
+            "--forcing",
+            str(tmp_path / "forcing.nc"),
+            "--output",
+            str(tmp_path),
+        ]
+    )
+    assert status == 0
+    with netCDF4.Dataset(tmp_path / "output.nc") as other, netCDF4.Dataset(demo / "output.nc") as data:
+        np.testing.assert_allclose(other["Q"][:], data["Q"][:], rtol=1e-6, atol=1e-9)
+
+
+def test_inspect_lists_variables_units_parameters_and_states(capsys):
+    assert main(["inspect", "demo_daily"]) == 0
+    said = capsys.readouterr().out
+    for pattern in (
+        r"Q +land_surface_water__runoff_depth +m ",
+        r"P +atmosphere_water__liquid_equivalent_precipitation_rate +mm d-1",
+        r"phy\.SM +mm",
+        r"FC +50 \.\. 1000 +mm",
+        r"fingerprint +[0-9a-f]{64}",
+    ):
+        assert re.search(pattern, said), pattern
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    for name in ("demo", "run", "inspect", "train", "compile"):
+        assert name in said

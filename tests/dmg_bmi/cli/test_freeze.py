@@ -1,0 +1,80 @@
+"""Static parameters from a given window, held in a state file that a run starts from."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from dmg_bmi import Bundle, netcdf
+from dmg_bmi.cli import main
+from dmg_bmi.dataset import Dataset
+
+START = "2001-10-01"
+
+
+def write_window(path, weather, days, n, step=86400.0, gap=False):
+    series = weather(days, n, seed=5)
+    if gap:
+        series["P"][3, 0] = np.nan
+    times = np.datetime64("2000-10-01", "s") + np.arange(days) * np.timedelta64(round(step), "s")
+    units = {"P": "mm d-1", "T": "K", "PET": "mm d-1"}
+    given = {**series, "T": series["T"] + 273.15}
+    netcdf.write(path, Dataset(tuple(f"cat-{k + 7}" for k in range(n)), times, step, given, {}, {}, units))
+    return series
+
+
+def test_a_run_from_the_state_holds_what_the_network_says_at_the_end_of_the_window(
+    bundles, configure, weather, attributes, bmi_run, tmp_path
+):
+    info, n = bundles(), 3
+    series = write_window(tmp_path / "window.nc", weather, 90, n)
+    config = configure(info, n, start_time=START, restart={"write": "end.state"})
+    arguments = ["freeze", str(config), "--forcing", str(tmp_path / "window.nc"), "--end", "2000-12-09"]
+    assert main([*arguments, "--output", str(tmp_path / "frozen.state")]) == 0
+    assert not (tmp_path / "end.state").exists()
+
+    model = Bundle.load(info.path).model
+    window = {name: torch.from_numpy(values[:70]) for name, values in series.items()}
+    days = weather(40, n, seed=9)
+    with torch.no_grad():
+        frozen = model.freeze(window, attributes(n))
+        given = {name: torch.from_numpy(values) for name, values in days.items()}
+        expected, _ = model(given, attributes(n), frozen)
+        followed, _ = model(given, attributes(n))
+
+    content = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump({**content, "restart": {"read": "frozen.state"}}))
+    bmi = bmi_run.start(config)
+    actual = bmi_run.drive(bmi, days, range(40), ("Q",))["Q"] * 1000.0
+    bmi.finalize()
+    np.testing.assert_allclose(actual, expected["Q"].numpy(), rtol=1e-5, atol=1e-6)
+    assert np.abs(actual - followed["Q"].numpy()).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("fixed", {}, "no static parameters to freeze"),
+        ("lstm", {"gap": True}, "P has gaps"),
+        ("lstm", {"step": 3600.0}, "steps by 3600 s, the model by 86400 s"),
+        ("lstm", {"n": 1}, "no catchment cat-8"),
+    ],
+)
+def test_what_cannot_be_frozen_is_said_and_nothing_is_written(
+    bundles, configure, weather, tmp_path, capsys, kind, options, message
+):
+    options = {"days": 20, "n": 2, **options}
+    write_window(tmp_path / "window.nc", weather, **options)
+    config = configure(bundles(kind), 2, start_time=START)
+    output = tmp_path / "frozen.state"
+    arguments = ["freeze", str(config), "--forcing", str(tmp_path / "window.nc"), "--output", str(output)]
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_dates_that_are_none_are_refused(bundles, configure, weather, tmp_path, capsys):
+    write_window(tmp_path / "window.nc", weather, 20, 1)
+    arguments = ["freeze", str(configure()), "--forcing", str(tmp_path / "window.nc"), "--output", "x"]
+    assert main([*arguments, "--start", "spring"]) == 2
+    assert "dates such as" in capsys.readouterr().err

@@ -1,0 +1,331 @@
+"""Model directories of dmg, written by hand, become bundles: whole, with the right numbers, or not at all.
+
+What dmg itself computes stands beside it in tests/peers/test_dmg.py.
+"""
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from dmg_bmi import Bundle
+from dmg_bmi.cli import main
+from dmg_bmi.errors import ImportDmgError
+from dmg_bmi.import_dmg import import_dmg
+
+FORCINGS, ATTRIBUTES = ["prcp", "tmean", "pet", "srad"], ["slope", "clay"]
+STATISTICS = {
+    "prcp": [0.0, 8.0, -0.3, 0.35],
+    "tmean": [-5.0, 20.0, 6.0, 9.0],
+    "pet": [0.2, 5.0, 2.2, 1.8],
+    "srad": [80.0, 350.0, 210.0, 95.0],
+    "slope": [2.0, 60.0, 25.0, 20.0],
+    "clay": [5.0, 40.0, 20.0, 10.0],
+}
+BOUNDS = {
+    "BETA": (1, 6),
+    "FC": (50, 1000),
+    "K0": (0.05, 0.9),
+    "K1": (0.01, 0.5),
+    "K2": (0.001, 0.2),
+    "LP": (0.2, 1),
+    "PERC": (0, 10),
+    "UZL": (0, 100),
+    "TT": (-2.5, 2.5),
+    "CFMAX": (0.5, 10),
+    "CFR": (0, 0.1),
+    "CWH": (0, 0.2),
+    "BETAET": (0.3, 5),
+    "C": (0, 1),
+    "RT": (0, 20),
+    "AC": (0, 2500),
+    "route_a": (0, 2.9),
+    "route_b": (0, 6.5),
+}
+NAMES = [*BOUNDS][:16]
+H, NMUL = 7, 2
+
+
+def lstm_weights(prefix, n_outputs):
+    n_inputs = len(FORCINGS) + len(ATTRIBUTES)
+    shapes = {
+        "linear_in.weight": (H, n_inputs),
+        "linear_in.bias": (H,),
+        "lstm.w_ih": (4 * H, H),
+        "lstm.w_hh": (4 * H, H),
+        "lstm.b_ih": (4 * H,),
+        "lstm.b_hh": (4 * H,),
+        "linear_out.weight": (n_outputs, H),
+        "linear_out.bias": (n_outputs,),
+    }
+    return {prefix + name: torch.randn(shape) for name, shape in shapes.items()}
+
+
+def mlp_weights(n_outputs):
+    sizes = {"i2h": (H, len(ATTRIBUTES)), **{f"h2h{i}": (H, H) for i in range(1, 7)}, "h2o": (n_outputs, H)}
+    weights = {f"nn_model.ann.{name}.weight": torch.randn(shape) * 0.6 for name, shape in sizes.items()}
+    return weights | {f"nn_model.ann.{name}.bias": torch.randn(shape[0]) for name, shape in sizes.items()}
+
+
+def parts(phy="Hbv_1_1p", dynamic=("K0", "BETA"), routing=True):
+    """Configuration, weights, statistics of a model directory."""
+    torch.manual_seed(3)
+    count = {"Hbv": 13 if "BETAET" in dynamic else 12, "Hbv_1_1p": 14, "Hbv_2": 16}[phy]
+    n_routing = 2 if routing else 0
+    if phy == "Hbv_2":
+        nn = {"name": "LstmMlpModel", "lstm_hidden_size": H, "mlp_hidden_size": H}
+        weights = lstm_weights("nn_model.lstminv.", len(dynamic) * NMUL)
+        weights |= mlp_weights((count - len(dynamic)) * NMUL + n_routing)
+    else:
+        nn = {"name": "CudnnLstmModel", "hidden_size": H}
+        weights = lstm_weights("nn_model.", count * NMUL + n_routing)
+    config = {
+        "multimodel_type": None,
+        "model": {
+            "rho": 300,
+            "warmup": 100,
+            "use_log_norm": ["prcp"],
+            "phy": {
+                "name": [phy],
+                "nmul": NMUL,
+                "routing": routing,
+                "dynamic_params": {phy: [f"par{name}" for name in dynamic]},
+                "forcings": ["prcp", "tmean", "pet"],
+            },
+            "nn": {**nn, "forcings": FORCINGS, "attributes": ATTRIBUTES},
+        },
+    }
+    return config, weights, dict(STATISTICS)
+
+
+def write(folder, config, weights, statistics, epoch=5):
+    folder.mkdir(exist_ok=True)
+    phy = config["model"]["phy"]["name"][0]
+    torch.save(weights, folder / f"{phy.lower()}_ep{epoch}.pt")
+    (folder / "normalization_statistics.json").write_text(json.dumps(statistics))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def some_input(time=12, rows=3):
+    g = torch.Generator().manual_seed(1)
+    forcing = {name: 5.0 * torch.rand(time, rows, generator=g) for name in ("P", "T", "PET", "srad")}
+    attributes = {name: 30.0 * torch.rand(rows, generator=g) for name in ATTRIBUTES}
+    return forcing, {
+        **attributes,
+        "elevation": torch.full((rows,), 300.0),
+        "upstream_area": torch.full((rows,), 80.0),
+    }
+
+
+def normalised(values, name):
+    mean, std = STATISTICS[name][2:]
+    return ((torch.log10(values.sqrt() + 0.1) if name == "prcp" else values) - mean) / std
+
+
+def by_hand(weights, prefix, forcing, attributes):
+    """The LSTM's raw outputs ``[time, rows, n]``, from their weights through torch's own LSTM."""
+    theirs = {"P": "prcp", "T": "tmean", "PET": "pet", "srad": "srad"}
+    x = [normalised(forcing[ours], name) for ours, name in theirs.items()]
+    x += [normalised(attributes[name], name).expand_as(x[0]) for name in ATTRIBUTES]
+    w = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    lstm = torch.nn.LSTM(H, H)
+    lstm.load_state_dict({
+        "weight_ih_l0": w["lstm.w_ih"], "weight_hh_l0": w["lstm.w_hh"],
+        "bias_ih_l0": w["lstm.b_ih"], "bias_hh_l0": w["lstm.b_hh"],
+    })  # fmt: skip
+    hidden = torch.relu(torch.stack(x, -1) @ w["linear_in.weight"].T + w["linear_in.bias"])
+    return lstm(hidden)[0] @ w["linear_out.weight"].T + w["linear_out.bias"]
+
+
+def in_bounds(share, name):
+    low, high = BOUNDS[name]
+    return low + share * (high - low)
+
+
+def parameters_of(model, forcing, attributes):
+    """What the imported model gives its equations: by name ``[time, rows, components]``."""
+    rows = len(attributes["slope"])
+    prepared = model.prepare(attributes, rows, torch.float32)
+    block = model._block(forcing, prepared, model.init_state(rows, dtype=torch.float32))
+    for act in model._acts:
+        act.before(model.networks[act.key], block)
+    constant = {
+        name.removeprefix("phy."): value for name, value in prepared.items() if name.startswith("phy.")
+    }
+    return {name: value.expand(12, *value.shape) for name, value in constant.items()} | block.dynamic["phy"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("phy", ["Hbv", "Hbv_1_1p"])
+@pytest.mark.parametrize("dynamic", [(), ("K0", "BETA"), ("BETAET", "CWH", "BETA")])
+def test_an_lstm_gives_each_parameter_what_it_gave_in_dmg(tmp_path, phy, dynamic):
+    config, weights, statistics = parts(phy, dynamic)
+    bundle = import_dmg(write(tmp_path, config, weights, statistics))
+    forcing, attributes = some_input()
+    raw = by_hand(weights, "nn_model.", forcing, attributes)
+    actual = parameters_of(bundle.model, forcing, attributes)
+    names = NAMES[:12] + {"Hbv": ["BETAET"] if "BETAET" in dynamic else [], "Hbv_1_1p": ["BETAET", "C"]}[phy]
+    for k, name in enumerate(names):
+        expected = in_bounds(raw[..., k * NMUL : (k + 1) * NMUL].sigmoid(), name)
+        torch.testing.assert_close(actual[name], expected, rtol=2e-5, atol=1e-5)
+    for k, name in ((-2, "route_a"), (-1, "route_b")):
+        torch.testing.assert_close(actual[name], in_bounds(raw[..., k].sigmoid(), name), rtol=2e-5, atol=1e-5)
+    assert {role.dynamic for role in bundle.model.roles} == {tuple(n for n in names if n in dynamic)}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dynamic", [(), ("K0", "BETA"), tuple(NAMES)])
+@pytest.mark.parametrize("routing", [True, False])
+def test_an_lstm_and_an_mlp_share_the_parameters_as_in_dmg(tmp_path, dynamic, routing):
+    if len(dynamic) == len(NAMES) and not routing:
+        return  # nothing is left for the MLP
+    config, weights, statistics = parts("Hbv_2", dynamic, routing)
+    bundle = import_dmg(write(tmp_path, config, weights, statistics))
+    forcing, attributes = some_input()
+    actual = parameters_of(bundle.model, forcing, attributes)
+    raw = by_hand(weights, "nn_model.lstminv.", forcing, attributes)
+    moving = [name for name in NAMES if name in dynamic]
+    for k, name in enumerate(moving):
+        expected = in_bounds(raw[..., k * NMUL : (k + 1) * NMUL].sigmoid(), name)
+        torch.testing.assert_close(actual[name], expected, rtol=2e-5, atol=1e-5)
+    x = torch.stack([normalised(attributes[name], name) for name in ATTRIBUTES], -1)
+    for layer in ("i2h", *(f"h2h{i}" for i in range(1, 7))):
+        w = f"nn_model.ann.{layer}"
+        x = torch.relu(x @ weights[f"{w}.weight"].T + weights[f"{w}.bias"])
+    x = (x @ weights["nn_model.ann.h2o.weight"].T + weights["nn_model.ann.h2o.bias"]).sigmoid()
+    static = [name for name in NAMES if name not in dynamic]
+    for k, name in enumerate(static):
+        expected = in_bounds(x[:, k * NMUL : (k + 1) * NMUL], name).expand(12, -1, -1)
+        torch.testing.assert_close(actual[name], expected, rtol=2e-5, atol=1e-5)
+    if routing:
+        torch.testing.assert_close(actual["route_b"][0], in_bounds(x[:, -1], "route_b"), rtol=2e-5, atol=1e-5)
+    assert ("phy.queue" in bundle.model.init_state(1)) == routing
+
+
+def test_the_command_writes_a_bundle_and_says_how_parameters_are_frozen(tmp_path, capsys):
+    write(tmp_path / "model", *parts(), epoch=7)
+    write(tmp_path / "model", *parts(), epoch=30)
+    (tmp_path / "model" / "config.yaml").rename(tmp_path / "run.yaml")
+    arguments = ["import-dmg", str(tmp_path / "model"), "--config", str(tmp_path / "run.yaml")]
+    assert main([*arguments, "--output", str(tmp_path / "my_bundle")]) == 0
+    said = capsys.readouterr().out
+    assert "held" in said
+    assert "400 days" in said
+    bundle = Bundle.load(tmp_path / "my_bundle")
+    assert bundle.name == "my_bundle"
+    assert bundle.provenance["checkpoint"] == "hbv_1_1p_ep30.pt"
+    assert bundle.model.roles[0].freeze_after == 400
+    assert bundle.model.statistics["P"].transform == "log_sqrt"
+    assert bundle.model.forcing_names == ("P", "T", "PET", "srad")
+    assert main([*arguments, "--epoch", "8", "--output", str(tmp_path / "other")]) == 2
+    assert "hbv_1_1p_ep8.pt" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_forcings_in_another_order_keep_their_meaning(tmp_path):
+    config, weights, statistics = parts()
+    config["model"]["phy"] |= {"forcings": ["pet", "rain", "tmean"], "variables": ["pet", "prcp", "tmean"]}
+    config["model"]["nn"]["forcings"] = ["rain", "tmean", "pet", "srad"]
+    statistics["rain"] = statistics.pop("prcp")
+    model = import_dmg(write(tmp_path, config, weights, statistics)).model
+    assert model.roles[0].inputs == ("P", "T", "PET", "srad")
+
+
+class Trap:
+    """A pickle that would run code."""
+
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def change(config, path, value):
+    *sections, last = path.split(".")
+    for name in sections:
+        config = config[name]
+    if value is None:
+        del config[last]
+    else:
+        config[last] = value
+
+
+WRONG_CONFIG = {
+    "model": (None, "no section model"),
+    "model.nn": (None, r"no section model\.nn"),
+    "model.nn.name": (
+        "GruModel",
+        "GruModel with Hbv_1_1p cannot be imported; what can is LstmModel with Hbv",
+    ),
+    "model.phy.name": (["Hbv_2_hourly"], "Hbv_2_hourly cannot be imported"),
+    "multimodel_type": ("nn_parallel", "ensembles"),
+    "model.phy.dynamic_params": ({"Hbv_1_1p": ["parRT"]}, "no dynamic parameter RT"),
+    "model.phy.comprout": (True, "comprout.*no counterpart"),
+    "model.phy.forcings": (["prcp"], "must name precipitation"),
+    "model.nn.hidden_size": (None, "hidden_size must be a whole number"),
+    "model.phy.nmul": (4, r"linear_out\.weight is \[30, 7\], the configuration says \[58, 7\]"),
+    "model.nn.attributes": (["slope"], r"linear_in\.weight is \[7, 6\], the configuration says \[7, 5\]"),
+    "model.nn.forcings": ([*FORCINGS, "wind"], "lacks the statistics of wind"),
+}
+
+
+@pytest.mark.parametrize("path", WRONG_CONFIG)
+def test_a_configuration_that_does_not_fit_is_refused_with_the_reason(tmp_path, path):
+    value, message = WRONG_CONFIG[path]
+    config, weights, statistics = parts()
+    folder = write(tmp_path / "model", config, weights, statistics)
+    change(config, path, value)
+    if path == "model.phy.name":
+        torch.save(weights, folder / "hbv_2_hourly_ep1.pt")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ImportDmgError, match=message):
+        import_dmg(folder)
+
+
+def without(mapping, name):
+    return {key: value for key, value in mapping.items() if key != name}
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_the_reason(tmp_path):
+    config, weights, statistics = parts()
+    for wrong, message in (
+        (without(weights, "nn_model.lstm.w_hh"), r"lacks nn_model\.lstm\.w_hh"),
+        ({**weights, "nn_model.extra": torch.ones(1)}, r"holds nn_model\.extra"),
+        ({**weights, "nn_model.lstm.b_ih": torch.ones(3)}, r"b_ih is \[3\], the configuration says \[28\]"),
+        ({"model": weights}, "not a state dict"),
+        ([*weights.values()], "not a state dict"),
+        ({**weights, "trap": Trap()}, "more than weights"),
+    ):
+        with pytest.raises(ImportDmgError, match=message):
+            import_dmg(write(tmp_path, config, wrong, statistics))
+    (tmp_path / "hbv_1_1p_ep5.pt").write_bytes(b"torn")
+    with pytest.raises(ImportDmgError, match="torn"):
+        import_dmg(tmp_path)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, capsys):
+    config, weights, statistics = parts()
+    with pytest.raises(ImportDmgError):
+        import_dmg(write(tmp_path, config, {**weights, "trap": Trap()}, statistics))
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_missing_files_and_wrong_statistics_are_named(tmp_path):
+    folder = write(tmp_path / "model", *parts())
+    with pytest.raises(ImportDmgError, match="no such folder"):
+        import_dmg(tmp_path / "nowhere")
+    (folder / "normalization_statistics.json").write_text(json.dumps({**STATISTICS, "clay": [1.0, 2.0]}))
+    with pytest.raises(ImportDmgError, match="clay must be"):
+        import_dmg(folder)
+    (folder / "normalization_statistics.json").write_text("{")
+    with pytest.raises(ImportDmgError, match="not valid JSON"):
+        import_dmg(folder)
+    (folder / "normalization_statistics.json").unlink()
+    with pytest.raises(ImportDmgError, match=r"normalization_statistics\.json: cannot be read"):
+        import_dmg(folder)
+    (folder / "hbv_1_1p_ep5.pt").rename(folder / "other.pt")
+    with pytest.raises(ImportDmgError, match=r"hbv_1_1p_ep<epoch>\.pt; there is other\.pt"):
+        import_dmg(folder)
+    (folder / "config.yaml").unlink()
+    with pytest.raises(ImportDmgError, match=r"none of config\.yaml"):
+        import_dmg(folder)

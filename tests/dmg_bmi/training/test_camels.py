@@ -1,0 +1,208 @@
+"""The CAMELS-US reader: units, dates and gaps, on files written here and on rows of the real ones."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from dmg_bmi.physics import pet
+
+from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
+from dmg_bmi.training.camels import ATTRIBUTES, read_camels
+
+HEADER = "Year Mnth Day Hr\tDayl(s)\tPRCP(mm/day)\tSRAD(W/m2)\tSWE(mm)\tTmax(C)\tTmin(C)\tVp(Pa)\n"
+
+
+def write_basin(root, gauge, weather, flow, attributes="0.5;100.0", area_m2=2.0e8):
+    forcing = root / "basin_mean_forcing" / "nldas" / gauge[:2]
+    flows = root / "usgs_streamflow" / gauge[:2]
+    tables = root / "camels_attributes_v2.0"
+    for folder in (forcing, flows, tables):
+        folder.mkdir(parents=True, exist_ok=True)
+    (forcing / f"{gauge}_lump_nldas_forcing_leap.txt").write_text(
+        f" 40.00\n 500.0\n {area_m2:.0f}\n{HEADER}{weather}"
+    )
+    (flows / f"{gauge}_streamflow_qc.txt").write_text(flow.replace("ID", gauge))
+    topography = tables / "camels_topo.txt"
+    if not topography.exists():
+        topography.write_text("gauge_id;slope_mean;area_gages2\n")
+    if attributes is not None:
+        with topography.open("a") as file:
+            file.write(f"{gauge};{attributes}\n")
+
+
+WEATHER = (
+    "2000 02 28 12\t43200.00\t5.00\t400.00\t0.00\t10.00\t2.00\t800.00\n"
+    "2000 02 29 12\t43200.00\t0.00\t300.00\t0.00\t12.00\t4.00\t900.00\n"
+    "2000 03 01 12\t21600.00\t1.00\t200.00\t0.00\t14.00\t6.00\t700.00\n"
+)
+FLOW = "ID 2000 02 29 1000.00 A\nID 2000 03 01 -999.00 M\nID 2000 03 02 7.00 A:e\n"
+NAMES = ("slope_mean",)
+
+
+@pytest.fixture
+def camels(tmp_path):
+    write_basin(tmp_path, "01000001", WEATHER, FLOW)
+    return tmp_path
+
+
+def test_flow_becomes_depth_over_the_chosen_area_aligned_by_date(camels):
+    data = read_camels(camels, attributes=NAMES)
+    assert data.ids == ("01000001",)
+    assert [str(d)[:10] for d in data.times] == ["2000-02-28", "2000-02-29", "2000-03-01"]
+    # 1000 ft3/s x 0.028316846592 m3/ft3 x 86400 s / 100 km2.
+    expected = 1000 * 0.028316846592 * 86400 / 100e6 * 1000
+    np.testing.assert_allclose(data.target["Q"][:, 0], [np.nan, expected, np.nan])
+    by_header = read_camels(camels, attributes=NAMES, area="forcing_header")
+    np.testing.assert_allclose(by_header.target["Q"][1, 0], expected / 2)
+
+
+def test_radiation_is_spread_over_the_day_and_temperature_is_the_mean(camels):
+    data = read_camels(camels, attributes=NAMES)
+    np.testing.assert_allclose(data.forcing["SRAD"][:, 0], [200.0, 150.0, 50.0])
+    np.testing.assert_allclose(data.forcing["T"][:, 0], [6.0, 8.0, 10.0])
+    np.testing.assert_allclose(data.forcing["P"][:, 0], [5.0, 0.0, 1.0])
+    np.testing.assert_allclose(data.forcing["VP"][:, 0], [800.0, 900.0, 700.0])
+    np.testing.assert_allclose(data.forcing["daylength"][:, 0], [43200.0, 43200.0, 21600.0])
+    assert data.units["SRAD"] == "W m-2"
+    assert data.units["Q"] == "mm"
+
+
+def test_pet_uses_latitude_and_elevation_of_the_file_and_the_chosen_method(camels):
+    def t(value):
+        return torch.tensor(value, dtype=torch.float64)
+
+    day = t(59.0)
+    found = {
+        m: read_camels(camels, attributes=NAMES, pet=m).forcing["PET"][0, 0]
+        for m in ("priestley_taylor", "oudin", "hargreaves")
+    }
+    expected = pet.priestley_taylor(t(6.0), t(200.0), t(800.0), t(500.0), t(40.0), day)
+    assert found["priestley_taylor"] == pytest.approx(float(expected))
+    assert found["oudin"] == pytest.approx(float(pet.oudin(t(6.0), t(40.0), day)))
+    assert found["hargreaves"] == pytest.approx(float(pet.hargreaves(t(2.0), t(10.0), t(6.0), t(40.0), day)))
+
+
+def test_hargreaves_is_refused_where_there_is_no_daily_range(tmp_path):
+    write_basin(
+        tmp_path,
+        "01000001",
+        WEATHER.replace("10.00\t2.00", "6.00\t6.00")
+        .replace("12.00\t4.00", "8.00\t8.00")
+        .replace("14.00\t6.00", "9.00\t9.00"),
+        FLOW,
+    )
+    with pytest.raises(ConfigError, match=r"Tmax equals Tmin .* choose pet: priestley_taylor"):
+        read_camels(tmp_path, attributes=NAMES, pet="hargreaves")
+
+
+def test_basins_of_other_periods_stand_beside_each_other_with_gaps(camels):
+    later = WEATHER.replace("2000", "2001").replace("02 29", "03 02").splitlines()
+    later = "\n".join([later[0], later[2]]) + "\n"
+    write_basin(camels, "02000001", later, FLOW.replace("2000", "2001").replace("02 29", "02 28"))
+    data = read_camels(camels, attributes=NAMES)
+    assert len(data.times) == 368
+    assert np.isnan(data.forcing["P"][:, 1]).sum() == 366
+    np.testing.assert_allclose(data.forcing["P"][[366, 367], 1], [5.0, 1.0])
+    assert np.isfinite(data.target["Q"][366, 1])
+
+
+def test_a_basin_without_an_attribute_is_left_out_and_reported(camels, caplog):
+    write_basin(camels, "02000001", WEATHER, FLOW, attributes=None)
+    write_basin(camels, "03000001", WEATHER, FLOW, attributes=";100.0")
+    with caplog.at_level(logging.WARNING):
+        data = read_camels(camels, attributes=NAMES)
+    assert data.ids == ("01000001",)
+    assert "basin 02000001 is left out: no attribute slope_mean, area_gages2" in caplog.text
+    assert "basin 03000001 is left out: no attribute slope_mean in" in caplog.text
+
+
+def test_areas_and_pet_are_said(camels, caplog):
+    with caplog.at_level(logging.INFO):
+        read_camels(camels, attributes=NAMES)
+    assert "areas from area_gages2 (km2): 01000001 100.0" in caplog.text
+    assert "PET by priestley-taylor" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"basins": ["1000001"]}, ConfigError, "no forcing file of basin '1000001'; there is 01000001"),
+        ({"forcing": "daymet"}, ConfigError, "daymet: no such folder of CAMELS-US"),
+        ({"attributes": ["slop_mean"]}, ConfigError, "no attribute slop_mean; there is .*slope_mean"),
+    ],
+)
+def test_what_is_not_there_is_named(camels, options, error, said):
+    with pytest.raises(error, match=said):
+        read_camels(camels, **({"attributes": NAMES} | options))
+
+
+def test_torn_files_are_named(camels):
+    file = next(camels.glob("basin_mean_forcing/*/*/*.txt"))
+    text = file.read_text()
+    file.write_text(text[: text.rindex("\t")])
+    with pytest.raises(ForcingError, match=f"{file.name}: not a CAMELS-US forcing file"):
+        read_camels(camels, attributes=NAMES)
+    file.write_text(text.replace("2000 02 29", "2000 02 27"))
+    with pytest.raises(ForcingError, match="days are not in order"):
+        read_camels(camels, attributes=NAMES)
+
+
+def test_text_is_no_attribute_and_no_basin_left_is_an_error(tmp_path):
+    write_basin(tmp_path, "01000001", WEATHER, FLOW, attributes="steep;100.0")
+    with pytest.raises(ConfigError, match=r"attribute slope_mean is text \('steep'\)"):
+        read_camels(tmp_path, attributes=NAMES)
+    write_basin(tmp_path / "b", "01000001", WEATHER, FLOW, attributes=";100.0")
+    with pytest.raises(AttributeTableError, match="no basin has all of the attributes"):
+        read_camels(tmp_path / "b", attributes=NAMES)
+
+
+# -- the real files -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(shared_data):
+    return read_camels(shared_data / "camels_us")
+
+
+def test_thirteen_real_basins_are_complete_and_the_fourteenth_is_left_out(shared_data, caplog):
+    with caplog.at_level(logging.WARNING):
+        data = read_camels(shared_data / "camels_us")
+    assert len(data.ids) == 13
+    assert "01022500" not in data.ids
+    assert "basin 01022500 is left out: no attribute p_mean" in caplog.text
+    assert len(ATTRIBUTES) == len(data.attributes) == 30
+
+
+def test_a_row_of_the_real_files_checked_by_hand(real):
+    # 01333000_lump_nldas_forcing_leap.txt, line 5:
+    # 1993 09 29 12  41817.60  5.09  273.63  0.00  8.72  8.72  834.45; flow of that day 25.00 cfs; 112.16 km2.
+    day = int(np.flatnonzero(real.times == np.datetime64("1993-09-29"))[0])
+    column = real.ids.index("01333000")
+    assert real.forcing["P"][day, column] == 5.09
+    assert real.forcing["T"][day, column] == 8.72
+    assert real.forcing["SRAD"][day, column] == pytest.approx(273.63 * 41817.60 / 86400)
+    assert real.target["Q"][day, column] == pytest.approx(25 * 0.028316846592 * 86.4 / 112.16)
+    assert real.attributes["aridity"][column] == pytest.approx(0.597283085492449)
+
+
+def test_flow_that_starts_late_is_aligned_by_date(real):
+    column = real.ids.index("06221400")
+    seen = real.times[~np.isnan(real.target["Q"][:, column])]
+    assert str(seen[0])[:10] == "2002-06-30"
+    assert str(seen[-1])[:10] == "2013-10-03"
+
+
+def test_mean_flow_and_pet_are_near_those_that_camels_itself_gives(real):
+    # CAMELS: q_mean 2.068 mm/d over other years; pet_mean by Priestley-Taylor from other forcing.
+    column = real.ids.index("01333000")
+    assert np.nanmean(real.target["Q"][:, column]) == pytest.approx(2.068, rel=0.05)
+    mean = np.nanmean(real.forcing["PET"], axis=0)
+    assert np.median(np.abs(mean / real.attributes["pet_mean"] - 1)) < 0.1
+
+
+def test_the_area_of_05057200_matters_by_a_factor_of_two(shared_data, real):
+    other = read_camels(shared_data / "camels_us", ["05057200"], area="forcing_header")
+    column = real.ids.index("05057200")
+    ratio = np.nanmean(other.target["Q"]) / np.nanmean(real.target["Q"][:, column])
+    assert ratio == pytest.approx(1897.33e6 / 908.7e6, rel=0.01)

@@ -1,0 +1,88 @@
+"""Metrics against values worked out by hand and in other ways, and what they are when flows are equal."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmg_bmi.training import metrics
+
+OBSERVED = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+SIMULATED = np.array([1.0, 2.0, 3.0, 4.0, 10.0])
+
+
+def test_values_worked_out_by_hand():
+    # Errors 0 0 0 0 5; variance of 1..5 is 2; means 3 and 4; the simulated variance is 10.
+    assert metrics.nse(SIMULATED, OBSERVED) == pytest.approx(1 - 25 / 10)
+    assert metrics.rmse(SIMULATED, OBSERVED) == pytest.approx(np.sqrt(5))
+    assert metrics.bias(SIMULATED, OBSERVED) == pytest.approx(100 * 5 / 15)
+    # Covariance: (-2)(-3) + (-1)(-2) + 0 + 0 + (2)(6) = 20, over 5; correlation 4 / sqrt(2 * 10).
+    r = 4 / np.sqrt(20)
+    assert metrics.correlation(SIMULATED, OBSERVED) == pytest.approx(r)
+    alpha, beta = np.sqrt(10) / np.sqrt(2), 4 / 3
+    expected = 1 - np.sqrt((r - 1) ** 2 + (alpha - 1) ** 2 + (beta - 1) ** 2)
+    assert metrics.kge(SIMULATED, OBSERVED) == pytest.approx(expected)
+    gamma = (np.sqrt(10) / 4) / (np.sqrt(2) / 3)
+    expected = 1 - np.sqrt((r - 1) ** 2 + (gamma - 1) ** 2 + (beta - 1) ** 2)
+    assert metrics.kge_2012(SIMULATED, OBSERVED) == pytest.approx(expected)
+
+
+def test_fhv_is_the_bias_of_the_two_highest_of_a_hundred():
+    observed = np.arange(1.0, 101.0)
+    simulated = observed.copy()
+    simulated[:98] = 0.5  # low flows do not count
+    simulated[98:] *= 1.1
+    assert metrics.fhv(simulated[::-1], observed) == pytest.approx(10.0)
+
+
+def test_flv_compares_the_logarithms_of_the_lowest_flows():
+    observed = np.geomspace(0.1, 100.0, 100)
+    # Twice as steep in log space: sum(log q - log q_min) doubles, FLV is -100 (2 - 1).
+    steep = observed**2
+    assert metrics.flv(steep, observed) == pytest.approx(-100.0, rel=1e-3)
+    # A factor moves the curve and leaves its shape.
+    assert metrics.flv(3.0 * observed, observed) == pytest.approx(0.0, abs=1e-3)
+
+
+flows = st.lists(st.floats(0.01, 100.0), min_size=5, max_size=60, unique=True).map(np.array)
+
+
+@given(flows)
+def test_a_perfect_simulation_has_perfect_scores(flow):
+    assert metrics.nse(flow, flow) == 1.0
+    assert metrics.kge(flow, flow) == pytest.approx(1.0)
+    assert metrics.kge_2012(flow, flow) == pytest.approx(1.0)
+    for name in ("rmse", "bias", "fhv", "flv"):
+        assert getattr(metrics, name)(flow, flow) == pytest.approx(0.0, abs=1e-9)
+
+
+@given(flows)
+def test_the_mean_flow_has_an_nse_of_zero(flow):
+    assert metrics.nse(np.full_like(flow, flow.mean()), flow) == pytest.approx(0.0, abs=1e-9)
+
+
+@given(flows, st.floats(0.1, 10.0))
+def test_a_factor_changes_kge_by_bias_and_variability_alone(flow, factor):
+    wrong = abs(factor - 1)
+    assert metrics.kge(factor * flow, flow) == pytest.approx(1 - np.sqrt(2) * wrong, abs=1e-6)
+    assert metrics.kge_2012(factor * flow, flow) == pytest.approx(1 - wrong, abs=1e-6)
+    assert metrics.correlation(factor * flow, flow) == pytest.approx(1.0)
+
+
+def test_missing_observations_leave_their_steps_out():
+    observed = np.array([OBSERVED, OBSERVED]).T
+    simulated = np.array([SIMULATED, SIMULATED]).T
+    observed[4, 1] = np.nan
+    scores = metrics.per_basin(simulated, observed)
+    np.testing.assert_allclose(scores["NSE"], [-1.5, 1.0])
+    assert {*scores} == {"NSE", "KGE", "KGE_2012", "RMSE", "bias", "r", "FHV", "FLV"}
+
+
+def test_a_basin_without_observations_or_variation_has_no_score():
+    observed = np.array([[np.nan, 2.0, 1.0]] * 3)
+    observed[2, 2] = 3.0
+    scores = metrics.per_basin(np.ones((3, 3)), observed)
+    assert np.isnan(scores["NSE"][0])
+    assert np.isnan(scores["NSE"][1])
+    assert scores["NSE"][2] == pytest.approx(1 - 4 / (8 / 3))
+    assert np.isnan(scores["KGE"][2])  # a constant simulation has no correlation

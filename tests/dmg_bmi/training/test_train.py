@@ -1,0 +1,209 @@
+"""A training from its configuration file to a bundle, and what it leaves in its folder."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from dmg_bmi import Bundle
+from dmg_bmi.errors import ConfigError, TrainingError
+from dmg_bmi.training import TrainingConfig, train
+from dmg_bmi.training.evaluate import predict
+from dmg_bmi.training.experiment import build, read
+from dmg_bmi.training.metrics import per_basin
+
+CONFIG = """
+name: small
+summary: for a test
+data: {reader: synthetic, basins: 8, years: 4, seed: 3, attributes: [elev_mean, aridity]}
+periods:
+  train: [2000-10-01, 2002-09-30]
+  validation: [2002-10-01, 2003-09-30]
+  test: [2003-10-01, 2004-09-30]
+  spin_up: 180
+model:
+  nn:
+    static: {name: mlp, hidden_sizes: [8]}
+    dynamic: {name: lstm, hidden_size: 4, dropout: 0.2}
+  phy_model: {name: hbv, nmul: 1, routing: 5}
+  roles:
+    - {network: static}
+    - {network: dynamic, inputs: [P, T, PET], attributes: [aridity], dynamic: [BETA]}
+training: {steps: 40, batch: 24, window: 300, learning_rate: 0.03, check_every: 10, seed: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    file = tmp_path_factory.mktemp("train") / "small.yaml"
+    file.write_text(CONFIG)
+    return file
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    return train(config, tmp_path_factory.mktemp("runs") / "a")
+
+
+def test_training_makes_the_validation_better(run, config):
+    settings = TrainingConfig.read(config)
+    data = read(settings)
+    untrained = build(settings, data)
+    years = slice(730, 1095)
+    before, after = (
+        np.median(per_basin(predict(model, data)[years], data.target["Q"][years])["NSE"])
+        for model in (untrained, Bundle.load(run.bundle).model)
+    )
+    assert after > before + 0.1
+    assert run.history.best[1] == max(score for _, score in run.history.scores)
+    assert run.scores["validation"].median("NSE") == pytest.approx(run.history.best[1], abs=1e-6)
+
+
+def test_the_same_seed_gives_the_same_bundle(config, tmp_path):
+    weights = []
+    for seed, folder in ((1, "a"), (1, "b"), (2, "c")):
+        made = train(config, tmp_path / folder, ["training.steps=3", f"training.seed={seed}"])
+        weights.append(Bundle.load(made.bundle).model.state_dict())
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name])
+    assert any(not torch.equal(tensor, weights[2][name]) for name, tensor in weights[0].items())
+
+
+def test_statistics_know_the_training_years_alone(config):
+    settings = TrainingConfig.read(config)
+    data = read(settings)
+    expected = build(settings, data).statistics
+    assert expected["T"].mean == pytest.approx(data.forcing["T"][:730].mean())
+    for values in data.forcing.values():
+        values[730:] = 1e6
+    assert build(settings, data).statistics == expected
+
+
+def test_a_role_sees_all_attributes_unless_it_names_its_own(config):
+    settings = TrainingConfig.read(config)
+    roles = {r.network: r for r in build(settings, read(settings)).roles}
+    assert roles["static"].attributes == ("elev_mean", "aridity")
+    assert roles["dynamic"].attributes == ("aridity",)
+
+
+def test_the_folder_tells_the_whole_story(run, config):
+    names = {p.name for p in run.folder.iterdir()}
+    assert names == {
+        "config.yaml",
+        "train.log",
+        "history.csv",
+        "metrics.csv",
+        "training_curve.png",
+        "hydrograph_best.png",
+        "hydrograph_median.png",
+        "hydrograph_worst.png",
+        "bundle",
+        "bmi.yaml",
+        "catchments.csv",
+        "forcing.nc",
+    }
+    assert TrainingConfig.read(run.folder / "config.yaml") == TrainingConfig.read(config)
+    log = (run.folder / "train.log").read_text()
+    assert "small: 8 basins" in log
+    assert "median" in log
+    for picture in run.folder.glob("*.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    with open(run.folder / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["loss"]) for r in rows] == pytest.approx(run.history.loss, rel=1e-5)
+
+
+def test_metrics_are_per_basin_and_split_with_medians(run):
+    with open(run.folder / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    for split in ("train", "validation", "test"):
+        of_split = [r for r in rows if r["split"] == split]
+        assert len(of_split) == 9
+        assert of_split[-1]["basin"] == "median"
+        each = [float(r["NSE"]) for r in of_split[:-1]]
+        assert float(of_split[-1]["NSE"]) == pytest.approx(np.median(each), abs=1e-4)
+        np.testing.assert_allclose(run.scores[split].values["NSE"], each, atol=1e-4)
+
+
+def test_the_bundle_says_where_it_comes_from(run):
+    provenance = Bundle.load(run.bundle).provenance
+    assert provenance["basins"] == [f"synthetic-00{i}" for i in range(1, 9)]
+    assert provenance["training"]["periods"]["train"] == ["2000-10-01", "2002-09-30"]
+    assert provenance["scores"]["test"]["NSE"] == pytest.approx(run.scores["test"].median("NSE"))
+
+
+def test_the_trained_bundle_steps_through_bmi_to_the_flow_that_was_scored(run):
+    import netCDF4
+
+    from dmg_bmi import DeltaModelBmi
+
+    bmi = DeltaModelBmi()
+    bmi.initialize(str(run.folder / "bmi.yaml"))
+    with netCDF4.Dataset(run.folder / "forcing.nc") as file:
+        forcing = {name: np.array(file[name][:200]) for name in ("P", "T", "PET")}
+    simulated = []
+    flow = np.empty(8)
+    for step in range(200):
+        for name in bmi.get_input_var_names():
+            symbol = bmi.component.info.by_name[name].symbol
+            bmi.set_value(name, forcing[symbol][step])
+        bmi.update()
+        simulated.append(bmi.get_value("land_surface_water__runoff_depth", flow).copy())
+    bmi.finalize()
+    settings = TrainingConfig.read(run.folder / "config.yaml")
+    data = read(settings)
+    expected = predict(Bundle.load(run.bundle).model, data)[:200]
+    np.testing.assert_allclose(np.array(simulated) * 1000.0, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_folder_that_holds_a_run_is_not_written_to(run, config):
+    before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")}
+    with pytest.raises(TrainingError, match="holds a run already; choose another folder"):
+        train(config, run.folder)
+    assert {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")} == before
+
+
+def test_a_mistake_in_the_configuration_leaves_no_folder(config, tmp_path):
+    with pytest.raises(ConfigError):
+        train(config, tmp_path / "run", ["training.stepps=3"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_in_the_data_leaves_no_bundle_and_the_folder_usable(config, tmp_path):
+    with pytest.raises(ConfigError, match="no data from 1980"):
+        train(config, tmp_path / "run", ["periods.train=[1980-01-01, 1981-01-01]"])
+    assert not (tmp_path / "run" / "bundle").exists()
+    train(config, tmp_path / "run", ["training.steps=1"])
+
+
+def test_importing_the_package_loads_no_training():
+    code = (
+        "import sys, dmg_bmi; from dmg_bmi import DeltaModel, Bundle, DeltaModelBmi; "
+        "bad = [m for m in sys.modules if m.startswith('dmg_bmi.training')]; assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_training_of_real_basins_is_scored_on_the_test_years(shared_data, tmp_path):
+    run = train(
+        "camels",
+        tmp_path / "run",
+        [
+            f"data.path={shared_data / 'camels_us'}",
+            "data.basins=['01022500', '01333000', '03010655']",
+            "training.steps=2",
+            "training.batch=4",
+        ],
+    )
+    assert run.scores["test"].ids == ("01333000", "03010655")
+    assert np.isfinite(run.scores["test"].values["NSE"]).all()
+    log = (run.folder / "train.log").read_text()
+    assert "basin 01022500 is left out: no attribute p_mean" in log
+    assert "areas from area_gages2 (km2): 01333000 112.2" in log
+    assert "PET by priestley-taylor" in log
+    settings = yaml.safe_load((run.folder / "config.yaml").read_text())
+    assert settings["periods"]["test"] == ["2003-10-01", "2013-09-30"]

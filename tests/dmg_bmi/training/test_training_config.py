@@ -1,0 +1,127 @@
+"""The configuration of a training: what is wrong in it is named, with the file and the remedy."""
+
+from copy import deepcopy
+from datetime import datetime
+
+import numpy as np
+import pytest
+import yaml
+
+from dmg_bmi.errors import ConfigError
+from dmg_bmi.training import TrainingConfig
+from dmg_bmi.training.camels import ATTRIBUTES
+from dmg_bmi.training.config import SHIPPED, CamelsData, SyntheticData, bounds
+
+GOOD = {
+    "name": "small",
+    "data": {"reader": "camels", "path": "camels_us"},
+    "periods": {"train": ["1993-10-01", "2003-09-30"], "test": ["2003-10-01", "2013-09-30"]},
+    "model": {
+        "nn": {"name": "mlp", "hidden_sizes": [8]},
+        "phy_model": {"name": "hbv"},
+        "roles": [{}],
+    },
+    "training": {"steps": 5, "window": 500, "loss": {"nse": 1}},
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a configuration with changes ``{"section.key": value}``; None removes the key."""
+
+    def write(changes=()):
+        content = deepcopy(GOOD)
+        for key, value in dict(changes).items():
+            *sections, last = key.split(".")
+            place = content
+            for section in sections:
+                place = place[section]
+            if value is None:
+                del place[last]
+            else:
+                place[last] = value
+        file = tmp_path / "train.yaml"
+        file.write_text(yaml.safe_dump(content))
+        return file
+
+    return write
+
+
+def test_a_good_file_is_read_and_defaults_are_filled_in(written):
+    config = TrainingConfig.read(written())
+    assert isinstance(config.data, CamelsData)
+    assert config.data.attributes == tuple(ATTRIBUTES)
+    assert config.periods.train == (datetime(1993, 10, 1), datetime(2003, 9, 30))
+    assert config.periods.validation is None
+    assert config.training.loss == {"nse": 1.0}
+
+
+def test_the_last_day_of_a_period_belongs_to_it(written):
+    start, end = bounds(TrainingConfig.read(written()).periods.train)
+    assert start == np.datetime64("1993-10-01T00:00:00")
+    assert end == np.datetime64("2003-10-01T00:00:00")
+
+
+def test_overrides_take_the_place_of_what_the_file_says(written):
+    config = TrainingConfig.read(written(), ["data.path=elsewhere/x", "training.seed=7", "summary=a model"])
+    assert str(config.data.path) == "elsewhere/x"
+    assert config.training.seed == 7
+    assert config.summary == "a model"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": None}, "missing key 'name'"),
+        ({"datas": {}}, "unknown key 'datas'; did you mean 'data'"),
+        ({"data.reader": "camel"}, "'data.reader' must be one of camels, synthetic.*did you mean 'camels'"),
+        ({"data.reader": None}, "missing key 'data.reader'; choose one of camels, synthetic"),
+        ({"data.path": None}, "missing key 'data.path'"),
+        ({"data.pet": "penman"}, "'data.pet' must be one of priestley_taylor, hargreaves, oudin"),
+        ({"data.area": "area"}, "'data.area' must be one of area_gages2"),
+        ({"data.basins": [1022500]}, r"'data.basins\[0\]' must be text.*put it in quotes"),
+        ({"data.noise": 0.1}, "unknown key 'data.noise'; .*known keys are reader, path"),
+        ({"periods.train": ["1993-10-01"]}, "'periods.train' must be a list of 2 values"),
+        ({"periods.train": ["2003-10-01", "1993-10-01"]}, "train ends on 1993-10-01, before it starts"),
+        ({"periods.test": ["soon", "later"]}, r"'periods.test\[0\]' must be a date such as 2000-10-01"),
+        ({"periods.spin_up": -1}, "spin_up must not be negative"),
+        ({"model.nn": None}, "missing key 'model.nn'"),
+        ({"model.step": 3600}, "unknown key 'model.step'"),
+        ({"training.steps": 0}, "steps must be above zero"),
+        ({"training.steps": 1.5}, "'training.steps' must be a whole number"),
+        ({"training.learning_rat": 0.1}, "unknown key 'training.learning_rat'; did you mean 'learning_rate'"),
+        ({"training.loss": {"nes": 1}}, "no loss 'nes'; known are"),
+        ({"training.loss": "nse"}, "'training.loss' must be a mapping"),
+        ({"training.schedule": "cosine"}, "'training.schedule' must be one of one_cycle, constant"),
+        ({"training.average": 1.0}, "average must be at least 0 and below 1"),
+        ({"training.window": 365}, "window .365 days. must be longer than periods.spin_up"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_file(written, changes, said):
+    file = written(changes)
+    with pytest.raises(ConfigError, match=said) as error:
+        TrainingConfig.read(file)
+    assert str(error.value).startswith(str(file))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("data.path", "write section.key=value"), ("name.x=1", "name holds a value, not keys")],
+)
+def test_overrides_that_cannot_be_are_named(written, override, said):
+    with pytest.raises(ConfigError, match=said):
+        TrainingConfig.read(written(), [override])
+
+
+def test_a_file_that_is_not_there_is_named_with_those_that_are_shipped():
+    with pytest.raises(
+        ConfigError, match=r"none\.yaml: there is no such file; shipped are camels, demo_daily"
+    ):
+        TrainingConfig.read("none.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in SHIPPED.glob("*.yaml")))
+def test_shipped_configurations_are_valid(name):
+    config = TrainingConfig.read(name, ["data.path=somewhere"] if name == "camels" else [])
+    assert config.name == name
+    assert isinstance(config.data, CamelsData if name == "camels" else SyntheticData)
