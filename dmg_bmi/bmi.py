@@ -268,10 +268,17 @@ class DeltaModelBmi(Bmi):
     # -- helpers ------------------------------------------------------------------
 
     def _bundle_of(self, config: RunConfig) -> BundleInfo:
+        own = self.bundle
         if config.bundle:
-            return BundleInfo.read(config.bundle)
-        if self.bundle is not None:
-            return self.bundle
+            info = BundleInfo.read(config.bundle)
+            if own is not None and info.variables != own.variables:
+                raise ConfigError(
+                    f"bundle {info.name!r} has other variables than {own.name!r}, of which "
+                    f"{type(self).__name__} is the component: use a component of that bundle"
+                )
+            return info
+        if own is not None:
+            return own
         raise ConfigError("missing key 'bundle'; give a folder or a shipped bundle's name")
 
     def _known(self, name: str) -> None:

@@ -89,7 +89,7 @@ class Divides:
     reach: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """Reaches, in the order of the table ``flowpaths``.
 
@@ -124,6 +124,9 @@ class Network:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Network of {len(self)} reaches>"
 
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """`parameters` and `static` of :class:`~dmg_bmi.physics.muskingum_cunge.MuskingumCunge`."""

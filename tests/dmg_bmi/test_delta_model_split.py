@@ -13,8 +13,8 @@ from dmg_bmi.registry import NETWORKS, build_network
 
 seeds = st.integers(0, 2**32 - 1)
 FORCINGS = ("P", "T", "PET", "radiation")
-#: A range of temperatures that encloses every threshold between snow and rain.
-ANY_THRESHOLD = (-2.501, 2.501)
+#: A range of temperatures that encloses every threshold between snow and rain, that of HBV 2.0 too.
+ANY_THRESHOLD = (-2.501, 4.001)
 LSTM = {"name": "lstm", "hidden_size": 6}
 MLP = {"name": "mlp", "hidden_sizes": [5]}
 

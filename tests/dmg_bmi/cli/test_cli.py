@@ -79,7 +79,7 @@ def test_each_shipped_configuration_runs(name, tmp_path):
 
 
 def write_forcing(path: Path, ids: tuple[str, ...], step: float, **changes: np.ndarray) -> Dataset:
-    """240 wet steps for some catchments."""
+    """240 wet steps without snow for some catchments."""
     some = generate(basins=len(ids), years=1, step=step, seed=3).period(
         np.datetime64("2000-10-01"), np.datetime64("2000-10-01") + np.timedelta64(int(240 * step), "s")
     )
@@ -87,7 +87,12 @@ def write_forcing(path: Path, ids: tuple[str, ...], step: float, **changes: np.n
         ids,
         some.times,
         step,
-        {**some.forcing, "P": some.forcing["P"] + 5.0 * step / 86400.0, **changes},
+        {
+            "P": some.forcing["P"] + 5.0 * step / 86400.0,
+            "T": np.maximum(some.forcing["T"], 8.0),
+            "PET": some.forcing["PET"],
+            **changes,
+        },
         {},
         {},
         some.units,

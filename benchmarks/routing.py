@@ -1,0 +1,272 @@
+"""What routing costs, what its two kernels differ in, and whether roughness is found again.
+
+    python benchmarks/routing.py speed [GPKG] [--rows 794 100000] [--eager]
+    python benchmarks/routing.py difference GPKG
+    python benchmarks/routing.py twin GPKG
+
+One thread, float64, hourly steps of 12 sub-steps. `speed` routes a storm through a random network
+after Shreve (1966): all binary trees with that many sources are equally likely. With a GeoPackage it
+routes through its network too. t-route's compiled Fortran takes about 0.45 us per reach and sub-step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from dmg_bmi.physics import run
+from dmg_bmi.physics.channel import Section
+from dmg_bmi.physics.muskingum_cunge import MuskingumCunge
+from dmg_bmi.physics.river import River, river_static
+from torch import Tensor
+
+from dmg_bmi import hydrofabric
+
+HOUR = 1 / 24
+#: Bed slope for reaches that have none, as t-route's users put it.
+FLAT = 1e-5
+Inputs = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]
+
+
+def shreve(rows: int, seed: int = 0) -> np.ndarray:
+    """Row below each reach of a random binary tree, by the algorithm of Rémy (1985); row 0 is the outlet.
+
+    It has an odd number of reaches, `rows` or one less.
+    """
+    draw = random.Random(seed)
+    below, above = [-1], [[-1, -1]]
+    while len(below) + 2 <= rows:
+        # A new confluence takes the place of any reach, which then joins a new source there.
+        reach, junction, source = draw.randrange(len(below)), len(below), len(below) + 1
+        parent = below[reach]
+        if parent >= 0:
+            above[parent][above[parent].index(reach)] = junction
+        below += [parent, junction]
+        below[reach] = junction
+        above += [[reach, source], [-1, -1]]
+    return np.array(below)
+
+
+def synthetic(rows: int) -> Inputs:
+    """`parameters`, `static` and drained area of a network with the size of a hydrofabric's reaches."""
+    downstream = torch.from_numpy(shreve(rows))
+    rows = len(downstream)
+    g = torch.Generator().manual_seed(0)
+    river = River.of(river_static(downstream), rows, torch.device("cpu"))
+    area = 8.0 * torch.exp(0.5 * torch.randn(rows, generator=g, dtype=torch.float64))
+    drained = river.passed_on(area, torch.ones_like(area))
+    bottom = 2.0 * drained**0.35
+    parameters = {
+        "n": torch.full_like(area, 0.055),
+        "nCC": torch.full_like(area, 0.11),
+        "BtmWdth": bottom,
+        "TopWdth": 1.2 * bottom,
+        "TopWdthCC": 3.6 * bottom,
+        "ChSlp": torch.full_like(area, 0.6),
+    }
+    static = {
+        "Length_m": 4000.0 * torch.exp(0.5 * torch.randn(rows, generator=g, dtype=torch.float64)),
+        "So": (0.03 * drained**-0.45).clamp(min=1e-4),
+    }
+    return parameters, {**static, "downstream": river.downstream, "jumps": river.jumps}, area
+
+
+def from_file(path: Path) -> tuple[hydrofabric.Network, Inputs]:
+    """The network of a GeoPackage, and what routing wants of it."""
+    network = hydrofabric.read(path).routable(minimum_slope=FLAT)
+    return network, (*network.tensors(), torch.from_numpy(network.area))
+
+
+def storm(area: Tensor, hours: int, depth: float = 12.0, base: float = 0.02) -> Tensor:
+    """Lateral inflow in m3/s of `depth` mm of runoff that peaks after six hours, on `base` mm/h."""
+    t = torch.arange(hours, dtype=torch.float64).unsqueeze(1)
+    shape = t**2 * torch.exp(-t / 3)
+    return (base + depth * shape / shape.sum()) * area * 1e3 / 3600
+
+
+def route(model: MuskingumCunge, lateral: Tensor, inputs: Inputs, state: Mapping[str, Tensor] | None = None):
+    """Fluxes and end state of a run from `state`, or from dry."""
+    state = model.init_state(lateral.shape[1]) if state is None else dict(state)
+    return run(model, {"lateral_inflow": lateral}, state, inputs[0], inputs[1], HOUR)
+
+
+def seconds(work: Callable[[], object], repeat: int = 3) -> float:
+    """Shortest of several times."""
+    work()
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+# -- speed ------------------------------------------------------------------------
+
+
+def speed(cases: Mapping[str, Inputs], compiled: bool) -> None:
+    """Microseconds per reach and sub-step, and what solving the network costs in it."""
+    print("us per reach and sub-step; t-route 0.45")
+    for name, inputs in cases.items():
+        parameters, static, area = inputs
+        rows = len(area)
+        hours = 24 if rows < 10_000 else 2
+        lateral = storm(area, 24)[:hours] if rows < 10_000 else storm(area, 24)[5:7]
+        for kernel in ("conservative", "nwm"):
+            for engine in ("eager", "compiled") if compiled else ("eager",):
+                model = MuskingumCunge(kernel=kernel)
+                if engine == "compiled":
+                    model.route = torch.compile(model.route, dynamic=False)
+                with torch.inference_mode():
+                    _, state = route(model, lateral[:1], inputs)
+                    took = seconds(lambda m=model, s=state, x=lateral, i=inputs: route(m, x, i, s))
+                print(f"  {name:28} {kernel:13} {engine:9} {took * 1e6 / (hours * 12 * rows):7.3f}", flush=True)
+        solvers(static, rows)
+
+
+def solvers(static: Mapping[str, Tensor], rows: int) -> None:
+    """The triangular system by doubling, as the model solves it, and level by level."""
+    river = River.of(static, rows, torch.device("cpu"))
+    levels = _levels(river.downstream)
+    g = torch.Generator().manual_seed(0)
+    own, share = torch.rand(2, rows, generator=g, dtype=torch.float64)
+
+    def by_level() -> Tensor:
+        inflow = torch.zeros(rows + 1, dtype=torch.float64)
+        solved = torch.empty(rows, dtype=torch.float64)
+        for members, below in levels:
+            solved[members] = own[members] + share[members] * inflow[members]
+            inflow.index_add_(0, below, solved[members])
+        return solved
+
+    with torch.inference_mode():
+        torch.testing.assert_close(by_level(), river.passed_on(own, share))
+        doubling, level = seconds(lambda: river.passed_on(own, share)), seconds(by_level)
+    print(
+        f"    network of {len(levels)} levels: {doubling * 1e6 / rows:.3f} us per reach in "
+        f"{len(river.jumps)} rounds of doubling, {level * 1e6 / rows:.3f} level by level"
+    )
+
+
+def _levels(downstream: Tensor) -> list[tuple[Tensor, Tensor]]:
+    level, _ = hydrofabric._levels(downstream.numpy())
+    order = np.argsort(level, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(level))[:-1])
+    return [(torch.from_numpy(rows), downstream[torch.from_numpy(rows)]) for rows in members]
+
+
+# -- the two kernels --------------------------------------------------------------
+
+
+def difference(path: Path) -> None:
+    """Outlet hydrograph and volume of the two kernels, for storms from within banks to far over them."""
+    network, inputs = from_file(path)
+    outlet = int(np.argmax(network.level))
+    leaving = torch.from_numpy(network.downstream == len(network))
+    print("storm     over banks  kernel        peak m3/s  at hour  velocity m/s  volume not accounted for")
+    for depth in (0.2, 2.0, 12.0, 50.0):
+        base = 0.02 if depth > 1 else 0.005
+        lateral = torch.cat([storm(inputs[2], 48, depth, base), storm(inputs[2], 1, 0.0, base).expand(192, -1)])
+        for kernel in ("conservative", "nwm"):
+            model = MuskingumCunge(kernel=kernel)
+            with torch.inference_mode():
+                _, start = route(model, lateral[-1:].expand(1500, -1), inputs)
+                fluxes, end = route(model, lateral, inputs, start)
+            section, length = Section.of(*inputs[:2]), inputs[1]["Length_m"]
+            held = [s["storage"] if "storage" in s else section.area(s["depth"]) * length for s in (start, end)]
+            entered, left = fluxes["lateral"].sum(), fluxes["outflow"][:, leaving].sum()
+            lost = entered - left - (held[1] - held[0]).sum()
+            flow = fluxes["outflow"][:, outlet] / 3600
+            over = (fluxes["depth"].amax(0) > section.bankfull).double().mean()
+            print(
+                f"{depth:5.1f} mm {over:11.0%}  {kernel:13} {flow.max():9.1f} {int(flow.argmax()):8d} "
+                f"{fluxes['velocity'][int(flow.argmax()), outlet]:13.2f} {lost / (entered - lateral[-1].sum() * 3600 * len(lateral)):13.1e} of the storm",
+                flush=True,
+            )
+
+
+# -- roughness --------------------------------------------------------------------
+
+
+def twin(path: Path) -> None:
+    """Find Manning's n again: a law of drained area from the gauges, then every reach from every reach."""
+    network, inputs = from_file(path)
+    parameters, static, area = inputs
+    river = River.of(static, len(area), torch.device("cpu"))
+    size = torch.log(river.passed_on(area, torch.ones_like(area)) / 100.0)
+    gauges = sorted(set(network.gages.values()))
+    model = MuskingumCunge(substeps=2)
+    lateral = storm(area, 24, 4.0)
+    with torch.no_grad():
+        _, start = route(model, lateral[:1].expand(500, -1), inputs)
+
+    def discharge(roughness: Tensor) -> Tensor:
+        return route(model, lateral, ({**parameters, "n": roughness}, static, area), start)[0]["discharge"]
+
+    def search(observed: Tensor, where: list[int], roughness: Callable[[Tensor], Tensor], first: Tensor, steps: int):
+        found = first.clone().requires_grad_()
+        by = torch.optim.LBFGS([found], max_iter=steps, history_size=20, line_search_fn="strong_wolfe")
+        scale = observed[:, where].var(0) + 1e-9
+
+        def misfit() -> Tensor:
+            by.zero_grad()
+            error = ((discharge(roughness(found)) - observed)[:, where] ** 2 / scale).mean()
+            error.backward()
+            return error
+
+        begun = time.perf_counter()
+        by.step(misfit)
+        return roughness(found.detach()), time.perf_counter() - begun
+
+    def law(x: Tensor) -> Tensor:
+        return torch.exp(x[0] + x[1] * size)
+
+    truth = law(torch.tensor([np.log(0.05), -0.08]))
+    with torch.no_grad():
+        observed = discharge(truth)
+    first = torch.tensor([np.log(0.08), 0.0])
+    found, took = search(observed, gauges, law, first, 40)
+    print(f"law of drained area from {len(gauges)} gauges: n off by {_off(found, truth)}, {took:.0f} s")
+
+    g = torch.Generator().manual_seed(1)
+    truth = 0.03 + 0.06 * torch.rand(len(area), generator=g, dtype=torch.float64)
+    with torch.no_grad():
+        observed = discharge(truth)
+    found, took = search(observed, list(range(len(area))), torch.exp, torch.full_like(area, np.log(0.06)), 150)
+    print(f"{len(area)} reaches, each gauged: n off by {_off(found, truth)}, {took:.0f} s")
+
+
+def _off(found: Tensor, truth: Tensor) -> str:
+    error = (found / truth - 1).abs()
+    return f"{error.median():.1e} (median), {error.quantile(0.95):.1e} (95 %), {error.max():.1e} (most)"
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("speed", "difference", "twin"))
+    parser.add_argument("gpkg", nargs="?", type=Path, help="hydrofabric GeoPackage")
+    parser.add_argument("--rows", nargs="+", type=int, default=[794, 100_000])
+    parser.add_argument("--eager", action="store_true", help="do not compile")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.what == "speed":
+        cases = {}
+        if arguments.gpkg:
+            network, inputs = from_file(arguments.gpkg)
+            cases[f"{arguments.gpkg.stem[:12]}, {len(network)}"] = inputs
+        cases |= {f"random tree, {rows}": synthetic(rows) for rows in arguments.rows}
+        speed(cases, not arguments.eager)
+    elif arguments.gpkg is None:
+        parser.error(f"{arguments.what} needs a GeoPackage")
+    else:
+        {"difference": difference, "twin": twin}[arguments.what](arguments.gpkg)
+
+
+if __name__ == "__main__":
+    main()
