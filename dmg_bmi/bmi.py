@@ -117,31 +117,23 @@ class DeltaModelBmi(Bmi):
 
     def get_var_units(self, name: str) -> str:
         """UDUNITS string."""
-        try:
-            return self._about.units[name]
-        except KeyError:
-            return self._reserved(name).find(name).units
+        known = self._about.units.get(name)
+        return self._reserved(name).find(name).units if known is None else known
 
     def get_var_type(self, name: str) -> str:
         """``float64``; ids are ``int64``."""
-        try:
-            return self._about.types[name]
-        except KeyError:
-            return self._reserved(name).find(name).dtype
+        known = self._about.types.get(name)
+        return self._reserved(name).find(name).dtype if known is None else known
 
     def get_var_itemsize(self, name: str) -> int:
         """8 bytes."""
-        try:
-            return self._about.itemsizes[name]
-        except KeyError:
-            return self._reserved(name).array(name).itemsize
+        known = self._about.itemsizes.get(name)
+        return self._reserved(name).array(name).itemsize if known is None else known
 
     def get_var_nbytes(self, name: str) -> int:
         """Bytes of the whole array."""
-        try:
-            return self._about.nbytes[name]
-        except KeyError:
-            return self._reserved(name).array(name).nbytes
+        known = self._about.nbytes.get(name)
+        return self._reserved(name).array(name).nbytes if known is None else known
 
     def get_var_location(self, name: str) -> str:
         """``node`` of the scalar grid for one catchment, ``none`` for many."""

@@ -69,7 +69,7 @@ class Variable:
     @property
     def published(self) -> bool:
         """Whether the BMI lists it among its input or output variables."""
-        return self.kind in ("input", "output") and self.name != self.symbol
+        return self.kind == "input" or (self.kind == "output" and self.name != self.symbol)
 
     def to_model(self, step: float, units: str | None = None) -> tuple[float, float]:
         """Scale and offset from `units` (its own by default) to `model_units`.

@@ -41,10 +41,14 @@ class Catchment(ProcessModel):
             inner = replace(
                 inner,
                 parameters=inner.parameters + unit_hydrograph.PARAMETERS,
-                states=inner.states
-                + (StateVariable(QUEUE, "mm", "runoff on its way to the outlet", (routing,), "sum"),),
-                fluxes=inner.fluxes
-                + (Flux(GENERATED, "mm", "runoff before in-catchment routing", aggregation="sum"),),
+                states=(
+                    *inner.states,
+                    StateVariable(QUEUE, "mm", "runoff on its way to the outlet", (routing,), "sum"),
+                ),
+                fluxes=(
+                    *inner.fluxes,
+                    Flux(GENERATED, "mm", "runoff before in-catchment routing", aggregation="sum"),
+                ),
                 balances=tuple(
                     replace(b, stored=(*b.stored, QUEUE)) if "Q" in b.out else b for b in inner.balances
                 ),

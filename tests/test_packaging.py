@@ -19,9 +19,7 @@ def project():
 
 def test_every_package_folder_is_installed(project):
     listed = set(project["tool"]["setuptools"]["packages"])
-    inside = {
-        ".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "dmg_bmi").rglob("__init__.py")
-    }
+    inside = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "dmg_bmi").rglob("__init__.py")}
     top = {f"dmg_bmi.{name}" for name in ("physics", "nn_models", "bmi_configs")}
     assert listed == inside | top
 

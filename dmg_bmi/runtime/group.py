@@ -274,7 +274,8 @@ class Group:
             and (m.clock.count, m.clock.phase) == (clock.count, clock.phase)
         ]
         rows = _joined(together)
-        series = self.store.take(clock.model_count, clock.count == 0, rows, clock.now)
+        of_table = self._table_row[rows]
+        series = self.store.take(clock.model_count, clock.count == 0, of_table, clock.now)
         series = np.stack([self.legal(record, rows, clock.now) for record in series])
         self._remember(rows)
         self._step_of[rows] = clock.model_count

@@ -104,7 +104,8 @@ class Store:
             )
         self._series, self._scale, self._offset = [], [], []
         for variable in self.inputs.variables:
-            stored = index.variables.get(variable.symbol) or index.variables.get(variable.name)
+            also = [v.symbol for v in self.inputs.forcings if v.name == variable.name]
+            stored = next((index.variables[n] for n in (*also, variable.name) if n in index.variables), None)
             if stored is None:
                 raise ForcingError(
                     f"{self.path}: has no {variable.symbol} ({variable.name}); "

@@ -167,7 +167,10 @@ class Weather(Inputs):
         )
 
     def _daily(self, weather: Mapping[str, Tensor], place: Place) -> Tensor:
-        latitude, day = torch.from_numpy(place.attributes["latitude"]), torch.from_numpy(place.day_of_year)
+        latitude, day = (
+            torch.from_numpy(place.attributes["latitude"]),
+            torch.from_numpy(place.day_of_year).to(torch.float64),
+        )
         temperature = weather[_T]
         mean = temperature.nanmean(0)
         if self._method == "oudin":

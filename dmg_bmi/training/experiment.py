@@ -134,7 +134,7 @@ def _run(config: TrainingConfig, dataset: Dataset, model: DeltaModel, folder: Pa
     log.info("%s: %d basins, %d weights", config.name, len(dataset.ids), weights)
 
     def save(candidate: DeltaModel, **more: Any) -> None:
-        provenance = {"training": _plain(asdict(config)), "basins": list(dataset.ids), **more}
+        provenance = {"training": _without_folders(config), "basins": list(dataset.ids), **more}
         Bundle(candidate, config.name, config.summary, provenance).save(folder / "bundle")
 
     def validation_score(candidate: DeltaModel) -> float:
@@ -235,6 +235,14 @@ def _hydrographs(
             observed=dataset.target[TARGET][shown, column] * rate,
             title=f"basin {dataset.ids[column]}, {scores.split} period: NSE {nse[column]:.2f}",
         )
+
+
+def _without_folders(config: TrainingConfig) -> dict[str, Any]:
+    """The configuration as plain data; of the data's path the name, since a bundle travels."""
+    plain: dict[str, Any] = _plain(asdict(config))
+    if "path" in plain["data"]:
+        plain["data"]["path"] = Path(plain["data"]["path"]).name
+    return plain
 
 
 def _plain(value: Any) -> Any:

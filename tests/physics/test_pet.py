@@ -148,3 +148,46 @@ def test_series_of_several_basins_broadcast():
     assert result.shape == (365, 3)
     single = pet.oudin(torch.tensor(10.0), torch.tensor(-40.0), torch.tensor(20))
     torch.testing.assert_close(result[19, 2], single)
+
+
+#: FAO-56 example 19, N'Diaye (Senegal, 8 m), 1 October: hour, temperature degC, relative humidity,
+#: wind at 2 m, net radiation MJ m-2 h-1, printed ETo mm h-1.
+@pytest.mark.parametrize(
+    ("temperature", "humidity", "wind", "net", "printed"),
+    [(28.0, 0.90, 1.9, -0.100, 0.00), (38.0, 0.52, 3.3, 1.749, 0.63)],
+    ids=["02-03 h", "14-15 h"],
+)
+def test_hourly_penman_monteith_is_example_19_of_fao56(temperature, humidity, wind, net, printed):
+    vapour = 1000.0 * humidity * pet.saturation_vapour_pressure(t(temperature))
+    result = pet.penman_monteith_hourly(t(temperature), t(net / 0.0036), t(wind), vapour, t(101.2e3))
+    assert isclose(result, printed, abs_tol=0.005)
+
+
+def test_saturation_vapour_pressure_and_wind_are_those_of_fao56():
+    assert isclose(pet.saturation_vapour_pressure(t(24.5)), 3.075, abs_tol=1e-3)  # example 3
+    assert isclose(pet.saturation_vapour_pressure(t(15.0)), 1.705, abs_tol=1e-3)  # example 3
+    assert isclose(pet.wind_at_2m(t(3.2), 10.0), 2.4, abs_tol=0.01)  # example 14
+
+
+def test_vapour_pressure_is_the_share_of_molecules_that_are_water():
+    # 18.016 g of water and 28.964 g of dry air, a mole of each: half of the pressure.
+    half = t(18.016 / (18.016 + 28.964))
+    assert isclose(pet.vapour_pressure(half, t(1000.0)), 500.0, rel_tol=1e-3)
+
+
+def test_a_body_as_warm_as_the_sky_it_sees_loses_nothing():
+    emitted = 5.67e-8 * 288.16**4
+    assert isclose(pet.balance_of_radiation(t(15.0), t(0.0), t(emitted)), 0.0, abs_tol=0.5)
+    assert isclose(pet.balance_of_radiation(t(15.0), t(100.0), t(emitted)), 77.0, abs_tol=0.5)
+
+
+@given(
+    st.floats(-60, 50),
+    st.floats(-200, 1000),
+    st.floats(0, 40),
+    st.floats(0, 6000),
+    st.floats(4e4, 1.1e5),
+)
+def test_hourly_pet_is_finite_and_not_negative(temperature, net, wind, vapour, pressure):
+    value = pet.penman_monteith_hourly(t(temperature), t(net), t(wind), t(vapour), t(pressure))
+    assert 0.0 <= value < 6.0
