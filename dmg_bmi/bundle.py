@@ -23,6 +23,7 @@ from . import __version__
 from .delta_model import DeltaModel
 from .errors import BundleError, ConfigError
 from .files import canonical, read_yaml, sha256, write_atomic
+from .physics import ProcessModel
 from .variables import Variable, from_plain, to_plain, variable_table
 
 FORMAT = 1
@@ -125,7 +126,7 @@ class BundleInfo:
         Raises
         ------
         BundleError
-            If the weights are missing, torn, or do not fit the description.
+            If the weights are missing, torn, or do not fit the description, or the model cannot step.
         """
         file = self.path / self.weights_file
         try:
@@ -143,6 +144,7 @@ class BundleInfo:
             model.to(dtype).load_state_dict(weights)
         except (SafetensorError, ConfigError, RuntimeError, TypeError, KeyError) as problem:
             raise BundleError(f"{self.path}: weights and description do not fit: {problem}") from problem
+        _check_steps(model, self.name)
         return model.eval().requires_grad_(False)
 
 
@@ -176,7 +178,13 @@ class Bundle:
 
         The weights get a name of their own first; renaming ``bundle.yaml`` into place is what
         makes the new bundle valid, so a crash leaves the old one whole.
+
+        Raises
+        ------
+        BundleError
+            If a process model runs whole sequences only.
         """
+        _check_steps(self.model, self.name)
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().contiguous().cpu() for k, v in self.model.state_dict().items()}
@@ -224,6 +232,16 @@ def find(path: str | Path) -> Path:
             f"{folder}: there is no bundle here (no {DESCRIPTION}); shipped are {names or 'none'}"
         )
     return folder
+
+
+def _check_steps(model: DeltaModel, name: str) -> None:
+    """Refuse what the BMI, which steps, could not run."""
+    for part in model.modules():
+        if isinstance(part, ProcessModel) and part.sequence_only:
+            raise BundleError(
+                f"{name}: process model {part.declaration.name!r} trains and runs forward, but a bundle "
+                f"and the BMI need one that steps: {part.sequence_only}"
+            )
 
 
 def _checksum(content: Mapping[str, Any]) -> str | None:

@@ -5,12 +5,15 @@ A process model is data (:class:`Declaration`) and a pure function
 Sequence runs, training, compiled engines and BMI stepping all call that one step, so
 an equation is written once. The state is a value, handed in and returned: a flat
 ``dict[str, Tensor]`` whose tensors have rows (catchments, leaves, reaches) first.
+A model that somebody else wrote may have no such step: it brings its own loop over
+time, says so in :attr:`ProcessModel.sequence_only`, and cannot be deployed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from math import inf, prod
 from typing import Literal
 
@@ -179,9 +182,17 @@ class ProcessModel(nn.Module):
 
     A subclass sets :attr:`declaration`, writes :meth:`step`, and answers
     :meth:`describe` when its constructor takes options.
+
+    Attributes
+    ----------
+    declaration : Declaration
+    sequence_only : str
+        Of a model that writes :meth:`run` instead of :meth:`step`: why it cannot step, and
+        what to use where it must. It trains and runs forward; a bundle refuses it.
     """
 
     declaration: Declaration
+    sequence_only: str = ""
 
     def step(
         self,
@@ -214,8 +225,37 @@ class ProcessModel(nn.Module):
         state : State
             The declared states, and the entries that `processes` renewed.
         fluxes : dict of name to Tensor ``[rows]``
+
+        Raises
+        ------
+        NotImplementedError
+            By a model that runs whole sequences only, with its reason.
         """
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{self.declaration.name} has no step: {self.sequence_only or 'its class has to write one'}"
+        )
+
+    def run(
+        self,
+        forcing: Mapping[str, Tensor],
+        state: State,
+        parameters: Mapping[str, Tensor],
+        static: Mapping[str, Tensor],
+        dt: float,
+        dynamic: Mapping[str, Tensor],
+        processes: Mapping[str, ProcessFunction],
+        outputs: Collection[str],
+    ) -> tuple[dict[str, Tensor], State]:
+        """The loop over time, for :func:`dmg_bmi.physics.run`, which says what the arguments are.
+
+        `parameters` and `dynamic` hold the derived tensors too, and `outputs` are fluxes to keep.
+        """
+        series: dict[str, list[Tensor]] = {name: [] for name in outputs}
+        for now, varying in zip(_steps(forcing), _steps(dynamic) or repeat({}), strict=bool(dynamic)):
+            state, fluxes = self.step(now, state, {**parameters, **varying}, static, dt, processes)
+            for name, values in series.items():
+                values.append(fluxes[name])
+        return {name: torch.stack(values) for name, values in series.items()}, state
 
     def derive(self, parameters: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:
         """The declared `derived` tensors, for parameters of any leading shape."""
@@ -233,6 +273,15 @@ class ProcessModel(nn.Module):
             s.name: torch.full((n, *s.shape), s.initial, dtype=dtype, device=device)
             for s in self.declaration.states
         }
+
+
+def _steps(series: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """One mapping per step.
+
+    By unbind, not indexing: the backward of ``x[t]`` fills a tensor as long as the sequence.
+    """
+    columns = zip(*(tensor.unbind(0) for tensor in series.values()), strict=True)
+    return [dict(zip(series, column, strict=True)) for column in columns]
 
 
 def replaceable(

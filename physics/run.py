@@ -1,11 +1,9 @@
-"""The one loop over time."""
+"""A sequence of steps, from what is given for it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from itertools import repeat
 
-import torch
 from torch import Tensor
 
 from .contract import NO_PROCESSES, ProcessFunction, ProcessModel, State
@@ -23,7 +21,7 @@ def run(
     processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     outputs: Collection[str] | None = None,
 ) -> tuple[dict[str, Tensor], State]:
-    """Step `model` through a sequence.
+    """Step `model` through a sequence, by :meth:`ProcessModel.run`.
 
     Parameters
     ----------
@@ -47,21 +45,7 @@ def run(
     """
     parameters, dynamic = _with_derived(model, parameters, dynamic or {}, dt)
     wanted = [f.name for f in model.declaration.fluxes if outputs is None or f.name in outputs]
-    series: list[list[Tensor]] = [[] for _ in wanted]
-    for now, varying in zip(_steps(forcing), _steps(dynamic) or repeat({}), strict=bool(dynamic)):
-        state, fluxes = model.step(now, state, {**parameters, **varying}, static, dt, processes)
-        for values, name in zip(series, wanted, strict=True):
-            values.append(fluxes[name])
-    return {name: torch.stack(values) for name, values in zip(wanted, series, strict=True)}, state
-
-
-def _steps(series: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """One mapping per step.
-
-    By unbind, not indexing: the backward of ``x[t]`` fills a tensor as long as the sequence.
-    """
-    columns = zip(*(tensor.unbind(0) for tensor in series.values()), strict=True)
-    return [dict(zip(series, column, strict=True)) for column in columns]
+    return model.run(forcing, state, parameters, static, dt, dynamic, processes, wanted)
 
 
 def _with_derived(

@@ -98,14 +98,6 @@ class Component:
             except StateError:
                 group.leave(self)
                 raise
-        elif group.store is None and self.clock.ratio > 1:
-            log.info(
-                "%s steps by %g s on forcing of %g s: its outputs follow one model step behind, and "
-                "those of the first follow from the initial state",
-                info.name,
-                self.clock.model_step,
-                self.clock.step,
-            )
 
     @property
     def size(self) -> int:

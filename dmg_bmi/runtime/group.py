@@ -117,6 +117,21 @@ class Group:
         self.members: dict[Member, None] = {}
         self.pending: dict[Member, None] = {}
         self.ahead: dict[Member, None] = {}
+        self._say(clock)
+
+    def _say(self, clock: Clock) -> None:
+        """What a user should know, once."""
+        if clock.ratio == 1:
+            return
+        log.info("%s: a model step of %g s is %d updates", self.info.name, clock.model_step, clock.ratio)
+        if self.config.start_time is None:
+            log.info("%s: there is no start_time, so model steps count from step 0", self.info.name)
+        if self.store is None:
+            log.info(
+                "%s: outputs follow one model step behind their forcing; in the first nothing flows and "
+                "levels are NaN, unless a restart file says otherwise",
+                self.info.name,
+            )
 
     def new_clock(self) -> Clock:
         """A clock at time zero."""

@@ -364,3 +364,18 @@ def test_flow_is_depth_over_area_and_nan_where_no_area_is_known(bundles, configu
     assert members.get_value_ptr(flow) is held
     with pytest.raises(VariableError):
         members.set_value(flow, np.ones(2))
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_what_a_user_should_know_is_said_once(bundles, share, keys, bmi_run, caplog, dated):
+    config, series = keys("pushed", 3, 2)
+    if not dated:
+        del config["start_time"]
+    with caplog.at_level("INFO", logger="dmg_bmi"):
+        members = share(bundles("fixed"), 3, **config)
+        first = together(bmi_run, members, series, range(24))
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("one model step behind" in text for text in said) == 1
+    assert sum("no start_time" in text for text in said) == (not dated)
+    assert (first[:, :, [0, 1]] == 0.0).all()
+    assert np.isnan(first[:, :, 2:]).all()
