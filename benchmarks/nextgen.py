@@ -3,8 +3,8 @@
     python benchmarks/nextgen.py [--rows 794] [--days 20]
     python benchmarks/nextgen.py --large            # 10,000 rows, a year, own forcing
 
-One thread, eager, processor time. The model has the size of dHBV 2.0: LSTM 64, MLP 4096, 28 attributes, HBV 2.0 with
-four components. The calls are those of `ngen` for one module with one output column, made by a
+One thread, eager, processor time. The model has the size of dHBV 2.0: LSTM 64, MLP 4096, 28 attributes, HBV
+2.0 with four components. The calls are those of `ngen` for one module with one output column, made by a
 Python loop; an empty BMI under the same calls gives what the loop itself costs. Every model step
 that falls into the days is included.
 """

@@ -67,5 +67,9 @@ class NotInitializedError(DmgBmiError, RuntimeError):
     """A getter, setter or update was called before `initialize` or after `finalize`."""
 
 
+class NextGenError(DmgBmiError, ValueError):
+    """What NextGen is to be given is missing, or would not run as meant."""
+
+
 class TrainingError(DmgBmiError, RuntimeError):
     """A training cannot go on, or its run folder cannot be used."""

@@ -1,4 +1,4 @@
-"""Process models of an installed ``hydrodl2``, for training and forward runs (nothing here needs it else).
+"""Process models of an installed ``hydrodl2``, for training and forward runs.
 
 They run whole sequences only, so no bundle and no BMI component can be made of them.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..physics import HBV, Catchment, Declaration, HBV11p, ProcessModel, State
+from ..physics import HBV, Catchment, HBV11p, ProcessModel, State
 from ..physics.contract import ProcessFunction
 
 try:
@@ -21,7 +21,7 @@ try:
 except ImportError as problem:
     raise ImportError("its process models need hydrodl2 itself: pip install hydrodl2") from problem
 
-#: Equations that stand for theirs, and declare what goes in and out.
+#: Our models of the same equations, which declare what goes in and out.
 EQUATIONS: Mapping[str, type[ProcessModel]] = {"Hbv": HBV, "Hbv_1_1p": HBV11p}
 #: Their name of a flux that is the same as ours.
 FLUXES = {
@@ -49,10 +49,10 @@ class HydrodlModel(ProcessModel):
 
     Notes
     -----
-    The state is that of the stores, without gradient. What is under way to the outlet is not in
-    it: a sequence that goes on from a state starts with an empty hydrograph, as after
-    ``warmup_states`` there. Its floors make a little water. So no balance is declared. Routing
-    parameters are those of the last step.
+    The state is that of the stores, without gradient. What is under way to the outlet is not in it
+    (only ``Hbv_1_1p`` could hand that on): a sequence that goes on from a state starts with an
+    empty hydrograph, as after ``warmup_states`` there. Its floors make a little water. So no
+    balance is declared. Routing parameters are those of the last step.
     """
 
     def __init__(self, name: str, nmul: int = 1) -> None:
@@ -61,12 +61,25 @@ class HydrodlModel(ProcessModel):
             raise ConfigError(f"hydrodl2: {name!r} cannot be plugged in; choose from {', '.join(EQUATIONS)}")
         self.name, self.nmul = name, nmul
         self._class = load_model(name)
-        ours = EQUATIONS[name]()
-        self.declaration = _declared(name, Catchment(ours, nmul, self._peer(()).routing_len), self._class)
-        same = {**ours.describe(), "nmul": nmul, "routing": self._peer(()).routing_len}
+        peer = self._peer(())
+        same = Catchment(EQUATIONS[name](), nmul, peer.routing_len)
+        self.declaration = replace(
+            same.declaration,
+            name=f"hydrodl2_{name}",
+            states=tuple(
+                replace(s, initial=peer.initial_state_value)
+                for s in same.declaration.states
+                if s.name in peer.state_names
+            ),
+            fluxes=tuple(f for f in same.declaration.fluxes if f.name in FLUXES),
+            balances=(),
+            processes={},
+            derived={},
+        )
         self.sequence_only = (
-            "stepped day by day, hydrodl2 loses most of the routed water (0.155 of the volume came out). "
-            f"Use the same equations, phy_model: {same}, or `dmg-bmi import-dmg` for what dmg has trained"
+            "stepped day by day, hydrodl2 loses most of the routed water (of the volume 0.155 came out of "
+            f"Hbv_2, 0.154 of Hbv). The same equations step here as phy_model {same.describe()}, and "
+            "`dmg-bmi import-dmg` makes a bundle of a model trained with dmg"
         )
 
     def run(
@@ -80,7 +93,38 @@ class HydrodlModel(ProcessModel):
         processes: Mapping[str, ProcessFunction],
         outputs: Collection[str],
     ) -> tuple[dict[str, Tensor], State]:
-        """A whole sequence, by ``forward`` of a model of theirs that is made for it."""
+        """A whole sequence, by the ``forward`` of a model of theirs that is made for it."""
         if dt != 1.0:
-            raise ConfigError(f"hydrodl2: {self.name} has steps of a day (86400 s), not of {dt * 86400:g} s")
-        ...
+            raise ConfigError(f"hydrodl2: a step of {self.name} is a day (86400 s), not {dt * 86400:g} s")
+        x = torch.stack([forcing[name] for name in ("P", "T", "PET")], dim=-1)
+        peer = self._peer(dynamic, x.device)
+        peer.load_states(tuple(state[name] for name in peer.state_names))
+        raw = []
+        for name, bounds in {**peer.parameter_bounds, **peer.routing_parameter_bounds}.items():
+            name = name.removeprefix("par")
+            value = dynamic[name] if name in dynamic else parameters[name]
+            if not self.declaration.parameter(name).shape:
+                value = value.unsqueeze(-1)
+            raw.append(_before_sigmoid(value.float(), *bounds).expand(*x.shape[:2], -1))
+        fluxes = peer({"x_phy": x.float()}, torch.cat(raw, dim=-1))
+        stores = zip(peer.state_names, peer.get_states(), strict=True)
+        return (
+            {name: fluxes[FLUXES[name]].squeeze(-1).to(x.dtype) for name in outputs},
+            {name: store.to(x.dtype) for name, store in stores},
+        )
+
+    def _peer(self, dynamic: Collection[str], device: torch.device | str = "cpu") -> Any:
+        """A model of theirs that starts from the states it is given, without a warm-up of its own."""
+        config = {
+            "dynamic_params": {self.name: [f"par{name}" for name in dynamic]},
+            "nmul": self.nmul,
+            "warmup": 0,
+            "warmup_states": False,
+            "cache_states": True,
+        }
+        return self._class(config, device=torch.device(device))
+
+
+def _before_sigmoid(value: Tensor, lower: float, upper: float) -> Tensor:
+    """What their sigmoid and scaling turn into `value`."""
+    return torch.logit((value - lower) / (upper - lower), eps=MARGIN)

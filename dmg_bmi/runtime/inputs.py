@@ -51,7 +51,7 @@ class Inputs:
     attributes: tuple[str, ...] = ()
 
     def __init__(self, forcings: Sequence[Variable], step: float) -> None:
-        self.forcings = tuple(forcings)
+        self.forcings, self.step = tuple(forcings), step
         by_name = {v.name: v for v in reversed(forcings)}
         self.names = tuple(dict.fromkeys(v.name for v in forcings))
         self.variables = tuple(by_name[name] for name in self.names)

@@ -119,6 +119,11 @@ class Store:
             self._scale.append(scale)
             self._offset.append(offset)
 
+    def lacks(self, model_count: int) -> float:
+        """Seconds of forcing that are missing to complete a model step, as :attr:`Clock.model_count`."""
+        missing = self._first + (model_count + 1) * self._records - min(len(s) for s in self._series)
+        return max(0, missing) * self.inputs.step
+
     def take(self, model_count: int, first: bool, rows: NDArray[np.int_], now: float) -> FloatArray:
         """Records ``[time, variable, rows]`` of a model step, in the units of the inputs.
 

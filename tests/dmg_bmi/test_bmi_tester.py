@@ -55,7 +55,11 @@ def run(config):
     command += [f"--root-dir={config.parent}", f"--config-file={config.name}"]
     # pytest looks for the tester's conftest.py only up to here, and shows reasons where there is room.
     home = Path(bmi_tester.__file__).parent
-    options = {"PYTEST_ADDOPTS": f"-v -p no:cacheprovider --confcutdir={home}", "COLUMNS": "500"}
+    # An environment within this checkout would give it this project's settings, hence a file of its own.
+    settings = config.with_name("pytest.ini")
+    settings.write_text("[pytest]\n", encoding="utf-8")
+    addopts = f"-v -c {settings} -p no:cacheprovider --confcutdir={home}"
+    options = {"PYTEST_ADDOPTS": addopts, "COLUMNS": "500"}
     done = subprocess.run(
         command, cwd=config.parent, capture_output=True, text=True, timeout=300, env={**os.environ, **options}
     )

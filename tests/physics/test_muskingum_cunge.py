@@ -241,6 +241,25 @@ def test_a_long_reach_carries_a_wave_as_a_chain_of_short_ones_does():
     assert (coarse - fine).abs().max() < 0.1 * delayed
 
 
+@pytest.mark.parametrize(("flow", "slope"), [(0.5, 0.005), (2.0, 0.001)], ids=["within banks", "over banks"])
+def test_a_small_wave_takes_length_over_celerity(flow, slope):
+    """Through ten reaches of 4 km; the celerity is a difference quotient of Manning's discharge."""
+    rows = 11
+    parameters, static = network(range(1, rows + 1), 4000.0, slope, lake=torch.arange(rows) == 0)
+    hours = torch.arange(96, dtype=torch.float64)
+    lateral = torch.zeros(len(hours), rows, dtype=torch.float64)
+    lateral[:, 0] = flow * (1 + 0.02 * torch.exp(-(((hours - 24) / 6) ** 2)))
+    start = settled(lateral[0], parameters, static)
+    fluxes, _ = route(MuskingumCunge(), lateral, parameters, static, start)
+    left = fluxes["outflow"][:, -1] / 3600
+
+    section = Section.of(parameters, static)
+    area = start["storage"][-1:] / 4000.0 * torch.tensor([0.999, 1.001], dtype=torch.float64)
+    celerity = Section(*(part[-1:] for part in section)).flow(area).discharge.diff() / area.diff()
+    centre = [(hours * (y - y[0])).sum() / (y - y[0]).sum() for y in (lateral[:, 0], left)]
+    assert (centre[1] - centre[0]).item() == pytest.approx(40000 / celerity.item() / 3600, rel=0.02)
+
+
 def test_how_finely_time_is_cut_hardly_matters(juniata):
     parameters, static = juniata.tensors()
     lateral = torch.cat([storm(juniata.area, 30), storm(juniata.area, 30)[:1].expand(18, -1)])
