@@ -147,6 +147,11 @@ class HBV11p(HBV):
 
     After evaporation the lower zone gives ``min(SLZ, C SLZ (1 - min(SM/FC, 1)))`` back to
     the soil, which may then hold more than ``FC`` until the next step.
+
+    Notes
+    -----
+    By these equations runoff can rise in a dry spell: what capillary rise lifts above ``FC`` is
+    excess in the next step and leaves by the faster zone.
     """
 
     capillary = True
