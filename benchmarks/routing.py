@@ -1,7 +1,8 @@
-"""What routing costs, what its two kernels differ in, and whether roughness is found again.
+"""What routing costs, what its kernels differ in, how exact it is, and whether roughness is found again.
 
     python benchmarks/routing.py speed [GPKG] [--rows 794 100000] [--eager]
     python benchmarks/routing.py difference GPKG
+    python benchmarks/routing.py accuracy GPKG
     python benchmarks/routing.py twin GPKG
 
 One thread, float64, hourly steps of 12 sub-steps. `speed` routes a storm through a random network
@@ -95,6 +96,16 @@ def route(model: MuskingumCunge, lateral: Tensor, inputs: Inputs, state: Mapping
     return run(model, {"lateral_inflow": lateral}, state, inputs[0], inputs[1], HOUR)
 
 
+def settled(model: MuskingumCunge, lateral: Tensor, inputs: Inputs) -> dict[str, Tensor]:
+    """The state of `model` in steady flow, found with the long steps that the conservative kernel bears."""
+    long = MuskingumCunge(substeps=1)
+    forcing = {"lateral_inflow": lateral.expand(60, -1)}
+    fluxes, state = run(long, forcing, long.init_state(len(lateral)), inputs[0], inputs[1], 5.0)
+    if model.kernel == "nwm":
+        state = {"discharge": fluxes["discharge"][-1], "depth": fluxes["depth"][-1]}
+    return route(model, lateral.expand(500, -1), inputs, state)[1]
+
+
 def seconds(work: Callable[[], object], repeat: int = 3) -> float:
     """Shortest of several times."""
     work()
@@ -171,17 +182,15 @@ def difference(path: Path) -> None:
     network, inputs = from_file(path)
     outlet = int(np.argmax(network.level))
     leaving = torch.from_numpy(network.downstream == len(network))
-    print("storm     over banks  kernel        peak m3/s  at hour  velocity m/s  storm unaccounted for")
+    print("storm     over banks  kernel        peak m3/s  at hour  velocity m/s  inflow unaccounted for")
     for depth in (0.2, 2.0, 12.0, 50.0):
         base = 0.02 if depth > 1 else 0.005
         dry = (base * inputs[2] * 1e3 / 3600).expand(192, -1)
         lateral = torch.cat([storm(inputs[2], 48, depth, base), dry])
-        rain = lateral.sum() - dry[0].sum() * len(lateral)
         for kernel in ("conservative", "nwm"):
             model = MuskingumCunge(kernel=kernel)
             with torch.inference_mode():
-                _, start = route(model, lateral[-1:].expand(1500, -1), inputs)
-                fluxes, end = route(model, lateral, inputs, start)
+                fluxes, end = route(model, lateral, inputs, start := settled(model, dry[0], inputs))
             section, length = Section.of(*inputs[:2]), inputs[1]["Length_m"]
             held = [
                 s["storage"] if "storage" in s else section.area(s["depth"]) * length for s in (start, end)
@@ -193,7 +202,7 @@ def difference(path: Path) -> None:
             peak = int(flow.argmax())
             print(
                 f"{depth:5.1f} mm {over:11.0%}  {kernel:13} {flow[peak]:9.1f} {peak:8d} "
-                f"{fluxes['velocity'][peak, outlet]:13.2f} {lost / (rain * 3600):11.1e}",
+                f"{fluxes['velocity'][peak, outlet]:13.2f} {lost / entered:11.1e}",
                 flush=True,
             )
 
@@ -223,6 +232,57 @@ def wave() -> None:
             centres = [(hours * (y - y[0])).sum() / (y - y[0]).sum() for y in (left, lateral[:, 0])]
             delays.append(centres[0] - centres[1])
         print(f"{flow:9.1f}  {slope:5.3f} {40000 / celerity / 3600:16.1f} {delays[0]:13.1f} {delays[1]:6.1f}")
+
+
+# -- accuracy ---------------------------------------------------------------------
+
+
+def in_pieces(inputs: Inputs, metres: float) -> tuple[Inputs, Tensor]:
+    """The same network of reaches no longer than this, and the row of each reach's last piece."""
+    parameters, static, area = inputs
+    count = (static["Length_m"] / metres).ceil().to(torch.int64)
+    last = count.cumsum(0) - 1
+    below = torch.arange(1, int(count.sum()) + 1)
+    beyond = torch.cat([last - count + 1, count.sum().reshape(1)])
+    below[last] = beyond[static["downstream"]]
+
+    def each(values: Tensor) -> Tensor:
+        return values.repeat_interleave(count)
+
+    pieces = {"Length_m": each(static["Length_m"] / count), "So": each(static["So"])}
+    lake = each(static["lake"]) if "lake" in static else None
+    return (
+        {name: each(values) for name, values in parameters.items()},
+        {**pieces, **river_static(below, lake)},
+        each(area / count),
+    ), last
+
+
+def accuracy(path: Path) -> None:
+    """Hydrographs of every reach against those of reaches in pieces of 250 m and sub-steps of a minute."""
+    _, (parameters, static, area) = from_file(path)
+    inputs: Inputs = (parameters, {**static, "So": static["So"].clamp(min=1e-3)}, area)
+    fine, last = in_pieces(inputs, 250.0)
+
+    def hydrographs(inputs: Inputs, substeps: int) -> Tensor:
+        model = MuskingumCunge(substeps=substeps)
+        dry = (0.02 * inputs[2] * 1e3 / 3600).expand(72, -1)
+        lateral = torch.cat([storm(inputs[2], 48), dry])
+        with torch.inference_mode():
+            return route(model, lateral, inputs, settled(model, dry[0], inputs))[0]["outflow"] / 3600
+
+    outlet = int(hydrographs(inputs, 1).sum(0).argmax())
+    truth = hydrographs(fine, 60)[:, last]
+    print(f"{len(area)} reaches against {len(fine[2])} pieces; error as share of the standard deviation")
+    for substeps in (1, 4, 12, 60):
+        found = hydrographs(inputs, substeps)
+        error = ((found - truth) ** 2).mean(0).sqrt() / truth.std(0)
+        peak = found.amax(0) / truth.amax(0) - 1
+        print(
+            f"{substeps:3d} sub-steps an hour: outlet {error[outlet]:.3f}, peak {peak[outlet]:+.3f}; "
+            f"reaches {error.median():.3f} (median), {error.quantile(0.9):.3f} (90 %)",
+            flush=True,
+        )
 
 
 # -- roughness --------------------------------------------------------------------
@@ -287,7 +347,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("speed", "difference", "twin"))
+    parser.add_argument("what", choices=("speed", "difference", "accuracy", "twin"))
     parser.add_argument("gpkg", nargs="?", type=Path, help="hydrofabric GeoPackage")
     parser.add_argument("--rows", nargs="+", type=int, default=[794, 100_000])
     parser.add_argument("--eager", action="store_true", help="do not compile")
@@ -303,7 +363,7 @@ def main() -> None:
     elif arguments.gpkg is None:
         parser.error(f"{arguments.what} needs a GeoPackage")
     else:
-        {"difference": difference, "twin": twin}[arguments.what](arguments.gpkg)
+        {"difference": difference, "accuracy": accuracy, "twin": twin}[arguments.what](arguments.gpkg)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ STATES = (
     StateVariable("storage", "m3", "water in the reach"),
     StateVariable("discharge", "m3 s-1", "flow out of the reach in the last sub-step"),
 )
-SOURCE = "Cunge (1969), https://doi.org/10.1080/00221686909500264; Todini (2007), https://doi.org/10.5194/hess-11-1645-2007"
+SOURCE = "Cunge (1969), Journal of Hydraulic Research 7, 205-230; Todini (2007), https://doi.org/10.5194/hess-11-1645-2007"
 
 
 def route(
@@ -22,8 +22,7 @@ def route(
     """Advance all reaches by one sub-step.
 
     The water in a reach is its length times the section area of one flow Q, which weighs in-
-    and outflow as Muskingum does (Todini, 2007; Price, 2009,
-    https://doi.org/10.1016/j.jhydrol.2009.05.002). The storage S alone then tells Q, by
+    and outflow as Muskingum does (Todini, 2007). The storage S alone then tells Q, by
     Manning's equation, and in steady flow is length times section area at the mean of in-
     and outflow. With inflow I, uniform lateral inflow q and outflow O as means over the
     sub-step dt, and Q linear in S within it,
@@ -43,8 +42,7 @@ def route(
       unknown I: the network is a triangular system (:meth:`River.passed_on`).
     - Where it is negative the reach is long for its sub-step: what enters has yet to cross
       it. Then I is that of the sub-step before, and O lies between its last value and
-      Q + q/2: it waits for a front, where Muskingum's outflow dips before it. It also
-      takes no more than storage and lateral inflow hold.
+      Q + q/2: it waits for a front, where Muskingum's outflow dips before it.
 
     Parameters
     ----------
@@ -66,8 +64,10 @@ def route(
         From upstream in the sub-step, m3 s-1.
     """
     storage, last = state["storage"], state["discharge"]
-    flow = section.flow(storage.clamp(min=0.0) / length)
-    speed = flow.discharge * length / storage.clamp(min=TINY)
+    # Rounding may leave an emptied reach with less than nothing, by as much as its last digits.
+    held = storage.clamp(min=0.0)
+    flow = section.flow(held / length)
+    speed = flow.discharge * length / held.clamp(min=TINY)
     celerity = torch.maximum(flow.celerity, speed).clamp(min=TINY)
     courant = celerity * (seconds / length)
     reynolds = flow.discharge / (flow.top_width * section.slope * celerity * length)
@@ -81,7 +81,6 @@ def route(
     crossing = own + share * river.inflow(last)
     crossing = torch.maximum(crossing, torch.minimum(last, settled))
     crossing = torch.minimum(crossing, torch.maximum(last, settled))
-    crossing = torch.minimum(crossing, storage.clamp(min=0.0) / seconds + lateral)
     own = torch.where(share < 0, crossing, own)
     share = torch.relu(share)
     if river.lake is not None:

@@ -100,19 +100,38 @@ def test_the_nwm_kernel_promises_no_balance_and_leaves_some_water_unaccounted_fo
     assert 0.02 < (entered - left - held).item() / entered.item() < 0.05
 
 
-def test_the_nwm_kernel_is_explicit_in_the_network(juniata):
-    """Each reach by itself, fed with what those above it released before, gives the same flows."""
+def test_reaches_of_the_nwm_kernel_receive_what_those_above_released_before(juniata):
+    """The short-time-step assumption."""
     parameters, static = juniata.tensors()
-    chosen = juniata.level < 3
-    rows = int(chosen.sum())
     model = MuskingumCunge(kernel="nwm", substeps=1)
-    lateral = storm(juniata.area, 6)
-    whole, _ = route(model, lateral, parameters, static, dt=HOUR / 12)
+    fluxes, _ = route(model, storm(juniata.area, 6), parameters, static, dt=HOUR / 12)
     river = River.of(static, len(juniata), torch.device("cpu"))
-    received = torch.stack([river.inflow(q) for q in whole["discharge"]])
-    torch.testing.assert_close(whole["upstream"][1:], received[:-1] * 300.0, rtol=1e-12, atol=1e-9)
-    assert rows > 0
-    assert (whole["upstream"][0] == 0).all()
+    released = torch.stack([river.inflow(q) for q in fluxes["discharge"]])
+    torch.testing.assert_close(fluxes["upstream"][1:], released[:-1] * 300.0, rtol=1e-12, atol=1e-9)
+    assert (fluxes["upstream"][0] == 0).all()
+
+
+@given(seed=seeds)
+def test_reaches_of_the_nwm_kernel_look_for_their_depths_apart(juniata, splitting, seed):
+    """Each needs its own number of iterations; those that are done first wait without changing."""
+    g = torch.Generator().manual_seed(seed)
+    parameters, static = juniata.tensors()
+    rows = torch.randperm(len(juniata), generator=g)[:8]
+    parameters = {k: v[rows] for k, v in parameters.items()}
+    static = {k: static[k][rows] for k in ("Length_m", "So")}
+    lateral = 10 ** (3 * torch.rand(6, 8, generator=g, dtype=torch.float64) - 1)
+    model = MuskingumCunge(kernel="nwm", substeps=2)
+    whole, end = route(model, lateral, parameters, static)
+    for row in range(8):
+        one = slice(row, row + 1)
+        alone, last = route(
+            model,
+            lateral[:, one],
+            {k: v[one] for k, v in parameters.items()},
+            {k: v[one] for k, v in static.items()},
+        )
+        splitting.assert_agree(alone, {k: v[:, one] for k, v in whole.items()}, torch.float64)
+        splitting.assert_agree(last, {k: v[one] for k, v in end.items()}, torch.float64)
 
 
 # -- volume -----------------------------------------------------------------------
@@ -375,9 +394,9 @@ def test_gradients_are_finite_from_a_dry_bed_to_a_flood(juniata, kernel, dtype):
 
 
 def test_roughness_is_found_again_from_the_hydrograph_at_a_gauge(juniata):
-    """A twin experiment on the reaches above a gauge inside the network, with a power law of drained area.
+    """A twin experiment above a gauge inside the network, n following a power law of drained area.
 
-    Bindas et al. (2024, https://doi.org/10.1029/2023WR035337) found such a law from one gauge.
+    Bindas et al. (2024, https://doi.org/10.1029/2023WR035337) made such experiments on this river.
     """
     above = np.zeros(len(juniata) + 1, dtype=bool)
     above[juniata.gages["01557500"]] = True
