@@ -45,10 +45,29 @@ class Catchments:
 
 @dataclass(frozen=True)
 class Restart:
-    """State files: `read` at initialize, `write` at finalize."""
+    """State files.
+
+    Parameters
+    ----------
+    read, write : Path, optional
+        At initialize, and at finalize. ``{time}`` in a path stands for the time at which the state
+        is valid, ``{id}`` for the catchment of a member of a shared configuration.
+    every : float, optional
+        Seconds after which to write again and again, so that a run that is killed can go on.
+    """
 
     read: Path | None = None
     write: Path | None = None
+    every: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.every is not None and (self.write is None or not self.every > 0):
+            raise ConfigError("every needs `write` and a positive number of seconds")
+
+    def located(self, folder: Path) -> Restart:
+        """With paths relative to a folder."""
+        read, write = (None if p is None else folder / p for p in (self.read, self.write))
+        return Restart(read, write, self.every)
 
 
 @dataclass(frozen=True)
@@ -171,7 +190,7 @@ class RunConfig:
             catchments=replace(config.catchments, file=located(config.catchments.file)),
             forcing=located(config.forcing),
             trusted_compiled=located(config.trusted_compiled),
-            restart=Restart(located(config.restart.read), located(config.restart.write)),
+            restart=config.restart.located(folder),
         )
 
     @classmethod
@@ -183,14 +202,12 @@ class RunConfig:
             wrong = f"unknown key {odd[0]!r}" if odd else "missing key 'catchment'"
             raise ConfigError(f"{path}: {wrong}; beside 'shared' it needs 'catchment' and may have 'restart'")
         shared = path.parent / own.shared
-        restart = Restart(
-            *(None if p is None else path.parent / p for p in (own.restart.read, own.restart.write))
-        )
         try:
             status = shared.stat()
         except OSError as problem:
             raise ConfigError(f"{path}: shared: {shared} cannot be read ({problem.strerror})") from problem
         base = _read_shared(shared, status.st_mtime_ns, status.st_size)
+        restart = own.restart.located(path.parent) if "restart" in content else base.restart
         return replace(base, shared=shared, catchment=own.catchment, restart=restart)
 
 

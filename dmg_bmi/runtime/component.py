@@ -6,7 +6,8 @@ All that the BMI adapter needs, in the model's own terms.
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,13 @@ from ..bundle import BundleInfo
 from ..errors import StateError, ValueShapeError, VariableError
 from ..run_config import RunConfig, check_attribute, implausible, utc
 from ..variables import Kind, Variable, unknown_variable
-from . import codec
+from . import saved
 from .group import group_of
 from .ledger import Ledger
 from .metadata import AREA, IDS
 
 FloatArray = NDArray[np.float64]
 log = logging.getLogger("dmg_bmi")
-
-CHANGED = "runtime.changed."
 
 
 class Component:
@@ -52,24 +51,24 @@ class Component:
         # Rows of a member stand side by side, so that its part of an array is a view.
         part = slice(int(self.rows[0]), int(self.rows[-1]) + 1)
         self.part: slice = part
-        self._values, self._series = group.values[:, part], group.series[:, :, part]
-        self._fluxes, self._published = group.fluxes[:, part], group.published[:, part]
-        self._last = group.last[:, part]
+        self._values, self.series = group.values[:, part], group.series[:, :, part]
+        self.fluxes, self.published = group.fluxes[:, part], group.published[:, part]
+        self.last = group.last[:, part]
         self._spread = np.array([[v.aggregation == "sum"] for v in group.outputs])
         self._scale = np.array([[v.from_model()[0]] for v in group.outputs])
         self._offset = np.array([[v.from_model()[1]] for v in group.outputs])
-        self._shares = self.clock.ratio
+        self.shares = self.clock.ratio
         #: Whether the latest model step's fluxes are to be published by the next update.
         self.due: bool = False
 
         #: Attributes and multipliers: what is set once, and which of them was.
-        self._settable = {n: v[part] for n, v in (group.attributes | group.multipliers).items()}
-        self._changed: dict[str, None] = {}
+        self.settable = {n: v[part] for n, v in (group.attributes | group.multipliers).items()}
+        self.changed: dict[str, None] = {}
         area = group.areas(self.rows)
         names = group.inputs.names if group.store is None else ()
         self.arrays: dict[str, NDArray[np.generic]] = {
-            **self._settable,
-            **dict(zip((v.name for v in group.outputs), self._published, strict=True)),
+            **self.settable,
+            **dict(zip((v.name for v in group.outputs), self.published, strict=True)),
             **dict(zip(names, self._values, strict=bool(names))),
             IDS: np.array([_number(name, k) for k, name in enumerate(self.ids)], dtype=np.int64),
             AREA: area,
@@ -81,7 +80,7 @@ class Component:
         self._flows = [
             (
                 np.zeros(self.size),
-                self._published[symbols.index(v.of)],
+                self.published[symbols.index(v.of)],
                 area * 1e6 / self.clock.step,
             )
             for v in info.variables
@@ -92,9 +91,10 @@ class Component:
         self._flow()
         self._watched: dict[str, FloatArray] = {}
         self._ledger: Ledger | None = None
+        self._save_every = saved.steps_between(config.restart.every, self.clock.step)
         if config.restart.read is not None:
             try:
-                self.load(codec.read(config.restart.read), str(config.restart.read))
+                saved.read(self, config.restart.read)
             except StateError:
                 group.leave(self)
                 raise
@@ -108,11 +108,11 @@ class Component:
     def unreleased(self) -> float:
         """Which part of the model step that is being released comes with later updates."""
         clock = self.clock
-        return (clock.ratio - clock.position) % clock.ratio / self._shares
+        return (clock.ratio - clock.position) % clock.ratio / self.shares
 
     def waiting(self) -> FloatArray:
         """Forcing ``[time, variable, rows]`` of the model step that is not yet complete."""
-        return self._series[: self.clock.position]
+        return self.series[: self.clock.position]
 
     def book(self) -> Ledger:
         """The book of the rows' water, opened when it is first asked for."""
@@ -128,7 +128,7 @@ class Component:
             if clock.begins:
                 group.begin(self)
                 clock.begun = True
-                self._shares = clock.ratio - clock.position
+                self.shares = clock.ratio - clock.position
                 self._publish()
         else:
             values = group.legal(self._values, self.part, clock.now)
@@ -141,7 +141,7 @@ class Component:
                     self._publish()
                     self.due = False
                 position = clock.position
-                self._series[position] = values
+                self.series[position] = values
                 if self._ledger is not None:
                     self._ledger.receive(values)
                 if position == clock.ratio - 1:
@@ -149,6 +149,8 @@ class Component:
                     self.due = True
         clock.count += 1
         self._refresh()
+        if self._save_every and clock.count % self._save_every == 0:
+            saved.write(self, self.config.restart.write)
 
     def _refresh(self) -> None:
         for name, array in self._watched.items():
@@ -158,9 +160,9 @@ class Component:
 
     def _publish(self) -> None:
         """What a framework step gets of the latest model step's fluxes."""
-        factor = np.where(self._spread, self._scale / self._shares, self._scale)
-        np.multiply(self._fluxes, factor, out=self._published)
-        self._published += self._offset
+        factor = np.where(self._spread, self._scale / self.shares, self._scale)
+        np.multiply(self.fluxes, factor, out=self.published)
+        self.published += self._offset
         self._flow()
         if self._ledger is not None:
             self._ledger.consume()
@@ -239,8 +241,8 @@ class Component:
             self.group.changed_multiplier(self, name)
         else:
             self.group.changed_attributes(self)
-        self._settable[name][...] = values
-        self._changed[name] = None
+        self.settable[name][...] = values
+        self.changed[name] = None
 
     def _set_state(self, name: str, values: NDArray[np.generic]) -> None:
         old = self.group.state(self)[name]
@@ -264,55 +266,16 @@ class Component:
 
     # -- saving -------------------------------------------------------------------
 
-    def save(self) -> bytes:
-        """The whole state at the component's own clock; nothing changes."""
-        return codec.encode(self._header(), self._tensors())
-
-    def close(self) -> None:
-        """Write the state file that the config names, say which gaps were filled, leave the group."""
-        group = self.group
-        try:
-            if self.config.restart.write is not None:
-                codec.write(self.config.restart.write, self.save())
-        finally:
-            group.leave(self)
-        if group.filled.any() and not group.members:
-            counts = dict(zip(group.inputs.names, group.filled.tolist(), strict=True))
-            log.warning("%s: missing forcing was replaced by the last value: %s", self.info.name, counts)
-
-    def _header(self) -> dict[str, object]:
-        return {
-            "fingerprint": self.info.fingerprint,
-            "ids": list(self.ids),
-            "time_step": self.clock.step,
-            "stored_forcing": self.group.store is not None,
-            "position": self.clock.position,
-            "shares": self._shares,
-            "due": self.due,
-            "begun": self.clock.begun,
-            "valid_time": self._valid_time(),
-        }
-
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        state = self.group.state(self)
-        # A step that ran ahead for this row has left its fluxes already; its own are all published.
-        fluxes = np.zeros_like(self._fluxes) if self in self.group.ahead else self._fluxes
-        runtime = {"fluxes": fluxes, "published": self._published, "last": self._last}
-        if self.group.store is None and self.clock.ratio > 1:
-            series = self._series.copy()
-            series[self.clock.position :] = np.nan
-            runtime["series"] = series
-        rows_first = {f"runtime.{name}": np.moveaxis(array, -1, 0) for name, array in runtime.items()}
-        rows_first |= {f"{CHANGED}{name}": self._settable[name] for name in self._changed}
-        return {
-            **state,
-            **{name: torch.from_numpy(np.array(array, order="C")) for name, array in rows_first.items()},
-        }
-
-    def _valid_time(self) -> str | None:
+    @property
+    def valid_time(self) -> datetime | None:
+        """UTC, of the component's own clock; None where no dates are known."""
         if self.config.start_time is None:
             return None
-        return (utc(self.config.start_time) + timedelta(seconds=self.clock.now)).isoformat()
+        return utc(self.config.start_time) + timedelta(seconds=self.clock.now)
+
+    def save(self) -> bytes:
+        """The whole state at the component's own clock; nothing changes."""
+        return saved.save(self)
 
     def load(self, content: bytes, source: str = "state") -> None:
         """Go on from a saved state; it takes effect whole or not at all.
@@ -322,58 +285,32 @@ class Component:
         StateError
             Torn, or of another model, other catchments, another step or another valid time.
         """
-        header, tensors = codec.decode(content, source)
-        own = self._header()
-        for key, meaning in (
-            ("fingerprint", "another bundle"),
-            ("ids", "other catchments"),
-            ("time_step", "another time step"),
-            ("stored_forcing", "another kind of forcing"),
-        ):
-            if header.get(key) != own[key]:
-                raise StateError(f"{source}: was saved by {meaning} ({key} differs)")
-        if header.get("valid_time") != own["valid_time"]:
-            raise StateError(
-                f"{source}: is valid at {header.get('valid_time')}, the component is at "
-                f"{own['valid_time']}: set start_time to the former"
-            )
-        changed = {
-            name: tensors.pop(f"{CHANGED}{name}").numpy()
-            for name in self._settable
-            if f"{CHANGED}{name}" in tensors
-        }
-        expected = {k: (t.shape, t.dtype) for k, t in self._tensors().items() if not k.startswith(CHANGED)}
-        if {name: (t.shape, t.dtype) for name, t in tensors.items()} != expected or any(
-            values.shape != (self.size,) or values.dtype != np.float64 for values in changed.values()
-        ):
-            raise StateError(f"{source}: its tensors do not fit this component")
-        try:
-            position, shares = int(header["position"]), int(header["shares"])
-            due, begun = bool(header["due"]), bool(header["begun"])
-        except (KeyError, TypeError, ValueError) as problem:
-            raise StateError(f"{source}: its header is not valid: {problem}") from problem
-        if self.config.start_time is not None and position != self.clock.position:
-            raise StateError(f"{source}: was saved with another day_start_hour")
-        self.group.set_state(self, {k: v for k, v in tensors.items() if not k.startswith("runtime.")})
-        self.clock.phase = (position - self.clock.count) % self.clock.ratio
-        self.clock.begun, self._shares, self.due = begun, shares, due
-        for name, array in (
-            ("fluxes", self._fluxes),
-            ("published", self._published),
-            ("last", self._last),
-            ("series", self._series),
-        ):
-            if f"runtime.{name}" in tensors:
-                array[...] = np.moveaxis(tensors[f"runtime.{name}"].numpy(), 0, -1)
-        for name in self._changed.keys() - changed:
+        saved.load(self, content, source)
+
+    def restored(self, shares: int, due: bool, changed: Mapping[str, FloatArray]) -> None:
+        """Everything else is in place: say how far the latest model step has been released."""
+        self.shares, self.due = shares, due
+        for name in self.changed.keys() - changed:
             self._change(name, self.group.default(name, self.rows))
         for name, values in changed.items():
             self._change(name, values)
-        self._changed = dict.fromkeys(changed)
+        self.changed = dict.fromkeys(changed)
         self._flow()
         if self._ledger is not None:
             self._ledger.open()
         self._refresh()
+
+    def close(self) -> None:
+        """Write the state file that the config names, say which gaps were filled, leave the group."""
+        group = self.group
+        try:
+            if self.config.restart.write is not None:
+                saved.write(self, self.config.restart.write)
+        finally:
+            group.leave(self)
+        if group.filled.any() and not group.members:
+            counts = dict(zip(group.inputs.names, group.filled.tolist(), strict=True))
+            log.warning("%s: missing forcing was replaced by the last value: %s", self.info.name, counts)
 
 
 def _number(name: str, position: int) -> int:

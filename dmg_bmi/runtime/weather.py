@@ -118,7 +118,8 @@ class Weather(Inputs):
             raise ConfigError("pet: this model takes no potential evapotranspiration; remove the key")
         if method == "penman_monteith" and step > HOUR:
             raise ConfigError(
-                f"pet.method: penman_monteith is computed hour by hour, not on forcing of {step:g} s"
+                f"pet.method: penman_monteith is computed hour by hour, not by {step:g} s; write "
+                "time_step: 3600"
             )
         if method != "penman_monteith" and model_step != DAY:
             raise ConfigError(

@@ -1,0 +1,187 @@
+"""What in a realization makes `ngen` crash, or compute something else than was meant.
+
+`ngen` passes most mistakes over: a unit that does not convert is used as it is, a catchment that
+the forcing lacks gets another's. Here they are looked for before a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DmgBmiError, NextGenError
+from .case import STEP, Case, Divides, Period
+from .check_module import examine
+from .check_wiring import check_wiring
+from .findings import Findings
+from .forcing import open_forcing
+
+
+def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Findings:
+    """Examine a realization that runs this package.
+
+    Parameters
+    ----------
+    realization : Path
+    hydrofabric : Path
+        The GeoPackage that `ngen` will be given.
+    base : Path, optional
+        The folder that `ngen` will run in, to which relative paths refer; by default that in
+        which the realization's folder ``config`` stands, or its own folder.
+
+    Raises
+    ------
+    NextGenError
+        If a file cannot be read at all.
+    """
+    try:
+        document = json.loads(realization.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise NextGenError(f"{realization}: cannot be read as JSON: {problem}") from problem
+    if base is None:
+        folder = realization.parent
+        base = folder.parent if folder.name == "config" else folder
+    case = Case(document, base, Divides.read(hydrofabric), Findings())
+    _structure(case)
+    case.period = _time(case)
+    _divides(case, hydrofabric)
+    _forcing(case)
+    for where, formulation, ids in _formulations(case):
+        _formulation(case, where, formulation, ids)
+    return case.findings
+
+
+# -- the document -----------------------------------------------------------------
+
+
+def _structure(case: Case) -> None:
+    stop, note = case.findings.stop, case.findings.note
+    for layer in case.document.get("layers", ()):
+        where = f"layers, id {layer.get('id')}"
+        if layer.get("id") == 0:
+            stop(where, "layer 0 is there already and is added twice: ngen aborts; remove it")
+        elif layer.get("time_step", STEP) != STEP:
+            stop(where, "a layer of another step gives its step to the surface layer; remove it")
+        if layer.get("domain") == "catchments" or "formulations" in layer:
+            stop(where, "a formulation of a whole layer reaches no catchment and no nexus; remove it")
+    output = case.document.get("output", {})
+    grouped = output.get("catchment", {}).get("grouping") == "per_formulation"
+    if len(case.divides.ids) >= 1000 and not grouped and output.get("catchment", {}).get("enable", True):
+        note(
+            "output.catchment.grouping",
+            f"{len(case.divides.ids)} files will be written; per_formulation writes one",
+        )
+
+
+def _time(case: Case) -> Period | None:
+    """Begin and end of the run; the end is that of its last step, which `ngen` includes."""
+    given = case.document.get("time", {})
+    ends = []
+    for key in ("start_time", "end_time"):
+        text = str(given.get(key, ""))
+        try:
+            time = np.datetime64(text.replace(" ", "T"), "s") if len(text) == 19 and "T" not in text else None
+        except ValueError:
+            time = None
+        if time is None:
+            case.findings.stop(f"time.{key}", f"{text!r} must be written like 2015-12-01 00:00:00")
+            return None
+        ends.append(time)
+    if given.get("output_interval") != STEP:
+        case.findings.stop(
+            "time.output_interval",
+            f"{given.get('output_interval')}: modules are stepped by 3600 s all the same, and the last "
+            "interval is cut; write 3600",
+        )
+    if ends[1] < ends[0]:
+        case.findings.stop("time.end_time", "lies before start_time")
+        return None
+    return ends[0], ends[1] + np.timedelta64(STEP, "s")
+
+
+def _divides(case: Case, path: Path) -> None:
+    stop, table = case.findings.stop, case.divides.properties
+    areas = table.get("areasqkm", table.get("area_sqkm"))
+    if areas is None:
+        stop(path, "divides have no column areasqkm, by which ngen turns depth into flow")
+    else:
+        bad = [
+            i
+            for i, a in zip(case.divides.ids, areas, strict=True)
+            if not isinstance(a, float | int) or a <= 0
+        ]
+        if bad:
+            stop(path, "areasqkm is missing or not above 0, so there is no flow", bad)
+    if len(set(case.divides.ids)) != len(case.divides.ids):
+        seen: set[str] = set()
+        twice = [i for i in case.divides.ids if i in seen or seen.add(i)]  # type: ignore[func-returns-value]
+        stop(path, "divides stand twice", twice)
+    lost = [i for i, t in zip(case.divides.ids, table.get("toid", ()), strict=False) if not t]
+    if lost:
+        stop(path, "divides drain to nothing (toid is empty)", lost)
+
+
+Where = tuple[str, Mapping[str, Any], tuple[str, ...]]
+
+
+def _formulations(case: Case) -> list[Where]:
+    """Formulations with the catchments that they are for."""
+    own = case.document.get("catchments", {})
+    unknown = [i for i in own if i not in set(case.divides.ids)]
+    if unknown:
+        case.findings.note("catchments", "are not in the hydrofabric", unknown)
+    found: list[Where] = []
+    for name, block in own.items():
+        if name in case.divides.ids:
+            found += [(f"catchments.{name}", f, (name,)) for f in block.get("formulations", ())[:1]]
+    rest = tuple(i for i in case.divides.ids if i not in own)
+    given = case.document.get("global", {}).get("formulations", ())
+    if rest and not given:
+        case.findings.stop("global.formulations", "is missing")
+    return found + [("global", f, rest) for f in given[:1] if rest]
+
+
+def _forcing(case: Case) -> None:
+    given = case.document.get("global", {}).get("forcing", {})
+    provider = given.get("provider", "CsvPerFeature")
+    if provider == "NullForcingProvider":
+        return
+    if "path" not in given:
+        case.findings.stop("global.forcing.path", "is missing")
+        return
+    path = case.base / given["path"]
+    try:
+        case.forcing = open_forcing(path)
+    except DmgBmiError as problem:
+        case.findings.stop("global.forcing", str(problem))
+        return
+    wanted = "CsvPerFeature" if path.is_dir() else "NetCDF"
+    if provider != wanted:
+        case.findings.stop("global.forcing.provider", f"{provider} does not read {path}; write {wanted}")
+
+
+def _formulation(
+    case: Case,
+    where: str,
+    formulation: Mapping[str, Any],
+    ids: tuple[str, ...],
+) -> None:
+    params = formulation.get("params", {})
+    nested = formulation.get("name") == "bmi_multi"
+    modules = params.get("modules", ()) if nested else (formulation,)
+    if nested and "mass_balance" in params:
+        case.findings.stop(
+            f"{where}.mass_balance", "is ignored at the level of bmi_multi; move it into the module's params"
+        )
+    examined = []
+    for k, one in enumerate(modules):
+        at = f"{where}.modules[{k}]" if nested else where
+        examined.append(examine(case, at, one.get("params", {}), ids))
+    if not any(module.component for module in examined):
+        case.findings.note(where, "runs nothing of this package, or it could not be initialized")
+        return
+    check_wiring(case, where, params, examined, nested, ids)

@@ -1,0 +1,223 @@
+"""NextGen's forcing files: what they hold, what `ngen` would make of them, and a store made from them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ..errors import NextGenError
+from ..runtime.store import INDEX
+
+FloatArray = NDArray[np.float64]
+HOUR = np.timedelta64(3600, "s")
+#: Columns that `ngen` knows: CSDMS name, and units where the file names none (AorcForcing.hpp).
+WELL_KNOWN = {
+    "precip_rate": ("atmosphere_water__liquid_equivalent_precipitation_rate", "mm s^-1"),
+    "RAINRATE": ("atmosphere_water__liquid_equivalent_precipitation_rate", "mm s^-1"),
+    "APCP_surface": ("atmosphere_water__rainfall_volume_flux", "kg m^-2"),
+    "DLWRF_surface": ("land_surface_radiation~incoming~longwave__energy_flux", "W m-2"),
+    "LWDOWN": ("land_surface_radiation~incoming~longwave__energy_flux", "W m-2"),
+    "DSWRF_surface": ("land_surface_radiation~incoming~shortwave__energy_flux", "W m-2"),
+    "SWDOWN": ("land_surface_radiation~incoming~shortwave__energy_flux", "W m-2"),
+    "PRES_surface": ("land_surface_air__pressure", "Pa"),
+    "PSFC": ("land_surface_air__pressure", "Pa"),
+    "SPFH_2maboveground": ("atmosphere_air_water~vapor__relative_saturation", "kg kg-1"),
+    "Q2D": ("atmosphere_air_water~vapor__relative_saturation", "kg kg-1"),
+    "TMP_2maboveground": ("land_surface_air__temperature", "K"),
+    "T2D": ("land_surface_air__temperature", "K"),
+    "UGRD_10maboveground": ("land_surface_wind__x_component_of_velocity", "m s-1"),
+    "U2D": ("land_surface_wind__x_component_of_velocity", "m s-1"),
+    "VGRD_10maboveground": ("land_surface_wind__y_component_of_velocity", "m s-1"),
+    "V2D": ("land_surface_wind__y_component_of_velocity", "m s-1"),
+}
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_TITLE = re.compile(r"^(\S+?)\s*[\[(](.*)[\])]$")
+_SINCE = re.compile(r"^(second|minute|hour|day)s? since (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)")
+
+
+class Forcing(ABC):
+    """Hourly forcing of many catchments.
+
+    Attributes
+    ----------
+    path : Path
+    ids : tuple of str
+    times : ndarray of datetime64[s]
+        Begin of each record.
+    units : dict of column to str
+        As `ngen` takes them.
+    """
+
+    path: Path
+    ids: tuple[str, ...]
+    times: NDArray[np.datetime64]
+    units: dict[str, str]
+
+    @abstractmethod
+    def read(self, column: str, ids: Sequence[str]) -> FloatArray:
+        """Values ``[ids, time]``, NaN where missing."""
+
+    def column(self, name: str) -> str | None:
+        """The column of a name: itself, or that of which it is the CSDMS name."""
+        if name in self.units:
+            return name
+        return next((c for c in self.units if WELL_KNOWN.get(c, ("",))[0] == name), None)
+
+    def names(self) -> set[str]:
+        """All names by which a module can ask."""
+        return {*self.units} | {WELL_KNOWN[c][0] for c in self.units if c in WELL_KNOWN}
+
+
+class NetCdf(Forcing):
+    """`ngen`'s NetCDF layout: ``ids(catchment-id)``, ``Time(catchment-id, time)``, variables of both.
+
+    The file is opened for each reading: an open one that the garbage collector closes, perhaps
+    in another thread, crashes the library.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._open() as data:
+            for name in ("ids", "Time"):
+                if name not in data.variables:
+                    raise NextGenError(f"{path}: has no variable {name}; is it a forcing file of ngen?")
+            self.ids = tuple(str(i) for i in data["ids"][:])
+            self.times = _netcdf_times(data["Time"], path)
+            self.units = {
+                name: getattr(variable, "units", WELL_KNOWN.get(name, ("", ""))[1])
+                for name, variable in data.variables.items()
+                if name not in ("ids", "Time") and variable.ndim == 2
+            }
+        self._place = {name: k for k, name in enumerate(self.ids)}
+
+    def _open(self) -> Any:
+        import netCDF4
+
+        try:
+            return netCDF4.Dataset(self.path)
+        except OSError as problem:
+            raise NextGenError(f"{self.path}: cannot be read as NetCDF: {problem}") from problem
+
+    def read(self, column: str, ids: Sequence[str]) -> FloatArray:
+        """See :meth:`Forcing.read`."""
+        rows = np.array([self._place[i] for i in ids])
+        first, last = int(rows.min()), int(rows.max()) + 1
+        with self._open() as data:
+            # One slab that holds them all: NetCDF picks single rows slowly.
+            slab = data[column][first:last]
+        return np.ma.filled(slab.astype(np.float64), np.nan)[rows - first]
+
+
+def _netcdf_times(variable: Any, path: Path) -> NDArray[np.datetime64]:
+    values = np.ma.filled(np.asarray(variable[0], dtype=np.float64), np.nan)
+    units = str(getattr(variable, "units", "s"))
+    match = _SINCE.match(units)
+    if match:
+        factor = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}[match[1]]
+        begin = np.datetime64(match[2].replace(" ", "T"), "s")
+    elif units in SECONDS:
+        factor, begin = SECONDS[units], np.datetime64(0, "s")
+    else:
+        raise NextGenError(f"{path}: units {units!r} of Time are not among those that ngen knows")
+    return begin + np.round(values * factor).astype("timedelta64[s]")
+
+
+class CsvFolder(Forcing):
+    """One CSV per catchment, with ``cat-N`` in its name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = {}
+        for file in sorted(path.glob("*.csv")):
+            match = re.search(r"cat-\d+", file.name)
+            if match:
+                self.files[match[0]] = file
+        if not self.files:
+            raise NextGenError(f"{path}: holds no .csv with cat-<number> in its name")
+        self.ids = tuple(self.files)
+        self.problems: dict[str, str] = {}
+        self._cache: dict[str, dict[str, FloatArray]] = {}
+        self.times, self.units = self._open(self.ids[0])
+
+    def _open(self, name: str) -> tuple[NDArray[np.datetime64], dict[str, str]]:
+        """Read a file; what `ngen` makes of it wrongly is kept in `problems`."""
+        file = self.files[name]
+        with open(file, encoding="utf-8", newline="") as content:
+            header, *lines = [line for line in csv.reader(content) if line]
+        titles = [_TITLE.match(h.strip()) for h in header]
+        names = [m[1] if m else h.strip() for m, h in zip(titles, header, strict=True)]
+        time = next((k for k, n in enumerate(names) if n in ("time", "Time")), None)
+        if time is None:
+            raise NextGenError(f"{file}: has no column time")
+        stamps = [line[time].strip() for line in lines]
+        if any("T" in stamp for stamp in stamps):
+            self.problems[name] = "times with a T: ngen drops the time of day; write them with a blank"
+        times = np.array([np.datetime64(s.replace(" ", "T"), "s") for s in stamps])
+        units = {
+            n: m[2] if m else WELL_KNOWN.get(n, ("", ""))[1]
+            for k, (n, m) in enumerate(zip(names, titles, strict=True))
+            if k != time
+        }
+        values = {}
+        for k, n in enumerate(names):
+            if k == time:
+                continue
+            cells = [line[k].strip() if k < len(line) else "" for line in lines]
+            if "" in cells:
+                self.problems[name] = f"an empty cell of {n} at {stamps[cells.index('')]}: ngen stops there"
+            values[n] = np.array([float(c) if c else np.nan for c in cells])
+        self._cache[name] = values
+        gaps = np.diff(times)
+        if (gaps != HOUR).any():
+            k = int(np.argmax(gaps != HOUR))
+            self.problems[name] = (
+                f"no record an hour after {stamps[k]}: ngen takes row by row as hours, whatever they say"
+            )
+        if hasattr(self, "times") and not np.array_equal(times, self.times):
+            self.problems.setdefault(name, "other times than the first file")
+        if hasattr(self, "units") and units != self.units:
+            self.problems.setdefault(name, "other columns or other units than the first file")
+        return times, units
+
+    def read(self, column: str, ids: Sequence[str]) -> FloatArray:
+        """See :meth:`Forcing.read`."""
+        rows = []
+        for name in ids:
+            if name not in self._cache:
+                self._open(name)
+            values = self._cache[name].get(column, np.empty(0))
+            if len(values) != len(self.times):
+                values = np.full(len(self.times), np.nan)
+            rows.append(values)
+        return np.stack(rows)
+
+
+def open_forcing(path: Path) -> Forcing:
+    """A NetCDF file or a folder of CSV files.
+
+    Raises
+    ------
+    NextGenError
+        If it is neither.
+    """
+    if path.is_dir():
+        return CsvFolder(path)
+    if not path.is_file():
+        raise NextGenError(f"{path}: there is no such forcing, neither a NetCDF file nor a folder of CSVs")
+    return NetCdf(path)
+
+
+def write_index(
+    folder: Path, ids: Sequence[str], start: np.datetime64, variables: dict[str, dict[str, str]]
+) -> None:
+    """The index of a store of hourly records, written last: without it there is no store."""
+    index = {"ids": [*ids], "start_time": str(start), "step": 3600.0, "variables": variables}
+    (folder / INDEX).write_text(yaml.safe_dump(index, sort_keys=False), encoding="utf-8")

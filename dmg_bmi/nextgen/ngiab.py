@@ -1,0 +1,62 @@
+"""The run folder of NextGen In A Box, which is how most users run `ngen`.
+
+``config/`` holds the hydrofabric, the realization, ``troute.yaml`` and ``cat_config/<MODEL>/``;
+``forcings/forcings.nc`` the forcing; `ngen` runs in the folder itself and writes ``outputs/``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import NextGenError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run folder already has.
+
+    Parameters
+    ----------
+    path : Path
+    hydrofabric, forcing : Path, optional
+    start, end : datetime64, optional
+        ``[start, end)`` of its realization.
+    """
+
+    path: Path
+    hydrofabric: Path | None = None
+    forcing: Path | None = None
+    start: np.datetime64 | None = None
+    end: np.datetime64 | None = None
+
+
+def read(path: Path) -> RunFolder:
+    """Read a run folder.
+
+    Raises
+    ------
+    NextGenError
+        If it has not exactly one hydrofabric.
+    """
+    found = sorted((path / "config").glob("*.gpkg"))
+    if len(found) != 1:
+        raise NextGenError(
+            f"{path / 'config'}: holds {len(found)} .gpkg files; a run folder has one hydrofabric there"
+        )
+    forcing = path / "forcings" / "forcings.nc"
+    start = end = None
+    realization = path / "config" / "realization.json"
+    if realization.is_file():
+        try:
+            time = json.loads(realization.read_text(encoding="utf-8"))["time"]
+            start, end = (
+                np.datetime64(time[key].strip().replace(" ", "T"), "s") for key in ("start_time", "end_time")
+            )
+            end = end + np.timedelta64(3600, "s")
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise NextGenError(f"{realization}: its time cannot be read: {problem}") from problem
+    return RunFolder(path, found[0], forcing if forcing.is_file() else None, start, end)

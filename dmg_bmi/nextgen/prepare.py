@@ -1,0 +1,299 @@
+"""Everything that `ngen` needs to run a bundle over a hydrofabric."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from tqdm import tqdm
+
+from .. import hydrofabric
+from ..bundle import SHIPPED, BundleInfo, find
+from ..errors import NextGenError
+from ..files import write_atomic
+from ..hydrofabric import Hydrofabric
+from ..physics.forcings import PET
+from ..run_config import Pet
+from ..runtime.weather import METHODS, make_inputs
+from ..variables import RUNOFF, Variable
+from . import attributes, realization, troute
+from .check import check
+from .findings import Findings
+from .forcing import Forcing, open_forcing
+from .store import write_store
+from .tables import read as read_table
+
+STEP = 3600.0
+MODEL = "DMG_BMI"
+#: Where states are saved, as seen from the shared configuration.
+STATES = "../../../outputs/states/{time}/{id}.state"
+#: A file of one catchment: no digit behind its id, so that cat-1 is not cat-11.
+FILE_PATTERN = ".*{{id}}[^0-9].*"
+#: Columns of the table of catchments that PET may need, beside the bundle's attributes.
+PLACE = {
+    "latitude": Variable("latitude", "latitude", "attribute", "degree_north", "degree_north", "latitude"),
+    "elevation": Variable("elevation", "elevation", "attribute", "m", "m", "mean elevation"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be prepared.
+
+    Parameters
+    ----------
+    bundle : str
+        Folder, or name of a shipped one.
+    output : Path
+        The folder that `ngen` will run in.
+    hydrofabric : Path
+    start, end : datetime64
+        The run covers ``[start, end)``, UTC.
+    forcing : Path, optional
+        `ngen`'s NetCDF file, or a folder of CSV files.
+    own : bool
+        Make a store of the forcing, which components read themselves.
+    pet : str, optional
+        How PET is computed from the weather.
+    table : Path, optional
+        Attributes by divide.
+    columns : mapping
+        Attribute to the name of its column, where they differ.
+    holes : {"stop", "drop", "neighbours"}
+        What to do where an attribute is missing.
+    gaps : {"error", "hold"}
+        What NaN in the forcing does.
+    day_start_hour : float
+        UTC hour at which a daily model's day begins.
+    multi : bool
+        Write a bmi_multi.
+    routing : bool
+        Write what t-route needs.
+    mass_balance : bool
+        Let `ngen` check that no water is lost.
+    outputs : sequence of str
+        Columns of the catchments' files; by default the depth of runoff.
+    model_params : mapping
+        Attributes, states and multipliers for all catchments.
+    save_every : float, optional
+        Hours after which the states of all catchments are saved, again and again.
+    restart : bool
+        Go on from the states saved for `start`.
+    ngiab : bool
+        The folder is a run folder of NextGen In A Box, whose hydrofabric is used as it is.
+    """
+
+    bundle: str
+    output: Path
+    hydrofabric: Path
+    start: np.datetime64
+    end: np.datetime64
+    forcing: Path | None = None
+    own: bool = False
+    pet: str | None = None
+    table: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    holes: attributes.Holes = "stop"
+    gaps: str = "error"
+    day_start_hour: float = 0.0
+    multi: bool = False
+    routing: bool = True
+    mass_balance: bool = True
+    outputs: Sequence[str] = (RUNOFF,)
+    model_params: Mapping[str, Any] = field(default_factory=dict)
+    save_every: float | None = None
+    restart: bool = False
+    ngiab: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            object.__setattr__(self, name, getattr(self, name).astype("datetime64[s]"))
+        if not self.start < self.end:
+            raise NextGenError(f"the run would end at {self.end}, before it starts at {self.start}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written.
+
+    Parameters
+    ----------
+    realization, hydrofabric : Path
+        What `ngen` is called with.
+    catchments : int
+    findings : Findings
+        Notes; what must be changed has been raised.
+    """
+
+    realization: Path
+    hydrofabric: Path
+    catchments: int
+    findings: Findings
+
+
+def prepare(plan: Plan) -> Prepared:
+    """Write configurations, realization and what routing needs, and check them.
+
+    Raises
+    ------
+    NextGenError
+        With all that would not run as meant.
+    """
+    info = BundleInfo.read(plan.bundle)
+    fabric = hydrofabric.read(plan.hydrofabric)
+    findings = Findings()
+    for finding in fabric.findings:
+        findings.note(fabric.path, f"{finding.kind}: {finding.message}")
+    inputs = make_inputs(
+        [v for v in info.variables if v.kind == "input"],
+        STEP,
+        float(info.description["step"]),
+        None if plan.pet is None else Pet(plan.pet),  # type: ignore[arg-type]  # checked by METHODS
+    )
+    wanted = _wanted(info, plan.pet)
+    table = None if plan.table is None else read_table(plan.table)
+    columns = attributes.gather(wanted, fabric, table, plan.columns)
+    keep = attributes.complete(columns, wanted, fabric, plan.holes, findings)
+    findings.raise_fatal()
+    ids = [name for name, kept in zip(fabric.divides.ids, keep.tolist(), strict=True) if kept]
+    if not ids:
+        raise NextGenError(f"{fabric.path}: no divide has all attributes that {info.name} needs")
+    columns = {name: values[keep] for name, values in columns.items()}
+
+    root = plan.output
+    config = root / "config"
+    models = config / "cat_config" / MODEL
+    if models.exists():
+        shutil.rmtree(models)
+    models.mkdir(parents=True)
+    (root / "outputs" / "ngen").mkdir(parents=True, exist_ok=True)
+    (root / "outputs" / "troute").mkdir(parents=True, exist_ok=True)
+    attributes.write(models / "catchments.csv", ids, columns, fabric.divides.area[keep])
+    forcing = None if plan.forcing is None else open_forcing(plan.forcing)
+    store = None
+    if plan.own:
+        store = root / "forcings" / "store"
+        _store(plan, store, forcing, inputs.variables, ids, info)
+    _shared(plan, models, info, store)
+    for name in tqdm(ids, unit="catchment", desc="configurations"):
+        (models / f"{name}.yml").write_text(f"shared: shared.yaml\ncatchment: {name}\n", encoding="utf-8")
+
+    chosen = _hydrofabric(plan, fabric, config, keep)
+    document = _realization(plan, ids, forcing)
+    path = config / "realization.json"
+    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+    findings += check(path, chosen, root)
+    findings.raise_fatal()
+    return Prepared(path, chosen, len(ids), findings)
+
+
+def _wanted(info: BundleInfo, pet: str | None) -> list[Variable]:
+    """Attributes that the table of catchments needs."""
+    wanted = [v for v in info.variables if v.kind == "attribute"]
+    takes_pet = any(v.name == PET.standard_name for v in info.variables if v.kind == "input")
+    if pet is None and takes_pet:
+        return wanted
+    names = {v.name for v in wanted}
+    return wanted + [PLACE[n] for n in (METHODS[pet].attributes if pet else ()) if n not in names]
+
+
+def _store(
+    plan: Plan,
+    folder: Path,
+    forcing: Forcing | None,
+    variables: Sequence[Variable],
+    ids: Sequence[str],
+    info: BundleInfo,
+) -> None:
+    """Forcing of whole model steps, so that the last one is complete too."""
+    if forcing is None:
+        raise NextGenError("own forcing needs --forcing, to make a store of")
+    columns = {}
+    for variable in variables:
+        column = forcing.column(variable.symbol) or forcing.column(variable.name)
+        if column is None:
+            hint = "; choose --pet to compute it" if variable.name == PET.standard_name else ""
+            raise NextGenError(f"{forcing.path}: has no {variable.symbol} ({variable.name}){hint}")
+        columns[variable.symbol] = column
+    day = np.timedelta64(round(float(info.description["step"])), "s")
+    origin = plan.start.astype("datetime64[D]") + np.timedelta64(round(plan.day_start_hour * STEP), "s")
+    steps = -((origin - plan.end) // day)
+    end = origin + steps * day
+    write_store(folder, forcing, columns, ids, plan.start, end, plan.gaps == "hold")
+
+
+def _shared(plan: Plan, models: Path, info: BundleInfo, store: Path | None) -> None:
+    """The configuration of all catchments, with the bundle beside it."""
+    bundle = plan.bundle
+    if find(plan.bundle).parent != SHIPPED:
+        shutil.copytree(info.path, models / "bundle")
+        bundle = "bundle"
+    content: dict[str, Any] = {
+        "bundle": bundle,
+        "catchments": {"file": "catchments.csv"},
+        "time_step": STEP,
+        "start_time": str(plan.start),
+        "day_start_hour": plan.day_start_hour,
+        "missing_forcing": plan.gaps,
+        "threads": 1,
+    }
+    if plan.pet is not None:
+        content["pet"] = {"method": plan.pet}
+    restart: dict[str, Any] = {}
+    if plan.restart:
+        restart["read"] = STATES
+    if plan.save_every is not None:
+        restart |= {"write": STATES, "every": plan.save_every * STEP}
+    if restart:
+        content["restart"] = restart
+    if store is not None:
+        content["forcing"] = str(Path("..") / ".." / ".." / store.relative_to(plan.output))
+    text = "# Of all catchments; each names this file and itself.\n" + yaml.safe_dump(
+        content, sort_keys=False
+    )
+    (models / "shared.yaml").write_text(text, encoding="utf-8")
+
+
+def _hydrofabric(plan: Plan, fabric: Hydrofabric, config: Path, keep: np.ndarray) -> Path:
+    """The GeoPackage that `ngen` is given: as it is in a run folder, else a copy without traps."""
+    if plan.ngiab:
+        if not keep.all():
+            raise NextGenError(
+                "divides cannot be dropped from a run folder, whose hydrofabric is not ours to change; "
+                "choose --holes neighbours, or make the run folder without them"
+            )
+        return plan.hydrofabric
+    target = config / plan.hydrofabric.name
+    dropped = [name for name, kept in zip(fabric.divides.ids, keep.tolist(), strict=True) if not kept]
+    troute.copy_for_routing(fabric, target, dropped)
+    return target
+
+
+def _realization(plan: Plan, ids: Sequence[str], forcing: Forcing | None) -> dict[str, Any]:
+    init_config = f"./config/cat_config/{MODEL}/{{{{id}}}}.yml"
+    one = realization.module(init_config, RUNOFF, plan.outputs, plan.model_params, plan.mass_balance)
+    formulation = realization.multi([one], RUNOFF, plan.outputs) if plan.multi else one
+    given: dict[str, Any] = {"provider": "NullForcingProvider"}
+    if not plan.own:
+        if forcing is None:
+            raise NextGenError("forcing that ngen pushes needs --forcing; or make it --own")
+        path = forcing.path
+        where = (
+            f"./{path.relative_to(plan.output)}" if path.is_relative_to(plan.output) else str(path.absolute())
+        )
+        given = {"path": where, "provider": "NetCDF"}
+        if path.is_dir():
+            given = {"path": where, "file_pattern": FILE_PATTERN, "provider": "CsvPerFeature"}
+    routing = None
+    if plan.routing:
+        name = plan.hydrofabric.name
+        content = troute.configuration(f"./config/{name}", plan.start, plan.end, "./outputs/ngen/")
+        troute.write(plan.output / "config" / "troute.yaml", content)
+        routing = "./config/troute.yaml"
+    return realization.realization(formulation, given, plan.start, plan.end, len(ids), routing)

@@ -1,0 +1,87 @@
+"""A store of forcing for components that read their own, made from NextGen's files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import NextGenError
+from ..runtime.store import INDEX
+from .findings import listed
+from .forcing import Forcing, write_index
+
+#: Catchments read at once.
+BLOCK = 500
+
+
+def write_store(
+    folder: Path,
+    forcing: Forcing,
+    columns: Mapping[str, str],
+    ids: Sequence[str],
+    start: np.datetime64,
+    end: np.datetime64,
+    gaps: bool = False,
+) -> None:
+    """Copy hourly forcing of ``[start, end)`` into plain arrays ``[time, catchment]``.
+
+    Parameters
+    ----------
+    folder : Path
+    forcing : Forcing
+    columns : mapping of name in the store to column of the forcing
+    ids : sequence of str
+        Catchments, in the order of the arrays.
+    start, end : datetime64
+    gaps : bool
+        Whether NaN may stay.
+
+    Raises
+    ------
+    NextGenError
+        If the forcing does not cover the period, or has gaps that must not be.
+    """
+    first = int(np.searchsorted(forcing.times, start))
+    count = int((end - start) / np.timedelta64(3600, "s"))
+    part = forcing.times[first : first + count]
+    if len(part) != count or part[0] != start or part[-1] != end - np.timedelta64(3600, "s"):
+        raise NextGenError(
+            f"{forcing.path}: holds {forcing.times[0]} to {forcing.times[-1]}; needed is every hour from "
+            f"{start} to before {end}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / INDEX).unlink(missing_ok=True)
+    arrays = {
+        name: np.lib.format.open_memmap(
+            folder / f"{_file(name)}.npy", mode="w+", dtype=np.float32, shape=(count, len(ids))
+        )
+        for name in columns
+    }
+    with tqdm(total=len(ids), unit="catchment", desc="forcing") as bar:
+        for begin in range(0, len(ids), BLOCK):
+            chosen = ids[begin : begin + BLOCK]
+            for name, column in columns.items():
+                values = forcing.read(column, chosen)[:, first : first + count]
+                empty = np.isnan(values).any(1)
+                if empty.any() and not gaps:
+                    missing = [chosen[k] for k in np.flatnonzero(empty).tolist()]
+                    raise NextGenError(
+                        f"{forcing.path}: {column} has gaps in {listed(missing)}; fill them, or choose "
+                        "--gaps hold to repeat the last value"
+                    )
+                arrays[name][:, begin : begin + len(chosen)] = values.T
+            bar.update(len(chosen))
+    for array in arrays.values():
+        array.flush()
+    variables = {
+        name: {"file": f"{_file(name)}.npy", "units": forcing.units[column]}
+        for name, column in columns.items()
+    }
+    write_index(folder, ids, start, variables)
+
+
+def _file(name: str) -> str:
+    return name.replace("~", "-")

@@ -1,0 +1,147 @@
+"""The state of a component as bytes and as files, and a component restored from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..errors import ConfigError, StateError
+from . import codec
+
+if TYPE_CHECKING:
+    from .component import Component
+
+RUNTIME, CHANGED = "runtime.", "runtime.changed."
+#: How ``{time}`` in the path of a state file is written.
+TIME = "%Y-%m-%dT%H%M"
+
+
+def save(component: Component) -> bytes:
+    """The whole state at the component's own clock; nothing changes."""
+    return codec.encode(_header(component), _tensors(component))
+
+
+def load(component: Component, content: bytes, source: str = "state") -> None:
+    """See :meth:`Component.load`."""
+    header, tensors = codec.decode(content, source)
+    own = _header(component)
+    for key, meaning in (
+        ("fingerprint", "another bundle"),
+        ("ids", "other catchments"),
+        ("time_step", "another time step"),
+        ("stored_forcing", "another kind of forcing"),
+    ):
+        if header.get(key) != own[key]:
+            raise StateError(f"{source}: was saved by {meaning} ({key} differs)")
+    if header.get("valid_time") != own["valid_time"]:
+        raise StateError(
+            f"{source}: is valid at {header.get('valid_time')}, the component is at "
+            f"{own['valid_time']}: set start_time to the former"
+        )
+    changed = {
+        name: tensors.pop(f"{CHANGED}{name}").numpy()
+        for name in component.settable
+        if f"{CHANGED}{name}" in tensors
+    }
+    expected = {k: (t.shape, t.dtype) for k, t in _tensors(component).items() if not k.startswith(CHANGED)}
+    if {name: (t.shape, t.dtype) for name, t in tensors.items()} != expected or any(
+        values.shape != (component.size,) or values.dtype != np.float64 for values in changed.values()
+    ):
+        raise StateError(f"{source}: its tensors do not fit this component")
+    clock = component.clock
+    try:
+        position, shares = int(header["position"]), int(header["shares"])
+        due, begun = bool(header["due"]), bool(header["begun"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise StateError(f"{source}: its header is not valid: {problem}") from problem
+    if component.config.start_time is not None and position != clock.position:
+        raise StateError(f"{source}: was saved with another day_start_hour")
+    component.group.set_state(component, {k: v for k, v in tensors.items() if not k.startswith(RUNTIME)})
+    clock.phase = (position - clock.count) % clock.ratio
+    clock.begun = begun
+    for name, array in (
+        ("fluxes", component.fluxes),
+        ("published", component.published),
+        ("last", component.last),
+        ("series", component.series),
+    ):
+        if f"{RUNTIME}{name}" in tensors:
+            array[...] = np.moveaxis(tensors[f"{RUNTIME}{name}"].numpy(), 0, -1)
+    component.restored(shares, due, changed)
+
+
+def _header(component: Component) -> dict[str, object]:
+    time = component.valid_time
+    return {
+        "fingerprint": component.info.fingerprint,
+        "ids": list(component.ids),
+        "time_step": component.clock.step,
+        "stored_forcing": component.group.store is not None,
+        "position": component.clock.position,
+        "shares": component.shares,
+        "due": component.due,
+        "begun": component.clock.begun,
+        "valid_time": None if time is None else time.isoformat(),
+    }
+
+
+def _tensors(component: Component) -> dict[str, torch.Tensor]:
+    state = component.group.state(component)
+    # A step that ran ahead for this row has left its fluxes already; its own are all published.
+    fluxes = np.zeros_like(component.fluxes) if component in component.group.ahead else component.fluxes
+    runtime = {"fluxes": fluxes, "published": component.published, "last": component.last}
+    if component.group.store is None and component.clock.ratio > 1:
+        series = component.series.copy()
+        series[component.clock.position :] = np.nan
+        runtime["series"] = series
+    rows_first = {f"{RUNTIME}{name}": np.moveaxis(array, -1, 0) for name, array in runtime.items()}
+    rows_first |= {f"{CHANGED}{name}": component.settable[name] for name in component.changed}
+    return {
+        **state,
+        **{name: torch.from_numpy(np.array(array, order="C")) for name, array in rows_first.items()},
+    }
+
+
+# -- files ------------------------------------------------------------------------
+
+
+def read(component: Component, path: Path) -> None:
+    """Restore from the file that a path means now."""
+    file = _meant(component, path)
+    load(component, codec.read(file), str(file))
+
+
+def write(component: Component, path: Path | None) -> None:
+    """Write the file that a path means now."""
+    assert path is not None  # noqa: S101  `every` needs it
+    file = _meant(component, path)
+    if file != path:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    codec.write(file, save(component))
+
+
+def steps_between(every: float | None, step: float) -> int:
+    """Steps after which a state is written again; 0 for never."""
+    if every is None:
+        return 0
+    steps = round(every / step)
+    if steps < 1 or abs(steps * step - every) > 1e-6 * step:
+        raise ConfigError(f"restart.every: {every:g} s is no whole number of steps of {step:g} s")
+    return steps
+
+
+def _meant(component: Component, path: Path) -> Path:
+    """A path with the valid time and the catchment filled in."""
+    text = str(path)
+    if "{id}" in text:
+        if component.config.catchment is None:
+            raise ConfigError("restart: {id} in a path is for members of a shared configuration")
+        text = text.replace("{id}", component.config.catchment)
+    if "{time}" in text:
+        if component.valid_time is None:
+            raise ConfigError("restart: {time} in a path needs start_time")
+        text = text.replace("{time}", component.valid_time.strftime(TIME))
+    return Path(text)

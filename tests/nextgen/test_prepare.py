@@ -1,0 +1,452 @@
+"""What prepare writes, from which tables, and what it does about holes."""
+
+import csv
+import json
+import shutil
+import sqlite3
+from math import cos, hypot, log, radians, sin, sqrt, tan
+
+import numpy as np
+import pytest
+import yaml
+
+from dmg_bmi.bmi import DeltaModelBmi
+from dmg_bmi.cli import main
+from dmg_bmi.errors import NextGenError
+from dmg_bmi.nextgen import geometry, ngiab
+from dmg_bmi.nextgen.prepare import Plan, prepare
+
+RUNOFF = "land_surface_water__runoff_depth"
+MODEL = "DMG_BMI"
+
+
+@pytest.fixture
+def plan(bundle, juniata, tmp_path):
+    """Make ``plan(**keys)`` of the Juniata River, three days of June."""
+
+    def make(**keys) -> Plan:
+        given = {
+            "bundle": str(bundle("hybrid")),
+            "output": tmp_path / "run",
+            "hydrofabric": juniata.hydrofabric,
+            "start": np.datetime64("2010-06-01"),
+            "end": np.datetime64("2010-06-04"),
+            "forcing": juniata.forcing,
+            "pet": "oudin",
+            "holes": "neighbours",
+        }
+        return Plan(**(given | keys))
+
+    return make
+
+
+def catchments(folder):
+    with open(folder / "config" / "cat_config" / MODEL / "catchments.csv", encoding="utf-8") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+# -- what is written ------------------------------------------------------------------
+
+
+def test_per_catchment_files_are_tiny_and_what_is_shared_stands_once(plan, tmp_path):
+    prepare(plan())
+    models = tmp_path / "run" / "config" / "cat_config" / MODEL
+    files = sorted(models.glob("cat-*.yml"))
+    assert len(files) == 794
+    assert max(f.stat().st_size for f in files) < 60
+    shared = yaml.safe_load((models / "shared.yaml").read_text())
+    assert shared["start_time"] == "2010-06-01T00:00:00"
+    assert shared["time_step"] == 3600
+    assert (models / "bundle" / "bundle.yaml").is_file()
+    document = json.loads((tmp_path / "run" / "config" / "realization.json").read_text())
+    params = document["global"]["formulations"][0]["params"]
+    assert params["cache_input_variable_metadata"] is True
+    assert params["main_output_variable"] == RUNOFF
+    assert document["time"] == {
+        "start_time": "2010-06-01 00:00:00", "end_time": "2010-06-03 23:00:00", "output_interval": 3600
+    }  # fmt: skip
+    for path in (tmp_path / "run" / "config").rglob("*.*"):
+        if path.suffix in (".yml", ".yaml", ".json", ".csv"):
+            assert path.read_bytes().isascii(), path
+
+
+def test_attributes_come_in_the_units_of_the_bundle(plan, tmp_path, juniata):
+    prepare(plan())
+    table = catchments(tmp_path / "run")
+    with sqlite3.connect(juniata.hydrofabric) as file:
+        rows = file.execute(
+            'SELECT a.divide_id, "mean.elevation", "mean.slope", tot_drainage_areasqkm, areasqkm '
+            'FROM "divide-attributes" a JOIN divides d ON a.divide_id = d.divide_id'
+        ).fetchall()
+    assert len(rows) == 793
+    for name, elevation, slope, upstream, area in rows:
+        row = table[name]
+        assert float(row["elevation"]) == pytest.approx(elevation / 100)
+        assert float(row["slope"]) == pytest.approx(90 - slope)
+        assert float(row["upstream_area"]) == upstream
+        assert float(row["area_km2"]) == area
+        assert 39.5 < float(row["latitude"]) < 41.5
+
+
+def test_a_prepared_catchment_initializes(plan, tmp_path):
+    prepare(plan())
+    bmi = DeltaModelBmi()
+    bmi.initialize(str(tmp_path / "run" / "config" / "cat_config" / MODEL / "cat-87385.yml"))
+    table = catchments(tmp_path / "run")["cat-87385"]
+    np.testing.assert_allclose(bmi.get_value_ptr("elevation"), float(table["elevation"]))
+    assert bmi.get_time_step() == 3600.0
+
+
+def test_preparing_again_replaces_what_was_there(plan, tmp_path):
+    prepare(plan())
+    old = tmp_path / "run" / "config" / "cat_config" / MODEL / "cat-0.yml"
+    old.write_text("left over")
+    prepare(plan(end=np.datetime64("2010-06-03")))
+    assert not old.exists()
+
+
+def test_a_period_that_ends_before_it_starts_is_refused(plan):
+    with pytest.raises(NextGenError, match="before it starts"):
+        prepare(plan(end=np.datetime64("2010-05-01")))
+
+
+# -- holes ------------------------------------------------------------------------------
+
+HOLE = "cat-87639"
+
+
+def test_holes_stop_and_are_named(plan):
+    with pytest.raises(NextGenError, match=rf"attribute elevation: missing; choose --holes.*\[{HOLE}\]"):
+        prepare(plan(holes="stop"))
+
+
+def test_holes_are_dropped_with_their_divide(plan, tmp_path, ngen):
+    done = prepare(plan(holes="drop"))
+    assert done.catchments == 793
+    assert HOLE not in catchments(tmp_path / "run")
+    assert not (tmp_path / "run" / "config" / "cat_config" / MODEL / f"{HOLE}.yml").exists()
+    with sqlite3.connect(done.hydrofabric) as file:
+        assert file.execute("SELECT COUNT(*) FROM divides").fetchone() == (793,)
+        assert file.execute("PRAGMA quick_check").fetchone() == ("ok",)
+    assert any(f.ids == (HOLE,) and "left out" in f.message for f in done.findings)
+
+
+def test_holes_are_filled_with_the_mean_of_what_is_next_to_them(plan, tmp_path, juniata):
+    prepare(plan(holes="neighbours"))
+    table = catchments(tmp_path / "run")
+    with sqlite3.connect(juniata.hydrofabric) as file:
+        (nexus,) = file.execute("SELECT toid FROM divides WHERE divide_id = ?", (HOLE,)).fetchone()
+        (reach,) = file.execute("SELECT id FROM divides WHERE divide_id = ?", (HOLE,)).fetchone()
+        up = file.execute(
+            "SELECT divide_id FROM divides WHERE toid IN (SELECT id FROM nexus WHERE toid = ?)", (reach,)
+        ).fetchall()
+        beside = file.execute(
+            "SELECT divide_id FROM divides WHERE toid = ? AND divide_id != ?", (nexus, HOLE)
+        ).fetchall()
+        down = file.execute(
+            "SELECT divide_id FROM divides WHERE id IN (SELECT toid FROM nexus WHERE id = ?)", (nexus,)
+        ).fetchall()
+    around = [name for (name,) in (*up, *beside, *down)]
+    values = [float(table[name]["elevation"]) for name in around]
+    assert values
+    assert min(values) <= float(table[HOLE]["elevation"]) <= max(values)
+
+
+# -- tables -----------------------------------------------------------------------------
+
+
+def write_table(path, ids, **columns):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["divide_id", *columns])
+        for k, name in enumerate(ids):
+            writer.writerow([name, *(values[k] for values in columns.values())])
+    return path
+
+
+def test_a_table_goes_before_the_hydrofabric_and_is_matched_by_id(plan, juniata, tmp_path):
+    ids = list(reversed(juniata.ids))
+    table = write_table(tmp_path / "t.csv", ids, twi=[float(i[4:]) for i in ids])
+    prepare(plan(table=table))
+    assert all(float(r["twi"]) == float(i[4:]) for i, r in catchments(tmp_path / "run").items())
+
+
+def test_units_of_a_table_are_converted(plan, juniata, tmp_path):
+    table = tmp_path / "t.csv"
+    write_table(table, juniata.ids, **{"elevation [km]": [0.5] * 794})
+    prepare(plan(table=table))
+    assert {float(r["elevation"]) for r in catchments(tmp_path / "run").values()} == {500.0}
+    write_table(table, juniata.ids, **{"elevation [Pa]": [0.5] * 794})
+    with pytest.raises(NextGenError, match="elevation is in Pa, the bundle was trained with m"):
+        prepare(plan(table=table))
+
+
+def test_a_netcdf_table_is_read(plan, juniata, tmp_path):
+    import netCDF4
+
+    path = tmp_path / "t.nc"
+    with netCDF4.Dataset(path, "w") as data:
+        data.createDimension("n", 794)
+        data.createVariable("divide_id", str, ("n",))[:] = np.array(juniata.ids, dtype=object)
+        data.createVariable("wetness", "f8", ("n",))[:] = np.arange(794.0)
+    prepare(plan(table=path, columns={"twi": "wetness"}))
+    table = catchments(tmp_path / "run")
+    assert [float(table[i]["twi"]) for i in juniata.ids] == list(range(794))
+
+
+def test_parquet_needs_pyarrow_and_says_so(plan, tmp_path):
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        with pytest.raises(NextGenError, match="install it or convert to CSV"):
+            prepare(plan(table=tmp_path / "t.parquet"))
+    else:
+        pytest.skip("pyarrow is installed")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("name,twi\ncat-1,2\n", "no column of ids"),
+        ("divide_id,twi\ncat-1,2\ncat-1,3\n", "cat-1 stands twice"),
+        ("divide_id,twi\ncat-1\n", "line of cat-1 has not 2 values"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(plan, tmp_path, text, match):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(NextGenError, match=match):
+        prepare(plan(table=tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize(("value", "what"), [("1e200", "no number"), ("-3.0", "outside 0 to 1e")])
+def test_an_absurd_value_is_named(tmp_path, small, value, what):
+    from dmg_bmi.bundle import Bundle
+    from dmg_bmi.delta_model import DeltaModel
+    from dmg_bmi.registry import build_process_model
+
+    declared = build_process_model({"name": "hbv_2"}).declaration.parameters
+    model = DeltaModel.build(
+        phy_model={"name": "hbv_2"}, fixed={p.name: (p.lower + p.upper) / 2 for p in declared}
+    )
+    Bundle(model, "hbv_2").save(tmp_path / "bundle")
+    table = write_table(
+        tmp_path / "t.csv",
+        small.ids,
+        elevation=[300] * 5,
+        upstream_area=[10.0, 10.0, value, 10.0, 10.0],
+    )
+    with pytest.raises(NextGenError, match=rf"upstream_area.*{what}.*{small.ids[2]}"):
+        prepare(
+            Plan(
+                bundle=str(tmp_path / "bundle"),
+                output=tmp_path / "run",
+                hydrofabric=small.hydrofabric,
+                start=np.datetime64("2015-12-01"),
+                end=np.datetime64("2015-12-03"),
+                forcing=small.forcing,
+                pet="penman_monteith",
+                table=table,
+            )
+        )
+
+
+def test_an_attribute_that_is_nowhere_is_named_with_what_to_do(prepared, bundle):
+    with pytest.raises(
+        NextGenError, match=r"nothing gives elevation .*twi.*--table.*--attribute NAME=COLUMN"
+    ):
+        prepared(bundle=str(bundle("hybrid")), model_params={})
+
+
+# -- latitude ---------------------------------------------------------------------------
+
+
+def albers(latitude, longitude):
+    """Forward equations of Snyder (1987), 14-1 to 14-6, in EPSG:5070."""
+    e2 = geometry.FLATTENING * (2 - geometry.FLATTENING)
+    e = sqrt(e2)
+
+    def m(phi):
+        return cos(phi) / sqrt(1 - e2 * sin(phi) ** 2)
+
+    def q(phi):
+        s = sin(phi)
+        return (1 - e2) * (s / (1 - e2 * s * s) - log((1 - e * s) / (1 + e * s)) / (2 * e))
+
+    first, second, origin, phi = (radians(x) for x in (29.5, 45.5, 23.0, latitude))
+    n = (m(first) ** 2 - m(second) ** 2) / (q(second) - q(first))
+    c = m(first) ** 2 + n * q(first)
+    rho, rho0 = (geometry.AXIS * sqrt(c - n * q(p)) / n for p in (phi, origin))
+    theta = n * radians(longitude + 96.0)
+    return rho * sin(theta), rho0 - rho * cos(theta)
+
+
+@pytest.mark.parametrize("latitude", [23.0, 29.5, 37.0, 45.5, 49.0])
+@pytest.mark.parametrize("longitude", [-124.0, -96.0, -70.0])
+def test_latitudes_are_those_of_the_projection(latitude, longitude):
+    x, y = albers(latitude, longitude)
+    assert geometry.albers_latitude(x, y) == pytest.approx(latitude, abs=1e-9)
+    if (latitude, longitude) == (23.0, -96.0):
+        assert hypot(x, y) < 1e-6 < tan(1)
+
+
+# -- stores -----------------------------------------------------------------------------
+
+
+def test_a_store_holds_what_the_file_holds(plan, juniata, tmp_path):
+    import netCDF4
+
+    prepare(plan(own=True, start=np.datetime64("2010-06-02"), end=np.datetime64("2010-06-04")))
+    folder = tmp_path / "run" / "forcings" / "store"
+    index = yaml.safe_load((folder / "forcing.yaml").read_text())
+    assert index["ids"] == list(juniata.ids)
+    assert {name: v["units"] for name, v in index["variables"].items()} == {"P": "mm s^-1", "T": "K"}
+    with netCDF4.Dataset(juniata.forcing) as data:
+        for name, column in (("P", "precip_rate"), ("T", "TMP_2maboveground")):
+            stored = np.load(folder / index["variables"][name]["file"])
+            np.testing.assert_array_equal(stored, data[column][:, 24:72].T)
+
+
+def test_a_store_reaches_to_the_end_of_the_last_day_of_the_model(plan, tmp_path):
+    prepare(plan(own=True, start=np.datetime64("2010-06-01T05:00"), end=np.datetime64("2010-06-03T07:00")))
+    stored = np.load(tmp_path / "run" / "forcings" / "store" / "P.npy", mmap_mode="r")
+    assert len(stored) == 3 * 24 - 5
+    with pytest.raises(NextGenError, match=r"needed is every hour from"):
+        prepare(plan(own=True, end=np.datetime64("2010-06-06T01:00")))
+
+
+def test_a_gap_stops_a_store_and_names_the_catchment(plan, juniata, tmp_path, write_forcing):
+    write, weather = write_forcing
+    values = weather(72, 794)
+    values["precip_rate"][5, 30] = np.nan
+    write(tmp_path / "gap.nc", juniata.ids, values, np.datetime64("2010-06-01"))
+    with pytest.raises(NextGenError, match=f"precip_rate has gaps in {juniata.ids[5]}"):
+        prepare(plan(own=True, forcing=tmp_path / "gap.nc"))
+    assert not (tmp_path / "run" / "forcings" / "store" / "forcing.yaml").exists()
+    prepare(plan(own=True, forcing=tmp_path / "gap.nc", gaps="hold"))
+
+
+def test_own_forcing_without_pet_says_what_to_choose(plan):
+    with pytest.raises(NextGenError, match=r"has no PET.*choose --pet"):
+        prepare(plan(own=True, pet=None))
+
+
+# -- routing ------------------------------------------------------------------------------
+
+
+def test_routing_gets_a_hydrofabric_without_what_t_route_stumbles_over(plan, juniata):
+    done = prepare(plan())
+    with sqlite3.connect(done.hydrofabric) as file:
+        columns = [row[1] for row in file.execute('PRAGMA table_info("flowpath-attributes")')]
+        assert "link" in columns
+        assert not {"id", "toid", "vpuid"} & {*columns}
+        links = [row[0] for row in file.execute('SELECT link FROM "flowpath-attributes"')]
+        assert len(links) == len(set(links)) == 794
+        for table in ("divides", "flowpaths", "nexus"):
+            with sqlite3.connect(juniata.hydrofabric) as original:
+                count = f"SELECT COUNT(*) FROM {table}"
+                assert file.execute(count).fetchone() == original.execute(count).fetchone()
+    content = yaml.safe_load((done.realization.parent / "troute.yaml").read_text())
+    forcing = content["compute_parameters"]["forcing_parameters"]
+    assert forcing["nts"] == 3 * 288
+    assert forcing["dt"] * forcing["qts_subdivisions"] == 3600
+    assert content["compute_parameters"]["restart_parameters"]["start_datetime"] == "2010-06-01 00:00:00"
+
+
+# -- NextGen In A Box -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def run_folder(juniata, tmp_path):
+    """A run folder as NGIAB_data_preprocess lays it out."""
+    root = tmp_path / "ngiab"
+    (root / "config").mkdir(parents=True)
+    (root / "forcings").mkdir()
+    shutil.copyfile(juniata.hydrofabric, root / "config" / "gage_subset.gpkg")
+    shutil.copyfile(juniata.forcing, root / "forcings" / "forcings.nc")
+    time = {"start_time": "2010-06-01 00:00:00", "end_time": "2010-06-03 23:00:00", "output_interval": 3600}
+    (root / "config" / "realization.json").write_text(json.dumps({"time": time}))
+    return root
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
+def test_a_run_folder_is_read_written_and_run(run_folder, bundle, ngen, own):
+    command = ["nextgen", "prepare", str(bundle("hybrid")), "--ngiab", str(run_folder), "--pet", "oudin"]
+    original = (run_folder / "config" / "gage_subset.gpkg").read_bytes()
+    assert main([*command, "--holes", "neighbours", "--multi", *(["--own"] if own else [])]) == 0
+    assert (run_folder / "config" / "gage_subset.gpkg").read_bytes() == original
+    document = json.loads((run_folder / "config" / "realization.json").read_text())
+    assert document["time"]["end_time"] == "2010-06-03 23:00:00"
+    assert document["global"]["formulations"][0]["name"] == "bmi_multi"
+    if not own:
+        assert document["global"]["forcing"] == {"path": "./forcings/forcings.nc", "provider": "NetCDF"}
+    run = ngen(run_folder)
+    assert run.status == 0, run.stderr
+    assert "mass_balance" not in run.stderr
+
+
+def test_a_run_folder_keeps_its_divides(run_folder, bundle, capsys):
+    command = ["nextgen", "prepare", str(bundle("hybrid")), "--ngiab", str(run_folder), "--pet", "oudin"]
+    assert main([*command, "--holes", "drop"]) == 2
+    assert "choose --holes neighbours" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run_folder_is_refused(tmp_path):
+    with pytest.raises(NextGenError, match=r"holds 0 .gpkg"):
+        ngiab.read(tmp_path)
+
+
+# -- the command line -------------------------------------------------------------------------
+
+
+def test_the_command_prepares_and_says_how_to_run(small, bundle, tmp_path, capsys, ngen):
+    command = [
+        "nextgen", "prepare", str(bundle()), "--output", str(tmp_path / "run"),
+        "--hydrofabric", str(small.hydrofabric), "--forcing", str(small.forcing),
+        "--start", "2015-12-01", "--end", "2015-12-03", "--pet", "penman_monteith",
+    ]  # fmt: skip
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "5 catchments are ready" in said
+    fabric = "config/gauge_01073000.gpkg"
+    assert f"ngen {fabric} all {fabric} all config/realization.json" in said
+    assert ngen(tmp_path / "run").status == 0
+    check = ["nextgen", "check", str(tmp_path / "run" / "config" / "realization.json"), "--hydrofabric"]
+    assert main([*check, str(tmp_path / "run" / fabric)]) == 0
+    path = tmp_path / "run" / "config" / "realization.json"
+    path.write_text(path.read_text().replace("3600", "86400"))
+    assert main([*check, str(tmp_path / "run" / fabric)]) == 2
+    captured = capsys.readouterr()
+    assert "output_interval" in captured.out
+    assert "1 of these must be changed" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ([], "--output for a new folder, or --ngiab"),
+        (["--output", "x", "--ngiab", "y"], "--output for a new folder, or --ngiab"),
+        (["--output", "x"], "give --hydrofabric"),
+        (["--output", "x", "--hydrofabric", "h.gpkg"], "give --start"),
+        (["--output", "x", "--hydrofabric", "h.gpkg", "--start", "tomorrow"], "'tomorrow' is no date"),
+        (
+            [
+                "--output",
+                "x",
+                "--hydrofabric",
+                "h.gpkg",
+                "--start",
+                "2000-01-01",
+                "--end",
+                "2000-01-02",
+                "--attribute",
+                "a",
+            ],
+            "'a' is not NAME=COLUMN",
+        ),
+    ],
+)
+def test_what_the_command_lacks_is_said(bundle, capsys, tmp_path, monkeypatch, arguments, match):
+    monkeypatch.chdir(tmp_path)
+    assert main(["nextgen", "prepare", str(bundle()), *arguments]) == 2
+    assert match in capsys.readouterr().err
