@@ -16,7 +16,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / ".ci" / "venvs"
-TOOLS = ("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "psutil", "netcdf4", "matplotlib")
+TOOLS = (
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "hypothesis>=6.100",
+    "psutil",
+    "matplotlib",
+    "gimli.units<0.4",
+)
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
