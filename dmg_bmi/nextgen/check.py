@@ -69,6 +69,8 @@ def _structure(case: Case) -> None:
         if layer.get("domain") == "catchments" or "formulations" in layer:
             stop(where, "a formulation of a whole layer reaches no catchment and no nexus; remove it")
     output = case.document.get("output", {})
+    if "output" in case.document and "output_root" in case.document and "root" not in output:
+        stop("output_root", "is ignored where there is an output block; write output.root too")
     grouped = output.get("catchment", {}).get("grouping") == "per_formulation"
     if len(case.divides.ids) >= 1000 and not grouped and output.get("catchment", {}).get("enable", True):
         note(
@@ -130,13 +132,13 @@ Where = tuple[str, Mapping[str, Any], tuple[str, ...]]
 
 def _formulations(case: Case) -> list[Where]:
     """Formulations with the catchments that they are for."""
-    own = case.document.get("catchments", {})
-    unknown = [i for i in own if i not in set(case.divides.ids)]
+    own, known = case.document.get("catchments", {}), set(case.divides.ids)
+    unknown = [i for i in own if i not in known]
     if unknown:
         case.findings.note("catchments", "are not in the hydrofabric", unknown)
     found: list[Where] = []
     for name, block in own.items():
-        if name in case.divides.ids:
+        if name in known:
             found += [(f"catchments.{name}", f, (name,)) for f in block.get("formulations", ())[:1]]
     rest = tuple(i for i in case.divides.ids if i not in own)
     given = case.document.get("global", {}).get("formulations", ())

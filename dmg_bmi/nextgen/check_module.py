@@ -112,7 +112,8 @@ def _run_config(
         stop(
             at, f"time_step: ngen steps by 3600 s, this by {component.clock.step:g} s; write time_step: 3600"
         )
-    absent = [i for i in ids if i not in set(component.group.table.ids)]
+    known = set(component.group.table.ids)
+    absent = [i for i in ids if i not in known]
     if absent and config.shared is not None:
         stop(at, "catchments of the hydrofabric are not in the table of catchments", absent)
     if config.shared is None and len(ids) > 1:

@@ -36,7 +36,8 @@ def check_forcing(
     findings : Findings
     """
     stop = findings.stop
-    absent = [i for i in ids if i not in set(forcing.ids)]
+    known = set(forcing.ids)
+    absent = [i for i in ids if i not in known]
     if absent:
         what = "ngen gives them silently the values of the file's first catchment"
         if isinstance(forcing, CsvFolder):
@@ -59,7 +60,7 @@ def check_forcing(
                 forcing.path,
                 f"ends {times[-1]}; ngen includes its end_time and asks for a record of {end - HOUR}",
             )
-    present = [i for i in ids if i in set(forcing.ids)]
+    present = [i for i in ids if i in known]
     for column in columns:
         if not forcing.units[column]:
             stop(forcing.path, f"{column} has no units, so ngen takes them as 1 and converts nothing")

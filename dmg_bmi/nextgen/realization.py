@@ -12,6 +12,7 @@ PYTHON_TYPE = "dmg_bmi.DeltaModelBmi"
 #: Absolute, in mm: what rounding leaves over many years of totals, with room to spare.
 MASS_TOLERANCE = 1e-6
 INTERVAL = 3600
+OUTPUTS = "./outputs/ngen"
 #: From this many catchments on they share one output file.
 MANY = 1000
 
@@ -114,8 +115,9 @@ def realization(
             "end_time": stamp(end - np.timedelta64(INTERVAL, "s")),
             "output_interval": INTERVAL,
         },
-        "output_root": "./outputs/ngen",
-        "output": {"precision": 12},
+        # An output block makes a newer ngen ignore output_root, which an older one needs.
+        "output_root": OUTPUTS,
+        "output": {"root": OUTPUTS, "precision": 12},
     }
     if catchments >= MANY:
         document["output"]["catchment"] = {"grouping": "per_formulation"}

@@ -386,7 +386,8 @@ def run(gpkg: Path, realization: dict, order: int | None, die_at: int | None) ->
         formulations = chosen.get(id_, realization["global"])["formulations"]
         world.catchments[id_] = Catchment(id_, formulations[0], divides[id_], world)
 
-    root = Path(realization.get("output_root", "."))
+    block = realization.get("output")
+    root = Path(realization.get("output_root", ".") if block is None else block.get("root", "."))
     root.mkdir(parents=True, exist_ok=True)
     total = (world.end - world.start) // world.interval + 1
     hours = [world.start + k * LAYER_STEP for k in range((world.end - world.start) // LAYER_STEP + 1)]

@@ -156,6 +156,10 @@ STOPS = {
     ),
     "13 an input as column": (with_params(output_variables=[P]), f"{P}: no published outputs"),
     # 14
+    "13 output_root beside an output block": (
+        lambda d: d["output"].pop("root"),
+        "output_root: is ignored where there is an output block",
+    ),
     "14 layer 0 again": (
         lambda d: d.update(layers=[{"id": 0, "time_step": 3600}]),
         "layer 0 is there already",
