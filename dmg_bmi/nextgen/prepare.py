@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from ..files import write_atomic
 from ..hydrofabric import Hydrofabric
 from ..physics.forcings import PET
 from ..run_config import Pet
+from ..runtime.saved import TIME
 from ..runtime.weather import METHODS, make_inputs
 from ..variables import RUNOFF, Variable
 from . import attributes, realization, troute
 from .check import check
-from .findings import Findings
+from .findings import Findings, listed
 from .forcing import Forcing, open_forcing
 from .store import write_store
 from .tables import read as read_table
@@ -165,6 +167,8 @@ def prepare(plan: Plan) -> Prepared:
     if not ids:
         raise NextGenError(f"{fabric.path}: no divide has all attributes that {info.name} needs")
     columns = {name: values[keep] for name, values in columns.items()}
+    if plan.restart:
+        _require_states(plan, ids)
 
     root = plan.output
     config = root / "config"
@@ -201,6 +205,21 @@ def _wanted(info: BundleInfo, pet: str | None) -> list[Variable]:
         return wanted
     names = {v.name for v in wanted}
     return wanted + [PLACE[n] for n in (METHODS[pet].attributes if pet else ()) if n not in names]
+
+
+def _require_states(plan: Plan, ids: Sequence[str]) -> None:
+    """A run that was killed while it saved leaves a folder with some of the states."""
+    folder = plan.output / "outputs" / "states"
+    saved = {p.name: {f.stem for f in p.glob("*.state")} for p in sorted(folder.glob("*"))}
+    wanted = plan.start.astype(datetime).strftime(TIME)
+    absent = [name for name in ids if name not in saved.get(wanted, ())]
+    if absent:
+        whole = [time for time, there in saved.items() if there.issuperset(ids)]
+        remedy = f"choose a --start that has all: {listed(whole[::-1])}" if whole else "no time there has all"
+        raise NextGenError(
+            f"{folder / wanted}: lacks the states of {len(absent)} of {len(ids)} catchments "
+            f"({listed(absent)}); {remedy}"
+        )
 
 
 def _store(

@@ -80,7 +80,8 @@ class Units:
             if key not in self._said:
                 self._said.add(key)
                 print(
-                    f"Unit conversion error: {requester} {variable}: {given!r} to {wanted!r}", file=sys.stderr
+                    f"Unit conversion failure: {requester} {variable}: {given!r} to {wanted!r}",
+                    file=sys.stderr,
                 )
             return value
         return float(converter(value))

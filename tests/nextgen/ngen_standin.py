@@ -223,7 +223,8 @@ class Module:
             try:
                 self.adapter.set_value(name, np.asarray(values, dtype=float))
             except Exception as problem:
-                warn(f"Skipping parameter {name} of {self.id}: {problem}")
+                warn(f"WARNING: Exception setting parameter value: {type(problem).__name__}: {problem}")
+                warn(f"WARNING: Skipping parameter: {name}")
 
     def update(self, step: int) -> None:
         """One step of the layer."""

@@ -112,5 +112,6 @@ def test_a_list_that_is_too_short_is_refused_where_ngen_hands_over_what_nobody_s
     )
     run = ngen(folder)
     assert run.status == 0
-    assert "Skipping parameter phy.SUZ of cat-11223" in run.stderr
+    assert "Skipping parameter: phy.SUZ" in run.stderr
+    assert "'phy.SUZ' of catchment 'cat-11223'" in run.stderr
     assert "finite values per catchment" in run.stderr

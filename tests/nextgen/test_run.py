@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from dmg_bmi.errors import NextGenError
+
 STEPS = 72
 RUNOFF = "land_surface_water__runoff_depth"
 
@@ -31,7 +33,7 @@ def test_depth_times_area_is_what_nexuses_receive(prepared, ngen, small, own):
     run = ngen(folder)
     assert run.status == 0, run.stderr
     assert "mass_balance" not in run.stderr
-    assert "conversion" not in run.stderr
+    assert "Unit conversion failure" not in run.stderr
     by_catchment = check_nexuses(run, small)
     for values in by_catchment.values():
         assert len(values) == STEPS
@@ -141,6 +143,22 @@ def test_a_run_that_is_killed_goes_on_from_its_last_states(prepared, ngen, small
     for nexus in set(small.nexus.values()):
         np.testing.assert_array_equal(rest.nexus(nexus), whole.nexus(nexus)[60:])
         np.testing.assert_array_equal(killed.nexus(nexus), whole.nexus(nexus)[:71])
+
+
+def test_a_restart_needs_the_states_of_all_catchments_and_says_which_time_has_them(prepared, small):
+    """A run that is killed while it saves leaves some of the states of that time."""
+
+    def half_saved(root):
+        for time, ids in (("2015-12-01T1200", small.ids), ("2015-12-02T0000", small.ids[:2])):
+            (root / "outputs" / "states" / time).mkdir(parents=True)
+            for name in ids:
+                (root / "outputs" / "states" / time / f"{name}.state").write_bytes(b"")
+
+    start = np.datetime64("2015-12-02T00:00")
+    with pytest.raises(NextGenError, match=r"3 of 5 catchments.*--start that has all: 2015-12-01T1200"):
+        prepared(start=start, restart=True, before=half_saved)
+    with pytest.raises(NextGenError, match="no time there has all"):
+        prepared("other", start=start, restart=True)
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
