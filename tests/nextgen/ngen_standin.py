@@ -1,6 +1,6 @@
 """A stand-in for NOAA-OWP/ngen: the calls it makes to a Python BMI object, in its order.
 
-    python ngen_standin.py hydrofabric.gpkg realization.json [--order SEED] [--calls FILE]
+    python ngen_standin.py hydrofabric.gpkg realization.json [--order SEED] [--nexus-digits N] [--calls FILE]
 
 Written from what ngen's source does and from what was observed of it (main of August 2026): array
 kinds, accepted type strings, counts, units by UDUNITS, resampling of forcing, the mass-balance
@@ -372,14 +372,15 @@ def check_layers(realization: dict) -> None:
         raise Abort("Can not add water to a summed point nexus: layer 0 is stored twice")
 
 
-def run(gpkg: Path, realization: dict, order: int | None, die_at: int | None) -> dict[str, Catchment]:
+def run(given: argparse.Namespace) -> dict[str, Catchment]:
     """The whole simulation, unless it is killed in the middle of a step."""
+    realization = json.loads(given.realization.read_text())
     check_layers(realization)
-    divides = read_divides(gpkg)
+    divides = read_divides(given.gpkg)
     chosen = realization.get("catchments", {})
     ids = list(divides)
-    if order is not None:
-        random.Random(order).shuffle(ids)
+    if given.order is not None:
+        random.Random(given.order).shuffle(ids)
     world = World(realization, ids)
     for name in ("netCDF4", "h5py"):
         sys.modules[name] = None  # importing it kills ngen
@@ -403,7 +404,7 @@ def run(gpkg: Path, realization: dict, order: int | None, die_at: int | None) ->
         stamp = str(np.datetime64(int(second), "s")).replace("T", " ")
         flow = dict.fromkeys(nexuses, 0.0)
         for k, (id_, catchment) in enumerate(world.catchments.items()):
-            if index == die_at and k == len(ids) // 2:
+            if index == given.die_at and k == len(ids) // 2:
                 raise Abort("killed")
             try:
                 depth = catchment.step(index, len(hours), stamp)
@@ -415,7 +416,7 @@ def run(gpkg: Path, realization: dict, order: int | None, die_at: int | None) ->
             flow[divides[id_]["toid"]] += depth * float(area) * 1e6 / 3600.0
         for name, path in nexuses.items():
             with open(path, "a") as file:
-                file.write(f"{index}, {stamp}, {flow[name]:.6g}\n")
+                file.write(f"{index}, {stamp}, {flow[name]:.{given.nexus_digits}g}\n")
     write_catchments(root, world.catchments, realization)
     for id_ in reversed([*world.catchments]):
         for module in world.catchments[id_].modules:
@@ -466,6 +467,7 @@ def main() -> None:
     parser.add_argument("--order", type=int)
     parser.add_argument("--calls", type=Path)
     parser.add_argument("--die-at", type=int)
+    parser.add_argument("--nexus-digits", type=int, default=6, help="ngen itself writes six")
     given = parser.parse_args()
     sys.argv = [""]
     encoding = locale.getpreferredencoding(False)
@@ -473,7 +475,7 @@ def main() -> None:
         sys.exit(f"the stand-in must run with ASCII, not {encoding}: set LC_ALL=C PYTHONUTF8=0")
     Adapter.counted = given.calls is not None
     try:
-        run(given.gpkg, json.loads(given.realization.read_text()), given.order, given.die_at)
+        run(given)
     except Abort as problem:
         warn(f"terminate called after throwing an instance of 'std::runtime_error'\n  what():  {problem}")
         sys.stderr.flush()

@@ -16,14 +16,14 @@ def depths(run, ids):
     return {i: np.array([float(row[RUNOFF]) for row in run.catchment(i)]) for i in ids}
 
 
-def check_nexuses(run, domain):
-    """Each nexus gets depth x area of the catchments that drain to it, to ngen's six digits."""
+def check_nexuses(run, domain, rtol=6e-6):
+    """Each nexus gets depth x area of the catchments that drain to it; by default to ngen's six digits."""
     by_catchment = depths(run, domain.ids)
     flow = {nexus: 0.0 for nexus in domain.nexus.values()}
     for name, values in by_catchment.items():
         flow[domain.nexus[name]] = flow[domain.nexus[name]] + values * domain.area[name] * 1e6 / 3600.0
     for nexus, expected in flow.items():
-        np.testing.assert_allclose(run.nexus(nexus), expected, rtol=6e-6, atol=1e-12)
+        np.testing.assert_allclose(run.nexus(nexus), expected, rtol=rtol, atol=1e-12)
     return by_catchment
 
 
@@ -72,6 +72,11 @@ def test_the_order_of_catchments_does_not_matter(prepared, ngen, own):
     first = ngen(folder).files()
     assert ngen(folder, order=1).files() == first
     assert ngen(folder, order=2).files() == first
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
+def test_depth_times_area_is_what_nexuses_receive_to_a_billionth(prepared, ngen, small, own):
+    check_nexuses(ngen(prepared(own=own), nexus_digits=15), small, rtol=1e-9)
 
 
 def test_single_and_multi_give_the_same(prepared, ngen):
@@ -204,8 +209,8 @@ def test_794_divides_with_a_hole_run(juniata, bundle, ngen, tmp_path, own):
     assert done.catchments == 794
     filled = [f for f in done.findings if "neighbours" in f.message]
     assert {f.ids for f in filled} == {("cat-87639",)}
-    run = ngen(tmp_path / "juniata", order=5)
+    run = ngen(tmp_path / "juniata", order=5, nexus_digits=15)
     assert run.status == 0, run.stderr
-    by_catchment = check_nexuses(run, juniata)
+    by_catchment = check_nexuses(run, juniata, rtol=1e-9)
     assert all(np.isfinite(values).all() for values in by_catchment.values())
     assert sum(values.sum() > 0 for values in by_catchment.values()) > 700
