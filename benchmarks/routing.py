@@ -1,34 +1,45 @@
 """What routing costs, what its kernels differ in, how exact it is, and whether roughness is found again.
 
     python benchmarks/routing.py speed [GPKG] [--rows 794 100000] [--eager]
+    python benchmarks/routing.py solvers [GPKG] [--rows 794 100000]
     python benchmarks/routing.py difference GPKG
     python benchmarks/routing.py accuracy GPKG
     python benchmarks/routing.py twin GPKG
 
 One thread, float64, hourly steps of 12 sub-steps. `speed` routes a storm through a random network
 after Shreve (1966): all binary trees with that many sources are equally likely. With a GeoPackage it
-routes through its network too. t-route's compiled Fortran takes about 0.45 us per reach and sub-step.
+routes through its network too. It runs the component and the engine that a framework gets. t-route's
+compiled Fortran takes about 0.45 us per reach and sub-step of 5 minutes on the 794 reaches of the Juniata.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import resource
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+import yaml
 from dmg_bmi.physics import run
 from dmg_bmi.physics.channel import Section
 from dmg_bmi.physics.muskingum_cunge import MuskingumCunge
 from dmg_bmi.physics.river import River, river_static
 from torch import Tensor
 
-from dmg_bmi import hydrofabric
+from dmg_bmi import RoutingBmi, aot, hydrofabric
+from dmg_bmi.cli.compile import _meant as meant
+from dmg_bmi.runtime import package
 
 HOUR = 1 / 24
+FLOW = "land_surface_water_source__volume_flow_rate"
+DISCHARGE = "channel_exit_water_x-section__volume_flow_rate"
 #: Bed slope for reaches that have none, as t-route's users put it.
 FLAT = 1e-5
 Inputs = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]
@@ -120,26 +131,114 @@ def seconds(work: Callable[[], object], repeat: int = 3) -> float:
 # -- speed ------------------------------------------------------------------------
 
 
-def speed(cases: Mapping[str, Inputs], compiled: bool) -> None:
-    """Microseconds per reach and sub-step, and what solving the network costs in it."""
-    print("us per reach and sub-step; t-route 0.45")
-    for name, inputs in cases.items():
-        _, static, area = inputs
-        rows = len(area)
-        hours = 24 if rows < 10_000 else 2
-        lateral = storm(area, 24)[:hours] if rows < 10_000 else storm(area, 24)[5:7]
-        for kernel in ("conservative", "nwm"):
-            for engine in ("eager", "compiled") if compiled else ("eager",):
-                model = MuskingumCunge(kernel=kernel)
+def speed(fabrics: Mapping[str, Path], compiled: bool) -> None:
+    """What a sub-step of a reach costs in the component as it runs, step by step and in long records.
+
+    Through the BMI each hourly step sets all inflows and reads all flows; a long record goes through
+    the same engine at once. The kernel of the National Water Model runs eagerly.
+    """
+    print("us per reach and sub-step; t-route's compiled Fortran: 0.45 for 794 reaches")
+    print(
+        "network                       kernel        engine     step by step  long record  start s  peak GB"
+    )
+    for name, path in fabrics.items():
+        for bundle, engine in (
+            ("muskingum_cunge", "eager"),
+            *((("muskingum_cunge", "compiled"),) if compiled else ()),
+            ("muskingum_cunge_nwm", "eager"),
+        ):
+            with TemporaryDirectory() as folder:
+                config = Path(folder) / "river.yaml"
+                content = {"hydrofabric": str(path.absolute()), "minimum_slope": FLAT}
+                config.write_text(yaml.safe_dump({"bundle": bundle, "engine": engine, "catchments": content}))
                 if engine == "compiled":
-                    model.route = torch.compile(model.route, dynamic=False)
-                with torch.inference_mode():
-                    _, state = route(model, lateral[:1], inputs)
-                    took = seconds(lambda m=model, s=state, x=lateral, i=inputs: route(m, x, i, s))
-                print(
-                    f"  {name:28} {kernel:13} {engine:9} {took * 1e6 / (hours * 12 * rows):7.3f}", flush=True
-                )
-        solvers(static, rows)
+                    compile_for(config)
+                begun = time.process_time()
+                river = RoutingBmi()
+                river.initialize(str(config))
+                started = time.process_time() - begun
+                one, long = by_step(river), at_once(river)
+                river.finalize()
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            kernel = "nwm" if bundle.endswith("nwm") else "conservative"
+            print(
+                f"{name:29} {kernel:13} {engine:9} {one:13.3f} {long:12.3f} {started:8.1f} {peak:8.1f}",
+                flush=True,
+            )
+
+
+def compile_for(config: Path) -> None:
+    """Compile what the configuration runs, once."""
+    info, graph = meant(str(config))
+    folder = package.cache_folder(info, "cpu", graph)
+    if not (folder / aot.INDEX).is_file():
+        begun = time.process_time()
+        package.build(info, folder, "cpu", graph)
+        print(f"  compiled in {time.process_time() - begun:.0f} s of this process, and a compiler's")
+
+
+def inflows(river: RoutingBmi, hours: int) -> np.ndarray:
+    """The storm, as `hours` by reach; of long ones the hours of the peak."""
+    area = torch.from_numpy(river.get_value_ptr("catchment__area").copy())
+    return storm(area, 24).numpy()[:hours] if hours == 24 else storm(area, 24).numpy()[5 : 5 + hours]
+
+
+def _hours(river: RoutingBmi) -> int:
+    return 24 if river.component.size < 10_000 else 2
+
+
+def by_step(river: RoutingBmi) -> float:
+    """Microseconds per reach and sub-step through the BMI, the shortest of three passes."""
+    series = inflows(river, _hours(river))
+    flow = np.empty(river.component.size)
+
+    def work() -> None:
+        for values in series:
+            river.set_value(FLOW, values)
+            river.update()
+            river.get_value(DISCHARGE, flow)
+
+    return seconds(work) * 1e6 / (len(series) * 12 * len(flow))
+
+
+def at_once(river: RoutingBmi) -> float:
+    """The same of a record that the engine is given whole."""
+    group = river.component.group
+    lateral = torch.from_numpy(inflows(river, _hours(river)))
+    given = {"lateral_inflow": lateral}, group._prepared, group._state, ("discharge",)
+    return seconds(lambda: group.engine.run(*given)) * 1e6 / (lateral.numel() * 12)
+
+
+def write_fabric(path: Path, inputs: Inputs) -> Path:
+    """A synthetic network as the tables of a hydrofabric."""
+    parameters, static, area = inputs
+    columns = {**parameters, "Length_m": static["Length_m"], "So": static["So"]}
+    rows, below = len(area), static["downstream"].tolist()
+    river = River.of(static, rows, torch.device("cpu"))
+    drained = river.passed_on(area, torch.ones_like(area)).tolist()
+    ids = [f"wb-{k}" for k in range(rows + 1)]
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE divides (divide_id, toid, type, areasqkm)")
+        file.execute("CREATE TABLE flowpaths (id, toid, divide_id, tot_drainage_areasqkm)")
+        file.execute("CREATE TABLE nexus (id, toid)")
+        file.execute(f'CREATE TABLE "flowpath-attributes" (id, {", ".join(columns)})')
+        divides = (
+            (f"cat-{k}", f"nex-{b}", "network", a)
+            for k, (b, a) in enumerate(zip(below, area.tolist(), strict=True))
+        )
+        file.executemany("INSERT INTO divides VALUES (?, ?, ?, ?)", divides)
+        paths = (
+            (ids[k], f"nex-{b}", f"cat-{k}", a) for k, (b, a) in enumerate(zip(below, drained, strict=True))
+        )
+        file.executemany("INSERT INTO flowpaths VALUES (?, ?, ?, ?)", paths)
+        file.executemany(
+            "INSERT INTO nexus VALUES (?, ?)", ((f"nex-{b}", ids[b]) for b in sorted(set(below)))
+        )
+        marks = ", ".join("?" * (1 + len(columns)))
+        channels = zip(ids[:-1], *(values.tolist() for values in columns.values()), strict=True)
+        file.executemany(f'INSERT INTO "flowpath-attributes" VALUES ({marks})', channels)
+        file.commit()
+    return path
 
 
 def solvers(static: Mapping[str, Tensor], rows: int) -> None:
@@ -347,19 +446,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("speed", "difference", "accuracy", "twin"))
+    parser.add_argument("what", choices=("speed", "solvers", "difference", "accuracy", "twin"))
     parser.add_argument("gpkg", nargs="?", type=Path, help="hydrofabric GeoPackage")
-    parser.add_argument("--rows", nargs="+", type=int, default=[794, 100_000])
+    parser.add_argument("--rows", nargs="*", type=int, default=[794, 100_000])
     parser.add_argument("--eager", action="store_true", help="do not compile")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if arguments.what == "speed":
-        cases = {}
-        if arguments.gpkg:
-            network, inputs = from_file(arguments.gpkg)
-            cases[f"{arguments.gpkg.stem[:12]}, {len(network)}"] = inputs
-        cases |= {f"random tree, {rows}": synthetic(rows) for rows in arguments.rows}
-        speed(cases, not arguments.eager)
+    if arguments.what in ("speed", "solvers"):
+        with TemporaryDirectory() as folder:
+            fabrics = {arguments.gpkg.stem[:12]: arguments.gpkg} if arguments.gpkg else {}
+            for rows in arguments.rows:
+                fabrics[f"random tree, {rows}"] = write_fabric(Path(folder) / f"{rows}.gpkg", synthetic(rows))
+            if arguments.what == "speed":
+                speed(fabrics, not arguments.eager)
+            for name, path in fabrics.items() if arguments.what == "solvers" else ():
+                network, (_, static, _) = from_file(path)
+                print(name)
+                solvers(static, len(network))
     elif arguments.gpkg is None:
         parser.error(f"{arguments.what} needs a GeoPackage")
     else:

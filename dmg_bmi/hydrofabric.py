@@ -128,12 +128,32 @@ class Network:
     def __repr__(self) -> str:
         return f"<Network of {len(self)} reaches>"
 
+    def columns(self) -> dict[str, Floats]:
+        """Columns of `channel`, `area`, and ``upstream_area``: km2 of all that drains to a reach."""
+        return {**self.channel, "area": self.area, "upstream_area": self.drained(self.area)}
+
+    def drained(self, values: Floats) -> Floats:
+        """Sums of `values` over each reach and all those above it."""
+        sums = np.append(values, 0.0)
+        by_level = np.argsort(self.level, kind="stable")
+        for rows in np.split(by_level, np.cumsum(np.bincount(self.level))[:-1]):
+            np.add.at(sums, self.downstream[rows], sums[rows])
+        return sums[:-1]
+
+    def graph(self) -> dict[str, Tensor]:
+        """Which reach flows into which, as :func:`~dmg_bmi.physics.river.river_static` wants it."""
+        lake = torch.from_numpy(self.lake) if self.lake.any() else None
+        return river_static(torch.from_numpy(self.downstream), lake)
+
+    def attributes(self) -> dict[str, Tensor]:
+        """`columns` and `graph` as tensors: the attributes of a :class:`~dmg_bmi.DeltaModel` that routes."""
+        return {name: torch.from_numpy(values) for name, values in self.columns().items()} | self.graph()
+
     def tensors(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """`parameters` and `static` of :class:`~dmg_bmi.physics.muskingum_cunge.MuskingumCunge`."""
         parameters = {name: torch.from_numpy(self.channel[name]) for name in PARAMETERS}
         static = {a.name: torch.from_numpy(self.channel[a.name]) for a in channel.ATTRIBUTES}
-        lake = torch.from_numpy(self.lake) if self.lake.any() else None
-        return parameters, {**static, **river_static(torch.from_numpy(self.downstream), lake)}
+        return parameters, {**static, **self.graph()}
 
 
 @dataclass(frozen=True)
@@ -358,11 +378,7 @@ def _check_areas(
     report.add("orphan", _chosen(divides.ids, orphan & dry), "drain to no flowpath, and are not routed")
     report.add("orphan", _chosen(divides.ids, orphan & ~dry), "drain to no flowpath", fatal=True)
 
-    drained = np.append(network.area, 0.0)
-    by_level = np.argsort(network.level, kind="stable")
-    for rows in np.split(by_level, np.cumsum(np.bincount(network.level))[:-1]):
-        np.add.at(drained, network.downstream[rows], drained[rows])
-    off = np.abs(drained[:-1] - total) > 0.01 * total
+    off = np.abs(network.drained(network.area) - total) > 0.01 * total
     report.add(
         "drainage area",
         _chosen(network.ids, off),

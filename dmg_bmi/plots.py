@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +61,57 @@ def hydrograph(
     if precipitation is not None:
         _hang(axes.twinx(), times, precipitation, units)
     axes.legend(loc="upper left", frameon=False, bbox_to_anchor=(0.0, 0.75))
+    axes.set_title(title, loc="left", fontsize=11)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def routed(
+    path: str | Path,
+    times: NDArray[np.datetime64],
+    flows: Mapping[str, tuple[NDArray[np.floating], str]],
+    runoff: NDArray[np.float64],
+    *,
+    precipitation: NDArray[np.float64] | None = None,
+    title: str = "",
+) -> None:
+    """Save hydrographs of a river network, rain hanging from the top.
+
+    Parameters
+    ----------
+    times : array of datetime64 ``[time]``
+    flows : mapping of label to array ``[time]`` and colour
+        m3 s-1; the first is drawn boldest.
+    runoff : array ``[time]``
+        What all catchments together give to the rivers, m3 s-1.
+    precipitation : array ``[time]``, optional
+        mm h-1.
+    """
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(10, 4.8), layout="constrained")
+    axes.fill_between(times, runoff, color="#dbe7ef", linewidth=0, label="runoff, not routed")
+    for k, (label, (flow, colour)) in enumerate(flows.items()):
+        axes.plot(
+            times,
+            flow,
+            color=colour,
+            linewidth=1.3 if k else 2.2,
+            label=label,
+            zorder=5 - k,
+            solid_capstyle="round",
+        )
+    high = max(float(np.max(series)) for series in (runoff, *(flow for flow, _ in flows.values())))
+    axes.set_ylim(0.0, 1.45 * high if high > 0 else 1.0)
+    axes.set_xlim(times[0], times[-1])
+    axes.set_ylabel("flow (m$^3$ s$^{-1}$)")
+    axes.spines[["top", "right"]].set_visible(False)
+    dates = importlib.import_module("matplotlib.dates")
+    locator = dates.AutoDateLocator(minticks=4, maxticks=9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    if precipitation is not None:
+        _hang(axes.twinx(), times, precipitation, "mm h$^{-1}$")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", frameon=False, ncols=4)
     axes.set_title(title, loc="left", fontsize=11)
     figure.savefig(path, dpi=130)
     plt.close(figure)

@@ -84,16 +84,12 @@ def generate(
         Forcings P, T, PET; target Q; the attributes of :data:`ATTRIBUTES`.
     """
     rng = np.random.default_rng(seed)
-    attributes = _landscapes(rng, basins)
     # A year before the first lets the truth forget its empty stores.
     first = np.datetime64(start, "s")
-    begin, end = _years_later(first, -1), _years_later(first, years)
+    begin, end = years_later(first, -1), years_later(first, years)
     times = np.arange(begin, end, np.timedelta64(round(step), "s"))
-    forcing = _weather(rng, times, step, attributes)
+    attributes, forcing = climate(rng, times, step, basins)
     days = step / DAY
-    attributes["aridity"] = forcing["PET"].mean(0) / forcing["P"].mean(0)
-    cold = np.where(forcing["T"] < 0.0, forcing["P"], 0.0)
-    attributes["frac_snow"] = cold.mean(0) / forcing["P"].mean(0)
     runoff = _runoff(forcing, true_parameters(attributes), days)
     observed = runoff * rng.lognormal(-0.5 * noise**2, noise, runoff.shape)
     whole = Dataset(
@@ -108,7 +104,20 @@ def generate(
     return whole.period(first, end)
 
 
-def _years_later(date: np.datetime64, years: int) -> np.datetime64:
+def climate(
+    rng: np.random.Generator, times: NDArray[np.datetime64], step: float, n: int
+) -> tuple[Series, Series]:
+    """Attributes ``[n]`` and weather P, T, PET ``[time, n]`` of basins that know nothing of each other."""
+    attributes = _landscapes(rng, n)
+    forcing = _weather(rng, times, step, attributes)
+    attributes["aridity"] = forcing["PET"].mean(0) / forcing["P"].mean(0)
+    cold = np.where(forcing["T"] < 0.0, forcing["P"], 0.0)
+    attributes["frac_snow"] = cold.mean(0) / forcing["P"].mean(0)
+    return attributes, forcing
+
+
+def years_later(date: np.datetime64, years: int) -> np.datetime64:
+    """The same day and hour some years later, or earlier."""
     month = date.astype("datetime64[M]")
     return (month + 12 * years).astype("datetime64[s]") + (date - month)
 

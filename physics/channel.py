@@ -21,12 +21,18 @@ from .contract import Attribute, Parameter
 HYDROFABRIC = "columns of the NextGen hydrofabric v2.2 and of the National Water Model's RouteLink"
 
 PARAMETERS = (
-    Parameter("n", 0.01, 0.3, "s m-1/3", "Manning's roughness of the channel", HYDROFABRIC),
-    Parameter("nCC", 0.01, 0.6, "s m-1/3", "Manning's roughness of the flood plains", HYDROFABRIC),
-    Parameter("BtmWdth", 0.1, 2000.0, "m", "width of the bottom", HYDROFABRIC),
-    Parameter("TopWdth", 0.1, 5000.0, "m", "width of the channel at bankfull depth", HYDROFABRIC),
-    Parameter("TopWdthCC", 0.1, 20000.0, "m", "width of channel and flood plains", HYDROFABRIC),
-    Parameter("ChSlp", 0.01, 10.0, "1", "rise over run of the banks", HYDROFABRIC),
+    Parameter("n", 0.01, 0.3, "s m-1/3", "Manning's roughness of the channel", HYDROFABRIC, logarithmic=True),
+    Parameter(
+        "nCC", 0.01, 0.6, "s m-1/3", "Manning's roughness of the flood plains", HYDROFABRIC, logarithmic=True
+    ),
+    Parameter("BtmWdth", 0.1, 2000.0, "m", "width of the bottom", HYDROFABRIC, logarithmic=True),
+    Parameter(
+        "TopWdth", 0.1, 5000.0, "m", "width of the channel at bankfull depth", HYDROFABRIC, logarithmic=True
+    ),
+    Parameter(
+        "TopWdthCC", 0.1, 20000.0, "m", "width of channel and flood plains", HYDROFABRIC, logarithmic=True
+    ),
+    Parameter("ChSlp", 0.01, 10.0, "1", "rise over run of the banks", HYDROFABRIC, logarithmic=True),
 )
 ATTRIBUTES = (
     Attribute("Length_m", "m", "length of the reach", lower=1.0, upper=1e6),

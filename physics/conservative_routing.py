@@ -93,8 +93,9 @@ def route(
     return {"storage": storage, "discharge": discharge}, inflow
 
 
-def observe(state: State, section: Section, length: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean velocity in m s-1 and depth in m of the water in each reach."""
-    area = state["storage"].clamp(min=0.0) / length
+def observe(state: State, section: Section, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean velocity in m s-1, depth in m and volume in m3 of the water in each reach."""
+    held = state["storage"].clamp(min=0.0)
+    area = held / length
     flow = section.flow(area)
-    return flow.discharge / area.clamp(min=TINY), flow.depth
+    return flow.discharge / area.clamp(min=TINY), flow.depth, held

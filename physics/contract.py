@@ -73,7 +73,10 @@ class Attribute(Quantity):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of the equations with the bounds that a network's output is scaled to."""
+    """A parameter of the equations with the bounds that a network's output is scaled to.
+
+    With `logarithmic` its logarithm is: for bounds that lie powers of ten apart.
+    """
 
     name: str
     lower: float
@@ -82,6 +85,7 @@ class Parameter:
     meaning: str
     source: str = ""
     shape: tuple[int, ...] = ()
+    logarithmic: bool = False
 
     @property
     def size(self) -> int:
@@ -139,6 +143,10 @@ class Declaration:
     derived : mapping of str to tuple of str
         Tensors that :meth:`ProcessModel.derive` makes of the named parameters, so that
         what is constant over steps is computed once.
+    graph : tuple of str
+        Names in `static` of what is not per row, such as which row flows into which. A model
+        with one has rows that act on each other and step together; without it in `static` they
+        stand alone.
     rate_form : bool
         Whether the step integrates differential equations, so that its error falls with
         the length of the step.
@@ -155,6 +163,7 @@ class Declaration:
     balances: tuple[Balance, ...] = ()
     processes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     derived: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    graph: tuple[str, ...] = ()
     rate_form: bool = False
     source: str = ""
 
@@ -246,7 +255,7 @@ class ProcessModel(nn.Module):
         processes: Mapping[str, ProcessFunction],
         outputs: Collection[str],
     ) -> tuple[dict[str, Tensor], State]:
-        """The loop over time, for :func:`dmg_bmi.physics.run`, which says what the arguments are.
+        """The loop over a block of steps, for :func:`dmg_bmi.physics.run`, which says what the arguments are.
 
         `parameters` and `dynamic` hold the derived tensors too, and `outputs` are fluxes to keep.
         """
@@ -255,7 +264,7 @@ class ProcessModel(nn.Module):
             state, fluxes = self.step(now, state, {**parameters, **varying}, static, dt, processes)
             for name, values in series.items():
                 values.append(fluxes[name])
-        return {name: torch.stack(values) for name, values in series.items()}, state
+        return {name: _stacked(values) for name, values in series.items()}, state
 
     def derive(self, parameters: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:
         """The declared `derived` tensors, for parameters of any leading shape."""
@@ -282,6 +291,10 @@ def _steps(series: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """
     columns = zip(*(tensor.unbind(0) for tensor in series.values()), strict=True)
     return [dict(zip(series, column, strict=True)) for column in columns]
+
+
+def _stacked(values: list[Tensor]) -> Tensor:
+    return values[0].unsqueeze(0) if len(values) == 1 else torch.stack(values)
 
 
 def replaceable(

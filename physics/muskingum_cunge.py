@@ -19,7 +19,7 @@ from .contract import (
     ProcessModel,
     State,
 )
-from .river import River
+from .river import GRAPH, River
 
 DAY = 86400.0
 KERNELS = {"conservative": conservative_routing, "nwm": nwm_routing}
@@ -42,6 +42,7 @@ FLUXES = (
     ),
     Flux("velocity", "m s-1", "velocity of the water in the reach", "channel_water_flow__speed", "last"),
     Flux("depth", "m", "depth of the water in the reach", "channel_water__mean_depth", "last"),
+    Flux("volume", "m3", "water in the reach", "channel_water__volume", "last"),
     Flux("lateral", "m3", "water that entered the reach along its length", aggregation="sum"),
     Flux("upstream", "m3", "water that entered the reach from those above it", aggregation="sum"),
     Flux("outflow", "m3", "water that left the reach", aggregation="sum"),
@@ -87,6 +88,7 @@ class MuskingumCunge(ProcessModel):
             states=KERNELS[kernel].STATES,
             fluxes=FLUXES,
             balances=(WATER,) if kernel == "conservative" else (),
+            graph=GRAPH,
             rate_form=True,
             source=KERNELS[kernel].SOURCE,
         )
@@ -108,7 +110,7 @@ class MuskingumCunge(ProcessModel):
         discharge = state["discharge"]
         section = Section.of(parameters, static)
         length = static["Length_m"]
-        river = River.of(static, len(discharge), discharge.device)
+        river = River.of(static, discharge.shape[0], discharge.device)
         lateral = forcing["lateral_inflow"].expand_as(discharge)
         seconds = dt * DAY / self.substeps
 
@@ -118,11 +120,12 @@ class MuskingumCunge(ProcessModel):
             state, inflow = self.route(state, lateral, section, length, river, seconds)
             received = received + inflow
             left = left + state["discharge"]
-        velocity, depth = KERNELS[self.kernel].observe(state, section, length)
+        velocity, depth, volume = KERNELS[self.kernel].observe(state, section, length)
         return state, {
             "discharge": state["discharge"],
             "velocity": velocity,
             "depth": depth,
+            "volume": volume,
             "lateral": lateral * (dt * DAY),
             "upstream": received * seconds,
             "outflow": left * seconds,

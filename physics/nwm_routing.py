@@ -94,12 +94,16 @@ def route(
     return {"discharge": outflow, "depth": depth}, inflow
 
 
-def observe(state: State, section: Section, length: Tensor) -> tuple[Tensor, Tensor]:
-    """Velocity in m s-1 and depth in m; the velocity is that of banks without flood plains."""
+def observe(state: State, section: Section, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Velocity in m s-1, depth in m, and volume in m3 at that depth.
+
+    The velocity is that of banks without flood plains.
+    """
     depth = state["depth"]
     area = (section.bottom + section.side * depth) * depth
     radius = area / (section.bottom + 2.0 * section.slant * depth)
-    return torch.sqrt(section.slope) / section.n * two_thirds(radius), depth
+    velocity = torch.sqrt(section.slope) / section.n * two_thirds(radius)
+    return velocity, depth, section.area(depth) * length
 
 
 class _Trial(NamedTuple):

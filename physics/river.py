@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 #: Names in `static` of what is not per row or is no number; see :func:`river_static`.
-DOWNSTREAM, JUMPS, LAKE = "downstream", "jumps", "lake"
+DOWNSTREAM, JUMPS, LAKE = GRAPH = ("downstream", "jumps", "lake")
 
 
 class River(NamedTuple):
@@ -92,7 +92,7 @@ def river_static(downstream: Tensor, lake: Tensor | None = None) -> dict[str, Te
 
 def _gathered(values: Tensor, target: Tensor) -> Tensor:
     """Sums of `values` over the rows with the same target; what leaves is dropped."""
-    sums = values.new_zeros(len(values) + 1, *values.shape[1:]).index_add(0, target, values)
+    sums = values.new_zeros(values.shape[0] + 1, *values.shape[1:]).index_add(0, target, values)
     return sums[:-1]
 
 

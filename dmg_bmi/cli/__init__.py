@@ -11,7 +11,19 @@ from importlib import import_module
 from .. import __version__
 from ..errors import DmgBmiError
 
-COMMANDS = ("demo", "run", "inspect", "compile", "train", "import-dmg", "freeze", "nextgen")
+COMMANDS = (
+    "demo",
+    "run",
+    "couple",
+    "inspect",
+    "compile",
+    "train",
+    "evaluate",
+    "report",
+    "import-dmg",
+    "freeze",
+    "nextgen",
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -96,6 +96,7 @@ def test_the_nwm_kernel_promises_no_balance_and_leaves_some_water_unaccounted_fo
     assert model.declaration.balances == ()
     fluxes, state = route(model, lateral, parameters, static)
     held = Section.of(parameters, static).area(state["depth"]) * static["Length_m"]
+    torch.testing.assert_close(fluxes["volume"][-1], held, rtol=1e-12, atol=0)
     entered, left = fluxes["lateral"].sum(), fluxes["outflow"].sum()
     assert 0.02 < (entered - left - held).item() / entered.item() < 0.05
 
@@ -153,6 +154,7 @@ def test_volume_closes_in_every_reach_whatever_comes(juniata, seed, dt, substeps
         fluxes, end = route(model, lateral, parameters, static, dt=dt)
     assert all((value >= 0).all() for value in fluxes.values())
 
+    assert torch.equal(fluxes["volume"][-1], end["storage"].clamp(min=0.0))
     (balance,) = model.declaration.balances
     start = model.init_state(len(juniata))
     entered = (fluxes["lateral"] + fluxes["upstream"]).sum(0)

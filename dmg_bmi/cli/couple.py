@@ -1,0 +1,55 @@
+"""Step several BMI components together: runoff into rivers, for example.
+
+The configuration names components (`package.module:Class` and its config), exchanges between
+them, start and end. Written is one CF NetCDF per component. The classes that it names are
+imported, so use configurations that you trust.
+"""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``dmg-bmi couple``."""
+    parser.add_argument("config", type=Path, help="configuration of the coupled run (YAML)")
+    parser.add_argument("--output", type=Path, default=Path("output"), help="folder (default: %(default)s)")
+
+
+def command(given: argparse.Namespace) -> None:
+    """``dmg-bmi couple``."""
+    for path in couple(given.config, given.output).values():
+        print(path)
+
+
+def couple(config_path: Path, folder: Path) -> dict[str, Path]:
+    """Run a configuration; the files of outputs by component.
+
+    Raises
+    ------
+    DmgBmiError
+        No output file is left behind then.
+    """
+    from tqdm import tqdm
+
+    from ..coupling import Coupling, CouplingConfig
+    from ..coupling.output import Recorder
+
+    config = CouplingConfig.read(config_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    coupling = Coupling(config)
+    with ExitStack() as stack:
+        stack.callback(coupling.finalize)
+        recorders = {
+            name: stack.enter_context(Recorder(folder / f"{name}.nc", model, config.start_time))
+            for name, model in coupling.models.items()
+            if model.written
+        }
+        for _ in tqdm(range(coupling.steps), unit="step", desc="couple"):
+            for name, records in coupling.advance().items():
+                if name in recorders:
+                    recorders[name].append(records)
+        coupling.save()
+    return {name: recorder.path for name, recorder in recorders.items()}

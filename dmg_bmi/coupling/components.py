@@ -1,0 +1,314 @@
+"""Components stepped together: exchanges between them, one clock, one state.
+
+For a few components and a plain schedule; frameworks do the large cases.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from bmipy import Bmi
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, DmgBmiError, StateError
+from ..netcdf import Column, model_input, read
+from ..run_config import utc
+from ..runtime import codec
+from ..runtime.saved import TIME, steps_between
+from ..units import conversion
+from ..variables import Variable
+from .config import CouplingConfig, Exchange, Part
+from .links import Link, table
+
+FloatArray = NDArray[np.float64]
+STATE, SIZE, CREATE, FREE = (f"ngen::serialization_{what}" for what in ("state", "size", "create", "free"))
+log = logging.getLogger("dmg_bmi")
+
+
+class Model:
+    """One component at work.
+
+    Parameters
+    ----------
+    name : str
+    part : Part
+
+    Attributes
+    ----------
+    step : float
+        Seconds.
+    substeps : int
+        Updates in one step of the coupled clock.
+    """
+
+    def __init__(self, name: str, part: Part) -> None:
+        self.name, self.part = name, part
+        cls = _class(part.bmi, f"components.{name}.bmi")
+        log.info("%s is %s, configured by %s", name, part.bmi, part.config)
+        self.bmi: Bmi = cls()
+        self.bmi.initialize(str(part.config))
+        try:
+            to_seconds = conversion(self.bmi.get_time_units(), "s")[0]
+        except ConfigError as problem:
+            raise ConfigError(f"{name}: time units: {problem}") from problem
+        self.step = self.bmi.get_time_step() * to_seconds
+        self.substeps = 1
+        self.inputs, self.outputs = self.bmi.get_input_var_names(), self.bmi.get_output_var_names()
+        self._given: dict[str, FloatArray] = {}
+        self._record = 0
+        self._ids = None if part.ids is None else _ids(part.ids)
+        wanted = self.outputs if part.outputs is None else part.outputs
+        self.written = {variable: self.read(variable) for variable in wanted}
+
+    def variable(self, name: str) -> Variable:
+        """What the component says of a variable."""
+        component = getattr(self.bmi, "component", None)
+        known = None if component is None else component.about.by_name.get(name)
+        if known is not None:
+            return known
+        units = self._ask("get_var_units", name)
+        return Variable(name, name, "output", units, units, name)
+
+    def units(self, name: str) -> str:
+        """Of a variable."""
+        return self._ask("get_var_units", name)
+
+    def ids(self, name: str) -> tuple[str, ...] | None:
+        """Of the items of a variable, if they are known."""
+        if self._ids is not None:
+            return self._ids
+        known = getattr(self.bmi, "item_ids", None)
+        return None if known is None else known(name)
+
+    def read(self, name: str) -> FloatArray:
+        """A copy of a variable."""
+        size = self._ask("get_var_nbytes", name) // self._ask("get_var_itemsize", name)
+        dest = np.zeros(size, self._ask("get_var_type", name))
+        return np.asarray(self.bmi.get_value(name, dest), dtype=np.float64)
+
+    def _ask(self, getter: str, name: str) -> Any:
+        try:
+            return getattr(self.bmi, getter)(name)
+        except Exception as problem:  # whatever a component raises for a name that it does not know
+            raise ConfigError(f"{self.name} has no variable {name!r}: {problem}") from problem
+
+    def drive(self, fed: Sequence[str], start: datetime, updates: int) -> None:
+        """Take all inputs that no exchange feeds from the file of forcing."""
+        path = self.part.forcing
+        rest = [name for name in self.inputs if name not in fed]
+        if path is None:
+            if rest:
+                raise ConfigError(
+                    f"{self.name}: nothing gives {', '.join(rest)}; add exchanges, or a forcing file"
+                )
+            return
+        forcing = read(path)
+        if forcing.step != self.step:
+            raise ConfigError(f"{path}: steps by {forcing.step:g} s, {self.name} by {self.step:g} s")
+        found = np.flatnonzero(forcing.times == np.datetime64(utc(start).replace(tzinfo=None), "s"))
+        if not found.size or found[0] + updates > len(forcing.times):
+            raise ConfigError(
+                f"{path}: has no records for all of the run from {start} on; it has {forcing.times[0]} to "
+                f"{forcing.times[-1]}"
+            )
+        self._record = int(found[0])
+        for name in rest:
+            ids = self.ids(name) or tuple(str(k) for k in range(self.read(name).size))
+            self._given[name] = model_input(forcing, self.variable(name), ids, str(path))
+
+    def update(self) -> None:
+        """One step of its own.
+
+        Raises
+        ------
+        DmgBmiError
+            Naming the component.
+        """
+        for name, series in self._given.items():
+            self.bmi.set_value(name, series[self._record])
+        self._record += 1
+        try:
+            self.bmi.update()
+        except DmgBmiError as problem:
+            raise type(problem)(f"{self.name}: {problem}") from problem
+        except Exception as problem:  # of a component that somebody else wrote
+            raise DmgBmiError(f"{self.name}: update: {type(problem).__name__}: {problem}") from problem
+
+    def columns(self) -> tuple[tuple[str, ...], dict[str, Column]]:
+        """Ids and variables of its file of outputs."""
+        sizes = {values.size for values in self.written.values()}
+        if len(sizes) > 1:
+            raise ConfigError(f"{self.name}: outputs of different sizes; choose some under `outputs`")
+        ids = self.ids(next(iter(self.written))) or tuple(str(k) for k in range(sizes.pop()))
+        table = {name: self.variable(name) for name in self.written}
+        return ids, {
+            v.symbol: Column(v.units, v.meaning, v.name if v.name != v.symbol else "", v.aggregation)
+            for v in table.values()
+        }
+
+    def save(self) -> torch.Tensor:
+        """Its state, by NextGen's protocol."""
+        try:
+            self.bmi.set_value(CREATE, np.ones(1, dtype=np.int32))
+            content = np.array(self.bmi.get_value_ptr(STATE), dtype=np.uint8)
+            self.bmi.set_value(FREE, np.ones(1, dtype=np.int32))
+        except Exception as problem:  # whatever a component raises that has no such variable
+            raise StateError(f"{self.name}: cannot be saved by {CREATE}: {problem}") from problem
+        return torch.from_numpy(content)
+
+    def load(self, content: torch.Tensor) -> None:
+        """Go on from a saved state."""
+        try:
+            self.bmi.set_value(SIZE, np.array([content.numel()], dtype=np.int64))
+            self.bmi.set_value(STATE, content.numpy())
+        except Exception as problem:  # as above
+            raise StateError(f"{self.name}: cannot be restored: {problem}") from problem
+
+
+class Coupling:
+    """Components of one run.
+
+    In a step of the clock, which is the longest of the components', each component in turn is
+    given what others have for it and updates until the end of the step.
+
+    Parameters
+    ----------
+    config : CouplingConfig
+
+    Attributes
+    ----------
+    models : dict of name to Model
+    steps : int
+        Of the run.
+    """
+
+    def __init__(self, config: CouplingConfig) -> None:
+        self.config = config
+        self.models: dict[str, Model] = {}
+        try:
+            self._start()
+        except BaseException:
+            self.finalize()
+            raise
+
+    def _start(self) -> None:
+        config = self.config
+        for name, part in config.components.items():
+            self.models[name] = Model(name, part)
+        self.step = max(model.step for model in self.models.values())
+        for name, model in self.models.items():
+            model.substeps = round(self.step / model.step)
+            if abs(model.substeps * model.step - self.step) > 1e-6 * model.step:
+                raise ConfigError(
+                    f"{name}: its step of {model.step:g} s does not divide the longest, {self.step:g} s"
+                )
+        self.steps = round(config.seconds / self.step)
+        if abs(self.steps * self.step - config.seconds) > 1e-6 * self.step:
+            raise ConfigError(
+                f"end_time: {config.seconds:g} s are no whole number of steps of {self.step:g} s"
+            )
+        self.links = [Link(exchange, *self._ends(exchange)) for exchange in config.exchanges]
+        fed = [(link.target.name, link.variable) for link in self.links]
+        twice = next((pair for pair in fed if fed.count(pair) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"exchanges: {'.'.join(twice)} is given twice")
+        for name, model in self.models.items():
+            model.drive([v for n, v in fed if n == name], config.start_time, self.steps * model.substeps)
+        self.done = 0
+        self._save_every = steps_between(config.restart.every, self.step)
+        if config.restart.read is not None:
+            self._load(config.restart.read)
+        if config.restart.write is not None:
+            self._state()  # whether it can be saved is told now, not at the end
+
+    def _ends(self, exchange: Exchange) -> tuple[Model, str, Model, str]:
+        ends: list[Any] = []
+        for key in ("source", "target"):
+            name, _, variable = getattr(exchange, key).partition(".")
+            if name not in self.models or not variable:
+                raise ConfigError(
+                    f"exchanges: {key} {getattr(exchange, key)!r} must be component.variable; components "
+                    f"are {', '.join(self.models)}"
+                )
+            ends += [self.models[name], variable]
+        return ends[0], ends[1], ends[2], ends[3]
+
+    @property
+    def now(self) -> datetime:
+        """UTC."""
+        return utc(self.config.start_time) + timedelta(seconds=self.done * self.step)
+
+    def advance(self) -> dict[str, list[dict[str, FloatArray]]]:
+        """One step of the clock; what each component gives after each of its updates."""
+        given: dict[str, list[dict[str, FloatArray]]] = {}
+        for name, model in self.models.items():
+            for link in self.links:
+                if link.target is model:
+                    link.give()
+            leaving = [link for link in self.links if link.source is model]
+            given[name] = []
+            for _ in range(model.substeps):
+                model.update()
+                for link in leaving:
+                    link.take()
+                given[name].append({variable: model.read(variable) for variable in model.written})
+        self.done += 1
+        if self._save_every and self.done % self._save_every == 0:
+            self.save()
+        return given
+
+    def save(self) -> None:
+        """Write the states of all components into the file that the configuration names, if any."""
+        path = self.config.restart.write
+        if path is not None:
+            path = Path(str(path).replace("{time}", self.now.strftime(TIME)))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            codec.write(path, self._state())
+
+    def _header(self) -> dict[str, object]:
+        return {
+            "time": self.now.isoformat(),
+            "components": {name: model.part.bmi for name, model in self.models.items()},
+            "exchanges": [[e.source, e.target] for e in self.config.exchanges],
+        }
+
+    def _state(self) -> bytes:
+        states = {f"component.{name}": model.save() for name, model in self.models.items()}
+        values = {f"exchange.{k}": torch.from_numpy(link.value) for k, link in enumerate(self.links)}
+        return codec.encode(self._header(), states | values)
+
+    def _load(self, path: Path) -> None:
+        path = Path(str(path).replace("{time}", self.now.strftime(TIME)))
+        header, tensors = codec.decode(codec.read(path), str(path))
+        for key, value in self._header().items():
+            if header.get(key) != value:
+                raise StateError(f"{path}: its {key} is {header.get(key)}, that of the run is {value}")
+        for name, model in self.models.items():
+            model.load(tensors[f"component.{name}"])
+        for k, link in enumerate(self.links):
+            link.restore(tensors[f"exchange.{k}"].numpy())
+
+    def finalize(self) -> None:
+        """Let go of all components."""
+        for model in self.models.values():
+            model.bmi.finalize()
+
+
+def _class(text: str, key: str) -> Any:
+    module, _, name = text.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise ConfigError(f"{key}: {text!r} must be package.module:Class: {problem}") from problem
+
+
+def _ids(path: Path) -> tuple[str, ...]:
+    header, rows = table(path)
+    return tuple(row[header[0]] for row in rows)

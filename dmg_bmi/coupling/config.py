@@ -1,0 +1,128 @@
+"""The configuration of a coupled run: what ``dmg-bmi couple`` reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from ..config import from_mapping, read_yaml
+from ..errors import ConfigError
+from ..run_config import Restart, utc
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component.
+
+    Parameters
+    ----------
+    bmi : str
+        Its class, as ``package.module:Class``.
+    config : Path
+        For its `initialize`.
+    forcing : Path, optional
+        NetCDF file with what drives it, at its own step.
+    ids : Path, optional
+        CSV whose first column names the items of its variables, for a component of which that is
+        not known; it has a header.
+    outputs : list of str, optional
+        What is written; by default all that it publishes, none for an empty list.
+    """
+
+    bmi: str
+    config: Path
+    forcing: Path | None = None
+    ids: Path | None = None
+    outputs: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What one component gives another.
+
+    Parameters
+    ----------
+    source, target : str
+        ``component.variable``. Units are converted; items meet by their ids, or by position where
+        no ids are known.
+    area : str, number or list of numbers, optional
+        By which the source is multiplied: a variable of it, or km2. An amount per step becomes a
+        rate where the target is one.
+    map : Path, optional
+        CSV with columns ``source``, ``target`` and perhaps ``share``, for items whose ids differ.
+    join : {"mean", "sum"}
+        Where steps differ, an amount per step adds up, anything else is averaged.
+    """
+
+    source: str
+    target: str
+    area: str | float | list[float] | None = None
+    map: Path | None = None
+    join: Literal["mean", "sum"] = "mean"
+
+
+@dataclass(frozen=True)
+class CouplingConfig:
+    """Keys of the file.
+
+    Parameters
+    ----------
+    start_time : datetime
+        UTC.
+    end_time : datetime or float
+        Date and time, or seconds after the start.
+    components : mapping of name to Part
+        They step in this order.
+    exchanges : list of Exchange
+        What a component gives to one further up reaches it in the next step.
+    restart : Restart
+        One file holds the states of all components.
+    """
+
+    start_time: datetime
+    end_time: datetime | float
+    components: dict[str, Part]
+    exchanges: list[Exchange] = field(default_factory=list)
+    restart: Restart = field(default_factory=Restart)
+
+    @property
+    def seconds(self) -> float:
+        """From start to end."""
+        if isinstance(self.end_time, datetime):
+            return (utc(self.end_time) - utc(self.start_time)).total_seconds()
+        return self.end_time
+
+    @classmethod
+    def read(cls, path: Path) -> CouplingConfig:
+        """Read a file; relative paths in it are relative to its folder.
+
+        Raises
+        ------
+        ConfigError
+            Naming the file, the key and the remedy.
+        """
+        config = from_mapping(cls, read_yaml(path), str(path))
+        if not config.components:
+            raise ConfigError(f"{path}: components: there are none")
+        if not config.seconds > 0:
+            raise ConfigError(f"{path}: end_time does not lie after start_time")
+
+        def located(other: Path | None) -> Path | None:
+            return None if other is None else path.parent / other
+
+        return replace(
+            config,
+            components={
+                name: replace(
+                    part,
+                    config=path.parent / part.config,
+                    forcing=located(part.forcing),
+                    ids=located(part.ids),
+                )
+                for name, part in config.components.items()
+            },
+            exchanges=[replace(e, map=located(e.map)) for e in config.exchanges],
+            restart=config.restart.located(path.parent),
+        )

@@ -1,0 +1,73 @@
+"""Outputs of one component of a coupled run as NetCDF, in blocks that fit in memory."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..netcdf import Writer
+from ..run_config import utc
+from .components import Model
+
+FloatArray = NDArray[np.float64]
+#: Numbers in a block.
+BLOCK = 2_000_000
+
+
+class Recorder:
+    """Collects records and writes them; a run that fails leaves no file.
+
+    Parameters
+    ----------
+    path : Path
+    model : Model
+    start : datetime
+        UTC, of the first record.
+    """
+
+    def __init__(self, path: Path, model: Model, start: datetime) -> None:
+        self.path = path
+        ids, columns = model.columns()
+        self._symbols = dict(zip(model.written, columns, strict=True))
+        self._step = model.step
+        self._next = np.datetime64(utc(start).replace(tzinfo=None), "ms")
+        self._block = max(1, BLOCK // (len(ids) * len(columns)))
+        self._waiting: list[dict[str, FloatArray]] = []
+        title = f"{model.bmi.get_component_name()} in a coupled run"
+        self._writer = Writer(path, ids, columns, model.step, title=title)
+
+    def append(self, records: list[dict[str, FloatArray]]) -> None:
+        """Add what the component gave after its latest updates."""
+        self._waiting += records
+        if len(self._waiting) >= self._block:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._waiting:
+            return
+        milliseconds = np.round(np.arange(len(self._waiting) + 1) * self._step * 1e3).astype(
+            "timedelta64[ms]"
+        )
+        times = self._next + milliseconds
+        series = {
+            symbol: np.stack([record[name] for record in self._waiting])
+            for name, symbol in self._symbols.items()
+        }
+        self._writer.append(times[:-1], series)
+        self._next, self._waiting = times[-1], []
+
+    def __enter__(self) -> Self:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._write()
+        self._writer.__exit__(kind, error, trace)
