@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from .errors import ConfigError
 
 Series = dict[str, NDArray[np.floating]]
+#: Attributes that say where a basin is: for maps, and inputs of a network only if it asks for them.
+LATITUDE, LONGITUDE = ("gauge_lat", "latitude", "lat"), ("gauge_lon", "longitude", "lon")
+COORDINATES = {n: "degree_north" for n in LATITUDE} | {n: "degree_east" for n in LONGITUDE}
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,20 @@ class Dataset:
 
     def period(self, start: np.datetime64, end: np.datetime64) -> Self:
         """The steps that begin in ``[start, end)``, views of the same arrays."""
-        first, last = np.searchsorted(self.times, np.array([start, end], dtype="datetime64[s]"))
-        if first == last:
-            raise ConfigError(f"no data from {start} to {end}; there is {self.times[0]} to {self.times[-1]}")
+        steps = self.steps(start, end)
         return replace(
             self,
-            times=self.times[first:last],
-            forcing={name: values[first:last] for name, values in self.forcing.items()},
-            target={name: values[first:last] for name, values in self.target.items()},
+            times=self.times[steps],
+            forcing={name: values[steps] for name, values in self.forcing.items()},
+            target={name: values[steps] for name, values in self.target.items()},
         )
+
+    def steps(self, start: np.datetime64, end: np.datetime64) -> slice:
+        """Those that begin in ``[start, end)``; ConfigError if there are none."""
+        first, last = np.searchsorted(self.times, np.array([start, end], dtype="datetime64[s]"))
+        if first >= last:
+            raise ConfigError(f"no data from {start} to {end}; there is {self.times[0]} to {self.times[-1]}")
+        return slice(int(first), int(last))
 
     def basins(self, ids: Iterable[str]) -> Self:
         """Some of the basins, in the order asked for."""
@@ -69,10 +77,15 @@ class Dataset:
         unknown = [name for name in ids if name not in self.ids]
         if unknown:
             raise ConfigError(f"no basin {', '.join(unknown)}; there is {', '.join(self.ids)}")
-        columns = [self.ids.index(name) for name in ids]
+        place = {name: column for column, name in enumerate(self.ids)}
+        return self.columns([place[name] for name in ids])
+
+    def columns(self, columns: slice | list[int]) -> Self:
+        """Some of the basins by their places; a slice gives views of the same arrays."""
+        chosen = np.array(self.ids, dtype=object)[columns]
         return replace(
             self,
-            ids=ids,
+            ids=tuple(chosen),
             forcing={name: values[:, columns] for name, values in self.forcing.items()},
             attributes={name: values[columns] for name, values in self.attributes.items()},
             target={name: values[:, columns] for name, values in self.target.items()},

@@ -21,9 +21,16 @@ from numpy.typing import NDArray
 
 from . import __version__
 from .dataset import Dataset
-from .errors import DmgBmiError, ForcingError
-from .physics.contract import Aggregation
+from .errors import ConfigError, DmgBmiError, ForcingError
+from .physics import forcings
+from .physics.contract import Aggregation, Forcing
+from .units import conversion, is_rate_of
+from .variables import Variable
 
+#: Series that process models take and give, in the units of training: units, and how steps join.
+STANDARD: Mapping[str, tuple[str, Aggregation]] = {
+    f.name: (f.units, f.aggregation) for f in vars(forcings).values() if isinstance(f, Forcing)
+} | {"Q": ("mm", "sum"), "ET": ("mm", "sum"), "SWE": ("mm", "last")}
 EPOCH = "seconds since 1970-01-01 00:00:00"
 _CELL_METHODS: dict[Aggregation, str] = {
     "sum": "time: sum",
@@ -45,48 +52,168 @@ class Column:
 
 
 def read(path: str | Path) -> Dataset:
-    """Read a file of this layout; observations are marked by ``role = "target"``.
+    """Read a file of this layout whole.
 
     Raises
     ------
     ForcingError
         Naming the file and what is missing.
     """
-    forcing: dict[str, NDArray[np.floating]] = {}
-    target: dict[str, NDArray[np.floating]] = {}
-    attributes: dict[str, NDArray[np.floating]] = {}
-    units: dict[str, str] = {}
-    try:
-        with netCDF4.Dataset(path) as data:
-            for name in ("time", "catchment"):
-                if name not in data.variables or name not in data.dimensions:
-                    raise ForcingError(f"{path}: has no dimension and variable {name!r}")
-            ids = tuple(str(i) for i in data["catchment"][:])
-            times = _times(data["time"], str(path))
-            for name, variable in data.variables.items():
-                units[name] = getattr(variable, "units", "")
-                if name != "catchment" and variable.dimensions == ("catchment",):
-                    attributes[name] = np.ma.filled(variable[:].astype(np.float64), np.nan)
-                elif set(variable.dimensions) == {"time", "catchment"}:
-                    array = np.ma.filled(variable[:].astype(np.float64), np.nan)
-                    array = array if variable.dimensions[0] == "time" else array.T
-                    kind = target if getattr(variable, "role", "") == "target" else forcing
-                    kind[name] = array
-    except (OSError, IndexError, RuntimeError) as problem:
-        raise ForcingError(f"{path}: cannot be read as NetCDF: {problem}") from problem
-    return Dataset(ids, times, _step(times, str(path)), forcing, attributes, target, units)
+    with Reader(path) as file:
+        series = {name: file.series(name) for name in (*file.forcings, *file.targets)}
+        return Dataset(
+            file.ids,
+            file.times,
+            file.step,
+            {name: series[name] for name in file.forcings},
+            {name: file.attribute(name) for name in file.attributes},
+            {name: series[name] for name in file.targets},
+            file.units,
+        )
+
+
+class Reader:
+    """Reads a file of this layout part by part; observations are marked by ``role = "target"``.
+
+    Attributes
+    ----------
+    ids, times, step, units
+        As of :class:`~dmg_bmi.dataset.Dataset`.
+    forcings, targets, attributes : list of str
+        Names of its series and of what does not change.
+
+    Raises
+    ------
+    ForcingError
+        Naming the file and what is missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.forcings: list[str] = []
+        self.targets: list[str] = []
+        self.attributes: list[str] = []
+        try:
+            self.data = netCDF4.Dataset(path)
+        except OSError as problem:
+            raise ForcingError(f"{path}: cannot be read as NetCDF: {problem}") from problem
+        try:
+            self._describe()
+        except BaseException:
+            self.data.close()
+            raise
+
+    def _describe(self) -> None:
+        variables = self.data.variables
+        for name in ("time", "catchment"):
+            if name not in variables or name not in self.data.dimensions:
+                raise ForcingError(f"{self.path}: has no dimension and variable {name!r}")
+        self.ids = tuple(str(i) for i in self.data["catchment"][:])
+        self.times = times_of(self.data["time"], str(self.path))
+        self.step = _step(self.times, str(self.path))
+        self.units = {name: getattr(variable, "units", "") for name, variable in variables.items()}
+        for name, variable in variables.items():
+            if variable.dtype is str or variable.dtype.kind not in "fiu":
+                continue  # names and notes
+            if variable.dimensions == ("catchment",) and name != "catchment":
+                self.attributes.append(name)
+            elif set(variable.dimensions) == {"time", "catchment"}:
+                target = getattr(variable, "role", "") == "target"
+                (self.targets if target else self.forcings).append(name)
+
+    def series(self, name: str, steps: slice = slice(None)) -> NDArray[np.float64]:
+        """Some steps of a series ``[time, catchment]``; NaN where the file has its fill value."""
+        time_first = self.data[name].dimensions[0] == "time"
+        values = self._values(name, (steps, slice(None)) if time_first else (slice(None), steps))
+        return values if time_first else values.T
+
+    def attribute(self, name: str) -> NDArray[np.float64]:
+        """An attribute ``[catchment]``."""
+        return self._values(name, (slice(None),))
+
+    def _values(self, name: str, part: tuple[slice, ...]) -> NDArray[np.float64]:
+        try:
+            values: NDArray[np.float64] = np.ma.filled(self.data[name][part].astype(np.float64), np.nan)
+        except (OSError, IndexError, RuntimeError, ValueError) as problem:
+            raise ForcingError(f"{self.path}: {name} cannot be read: {problem}") from problem
+        return values
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.data.close()
 
 
 def write(path: str | Path, dataset: Dataset, **attributes: str) -> None:
     """Write a dataset whole: forcing, observations, attributes."""
     names = [*dataset.forcing, *dataset.target]
-    columns = {name: Column(dataset.units.get(name, "1")) for name in names}
+    columns = {
+        name: Column(u := dataset.units.get(name, "1"), aggregation=_joined(name, u)) for name in names
+    }
     with Writer(path, dataset.ids, columns, dataset.step, **attributes) as writer:
         for name, values in dataset.attributes.items():
             writer.attribute(name, values, dataset.units.get(name, "1"))
         for name in dataset.target:
             writer.data[name].role = "target"
-        writer.append(dataset.times, {**dataset.forcing, **dataset.target})
+        series = {**dataset.forcing, **dataset.target}
+        length = max(1, 2**22 // max(1, len(dataset.ids)))
+        for first in range(0, len(dataset.times), length):
+            some = slice(first, first + length)
+            writer.append(dataset.times[some], {name: values[some] for name, values in series.items()})
+
+
+def standard_units(name: str, units: str) -> str:
+    """Those of :data:`STANDARD`; other names keep theirs."""
+    return STANDARD[name][0] if name in STANDARD else units
+
+
+def to_standard(name: str, units: str, step: float) -> tuple[float, float]:
+    """Scale and offset from `units` to the standard ones; a rate becomes the amount of `step` seconds.
+
+    Raises
+    ------
+    ConfigError
+        If the units are not understood, or measure something else.
+    """
+    wanted = standard_units(name, units)
+    if name not in STANDARD:
+        return 1.0, 0.0
+    if is_rate_of(units, wanted):
+        return conversion(units, f"{wanted} s-1")[0] * step, 0.0
+    return conversion(units, wanted)
+
+
+def _joined(name: str, units: str) -> Aggregation:
+    """How a series joins steps: amounts add up, their rates average."""
+    wanted, aggregation = STANDARD.get(name, ("", "mean"))
+    is_rate = aggregation == "sum" and bool(units) and is_rate_of(units, wanted)
+    return "mean" if is_rate else aggregation
+
+
+def model_input(forcing: Dataset, variable: Variable, ids: Sequence[str], path: str) -> NDArray[np.float64]:
+    """One input ``[time, catchment]`` in the units the component takes."""
+    for name in (variable.symbol, variable.name):
+        if name in forcing.forcing:
+            break
+    else:
+        raise ForcingError(
+            f"{path}: has no {variable.symbol} ({variable.name}); it holds {', '.join(forcing.forcing)}"
+        )
+    absent = [i for i in ids if i not in forcing.ids]
+    if absent:
+        raise ForcingError(f"{path}: has no catchment {', '.join(absent[:5])}")
+    order = [forcing.ids.index(i) for i in ids]
+    units = forcing.units[name]
+    if not units:
+        raise ForcingError(f"{path}: {name} has no units; it should be convertible to {variable.units}")
+    try:
+        scale, offset = variable.from_units(units, forcing.step)
+    except ConfigError as problem:
+        raise ForcingError(f"{path}: {name}: {problem}") from problem
+    return forcing.forcing[name][:, order].astype(np.float64) * scale + offset
 
 
 class Writer:
@@ -143,9 +270,16 @@ class Writer:
             }
         )
         data.createVariable("time_bnds", "f8", ("time", "bnds"))
+        wide = min(max(len(ids), 1), 256)
         for name, column in columns.items():
             variable = data.createVariable(
-                name, "f8", ("time", "catchment"), fill_value=np.nan, compression="zlib", complevel=1
+                name,
+                "f8",
+                ("time", "catchment"),
+                fill_value=np.nan,
+                compression="zlib",
+                complevel=1,
+                chunksizes=(2**14 // wide, wide),  # by default one step: four times as slow for ten basins
             )
             described: dict[str, Any] = {"units": column.units, "long_name": column.long_name or name}
             if column.standard_name:
@@ -175,11 +309,18 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.data.close()
-        if kind is None:
-            os.replace(self._partial, self.path)
-        else:
+        try:
+            self.data.close()
+            if kind is None:
+                os.replace(self._partial, self.path)
+        except RuntimeError as problem:
+            error = error or problem
+        finally:
             self._partial.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and str(error).startswith("NetCDF:"):
+            raise DmgBmiError(
+                f"{self.path}: cannot be written ({error}); is there room on the disk?"
+            ) from error
 
 
 def _step(times: NDArray[np.datetime64], path: str) -> float:
@@ -192,7 +333,8 @@ def _step(times: NDArray[np.datetime64], path: str) -> float:
     return float(gaps[0])
 
 
-def _times(variable: netCDF4.Variable, path: str) -> NDArray[np.datetime64]:
+def times_of(variable: netCDF4.Variable, path: str) -> NDArray[np.datetime64]:
+    """Times of a CF time variable; ForcingError if it is none."""
     units = getattr(variable, "units", "")
     calendar = getattr(variable, "calendar", "standard")
     try:

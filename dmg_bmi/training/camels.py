@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..dataset import Dataset, day_of_year
-from ..errors import AttributeTableError, ConfigError, ForcingError
+from ..errors import ConfigError, ForcingError
 from ..physics.pet import hargreaves, oudin, priestley_taylor
+from .blocks import Piece, Source, gather
+from .tables import attribute_table, static
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +69,22 @@ def read_camels(
     path: str | Path,
     basins: Sequence[str] | None = None,
     attributes: Sequence[str] = tuple(ATTRIBUTES),
+    **options: Any,
+) -> Dataset:
+    """What :func:`camels` finds, read into memory."""
+    return gather(camels(path, basins, attributes, **options))
+
+
+def camels(
+    path: str | Path,
+    basins: Sequence[str] | None = None,
+    attributes: Sequence[str] = tuple(ATTRIBUTES),
     *,
     forcing: str = "nldas",
     pet: Pet = "priestley_taylor",
     area: Area = "area_gages2",
-) -> Dataset:
-    """Read forcing, flow and attributes.
+) -> Source:
+    """Find forcing, flow and attributes.
 
     Parameters
     ----------
@@ -93,7 +105,7 @@ def read_camels(
 
     Returns
     -------
-    Dataset
+    Source
         Daily. Forcings P, T, PET, SRAD (shortwave radiation, mean of the whole
         day), VP (vapour pressure), daylength; target Q.
         Where a basin's files end before another's, its series hold NaN.
@@ -113,37 +125,40 @@ def read_camels(
         if name not in files or name not in flows:
             kind, there = ("forcing", files) if name not in files else ("streamflow", flows)
             raise ConfigError(f"{root}: no {kind} file of basin {name!r}; there is {', '.join(there)}")
+    tables = sorted((root / "camels_attributes_v2.0").glob("camels_*.txt"))
     wanted = [*attributes, *({area} - {"forcing_header"} - {*attributes})]
-    table = _attributes(root / "camels_attributes_v2.0", ids, wanted)
-    ids = tuple(name for name in ids if name in table)
-    if not ids:
-        raise AttributeTableError(f"{root}: no basin has all of the attributes {', '.join(wanted)}")
+    table = attribute_table(tables, ids, wanted, ";")
+    ids = tuple(table)
+    arrays, units = static(table, attributes, ATTRIBUTES)
 
-    weather = {name: _forcing(files[name]) for name in ids}
-    areas = {n: weather[n].area if area == "forcing_header" else table[n][area] * 1e6 for n in ids}
-    log.info("areas from %s (km2): %s", area, ", ".join(f"{n} {a / 1e6:.1f}" for n, a in areas.items()))
-    log.info("PET by %s; SRAD is the files' daylight mean x Dayl / 86400", pet.replace("_", "-"))
+    spans = [_span(files[name]) for name in ids]
+    start, end = min(first for first, _ in spans), max(last for _, last in spans)
 
-    start = min(w.days[0] for w in weather.values())
-    end = max(w.days[-1] for w in weather.values())
-    days = np.arange(start, end + 1)
-    series = {name: np.full((len(days), len(ids)), np.nan) for name in FORCINGS}
-    flow = np.full((len(days), len(ids)), np.nan)
-    for column, name in enumerate(ids):
-        rows = (weather[name].days - start).astype(int)
-        for variable, values in weather[name].variables(pet, files[name]).items():
-            series[variable][rows, column] = values
-        observed_days, values = _flow(flows[name], areas[name])
-        within = (observed_days >= start) & (observed_days <= end)
-        flow[(observed_days[within] - start).astype(int), column] = values[within]
-    return Dataset(
+    def pieces() -> Iterator[Piece]:
+        areas = {}
+        for row, name in enumerate(ids):
+            weather = _forcing(files[name])
+            areas[name] = weather.area if area == "forcing_header" else table[name][area] * 1e6
+            basin, steps = slice(row, row + 1), (weather.days - start).astype(int)
+            yield Piece(basin, steps, weather.variables(pet, files[name]))
+            days, values = _flow(flows[name], areas[name])
+            within = (days >= start) & (days <= end)
+            yield Piece(basin, (days[within] - start).astype(int), {"Q": values[within]})
+        shown = ", ".join(f"{name} {a / 1e6:.1f}" for name, a in areas.items())
+        log.info("areas from %s (km2): %s", area, shown)
+        log.info("PET by %s; SRAD is the files' daylight mean x Dayl / 86400", pet.replace("_", "-"))
+
+    return Source(
         ids=ids,
-        times=days.astype("datetime64[s]"),
+        times=np.arange(start, end + 1).astype("datetime64[s]"),
         step=86400.0,
-        forcing=series,
-        attributes={a: np.array([table[n][a] for n in ids]) for a in attributes},
-        target={"Q": flow},
-        units={**FORCINGS, **{a: ATTRIBUTES.get(a, "") for a in attributes}, "Q": "mm"},
+        attributes=arrays,
+        units={**FORCINGS, **units, "Q": "mm"},
+        forcings=tuple(FORCINGS),
+        targets=("Q",),
+        pieces=pieces,
+        files=tuple(file for name in ids for file in (files[name], flows[name])),
+        options={"reader": "camels", "pet": pet, "area": area},
     )
 
 
@@ -195,6 +210,17 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def _span(file: Path) -> tuple[np.datetime64, np.datetime64]:
+    """First and last day of a forcing file."""
+    lines = file.read_text(encoding="utf-8").rstrip().splitlines()
+    try:
+        ends = [[float(number) for number in line.split()[:3]] for line in (lines[4], lines[-1])]
+        first, last = _days(np.array(ends))
+    except (ValueError, IndexError) as error:
+        raise ForcingError(f"{file}: not a CAMELS-US forcing file: {error}") from error
+    return first, last
+
+
 def _forcing(file: Path) -> _Weather:
     with file.open(encoding="utf-8") as lines:
         try:
@@ -226,39 +252,3 @@ def _days(ymd: NDArray[np.float64]) -> NDArray[np.datetime64]:
     if (np.diff(days).astype(int) <= 0).any():
         raise ValueError("its days are not in order")
     return days
-
-
-def _attributes(folder: Path, ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Basin to attribute to value, of the basins that have them all."""
-    cells: dict[str, dict[str, str]] = {name: {} for name in ids}
-    columns: set[str] = set()
-    for file in sorted(folder.glob("camels_*.txt")):
-        header, *rows = file.read_text(encoding="utf-8").splitlines()
-        fields = header.split(";")
-        columns.update(fields[1:])
-        for row in rows:
-            gauge, *values = row.split(";")
-            if gauge in cells:
-                cells[gauge].update(zip(fields[1:], values, strict=False))
-    unknown = [name for name in names if name not in columns]
-    if unknown:
-        raise ConfigError(
-            f"{folder}: no attribute {', '.join(unknown)}; there is {', '.join(sorted(columns))}"
-        )
-    table: dict[str, dict[str, float]] = {}
-    for gauge, texts in cells.items():
-        numbers = {name: _number(texts.get(name, ""), name, folder) for name in names}
-        lacking = [name for name, value in numbers.items() if np.isnan(value)]
-        if lacking:
-            some = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-            log.warning("basin %s is left out: no attribute %s in %s", gauge, some, folder)
-        else:
-            table[gauge] = numbers
-    return table
-
-
-def _number(cell: str, name: str, folder: Path) -> float:
-    try:
-        return float(cell) if cell.strip() else float("nan")
-    except ValueError as error:
-        raise ConfigError(f"{folder}: attribute {name} is text ({cell!r}); choose numeric ones") from error

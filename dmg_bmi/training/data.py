@@ -2,111 +2,191 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..dataset import Dataset
 from ..delta_model import DeltaModel
-from ..errors import AttributeTableError, ForcingError
+from ..errors import AttributeTableError, ConfigError, ForcingError
 from ..normalisation import Statistic
+from ..roles import ParameterRole
 from ..variables import Variable, variable_table
 
 
-def require(dataset: Dataset, model: DeltaModel) -> None:
+def require(
+    dataset: Dataset, model: DeltaModel, targets: Sequence[str] = (), columns: Sequence[int] | None = None
+) -> None:
     """Check that a model's inputs are all there, finite, and physically possible.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    model : DeltaModel
+    targets : sequence of str
+        What the model must say and the data must have observed.
+    columns : sequence of int, optional
+        The basins that count; all by default.
 
     Raises
     ------
     ForcingError, AttributeTableError
         Naming basin, variable and first date.
+    ConfigError
+        Naming a target that one of them does not know.
     """
+    fluxes = [flux.name for flux in model.declaration.fluxes]
+    for name in targets:
+        for whose, there in (("the model", fluxes), ("the data", dataset.target)):
+            if name not in there:
+                raise ConfigError(f"training.loss compares {name}; {whose} has {', '.join(there)}")
+    columns = range(len(dataset.ids)) if columns is None else columns
     for variable in variable_table(model):
         if variable.kind == "input":
-            _require_forcing(dataset, variable)
+            _require_forcing(dataset, variable, columns)
         elif variable.kind == "attribute":
-            _require_attribute(dataset, variable)
+            _require_attribute(dataset, variable, columns)
 
 
-def _require_forcing(dataset: Dataset, variable: Variable) -> None:
+def require_gradient(model: DeltaModel, spin_up: int) -> None:
+    """Check that parameters are not held already when the gradient begins, `spin_up` steps on.
+
+    Raises
+    ------
+    ConfigError
+        Naming the network whose static parameters would never be learned.
+    """
+    for role in model.roles:
+        if isinstance(role, ParameterRole) and role.inputs and role.static and role.freeze_after <= spin_up:
+            some = ", ".join(role.static[:3]) + (", ..." if len(role.static) > 3 else "")
+            raise ConfigError(
+                f"network {role.network!r} holds its static parameters ({some}) from step "
+                f"{role.freeze_after} on, and the spin-up of {spin_up} steps has no gradient, so they would "
+                "never be learned; write training.spin_up_gradient: true, a larger freeze_after in the role, "
+                "or give them a network without inputs that change in time"
+            )
+
+
+def _require_forcing(dataset: Dataset, variable: Variable, columns: Sequence[int]) -> None:
     name = variable.symbol
     if name not in dataset.forcing:
         raise ForcingError(f"the model needs forcing {name}; the data has {', '.join(dataset.forcing)}")
-    values = dataset.forcing[name]
-    good = (values >= variable.lower) & (values <= variable.upper) & np.isfinite(values)
-    if not good.all():
-        column = int((~good).any(0).argmax())
-        step = int((~good[:, column]).argmax())
-        value, others = values[step, column], int((~good[:, column]).sum()) - 1
-        what = "is missing" if np.isnan(value) else f"is {value:g} {variable.model_units}"
-        raise ForcingError(
-            f"basin {dataset.ids[column]}: {name} {what} on {dataset.times[step]} (and is unusable on "
-            f"{others} other steps); mend it, leave the basin out, or choose other periods"
-        )
+    for column in columns:
+        values = dataset.forcing[name][:, column]
+        bad = np.flatnonzero(~((values >= variable.lower) & (values <= variable.upper) & np.isfinite(values)))
+        if len(bad):
+            value = values[bad[0]]
+            what = "is missing" if np.isnan(value) else f"is {value:g} {variable.model_units}"
+            raise ForcingError(
+                f"basin {dataset.ids[column]}: {name} {what} on {dataset.times[bad[0]]} (and is unusable "
+                f"on {len(bad) - 1} other steps); mend it, leave the basin out, choose other periods, or "
+                "see data.missing_forcing"
+            )
 
 
-def _require_attribute(dataset: Dataset, variable: Variable) -> None:
+def _require_attribute(dataset: Dataset, variable: Variable, columns: Sequence[int]) -> None:
     name = variable.symbol
     if name not in dataset.attributes:
         there = ", ".join(dataset.attributes)
         raise AttributeTableError(f"the model needs attribute {name}; the data has {there}")
-    good = np.isfinite(dataset.attributes[name])
-    if not good.all():
-        raise AttributeTableError(f"basin {dataset.ids[int((~good).argmax())]}: attribute {name} is missing")
+    for column in columns:
+        if not np.isfinite(dataset.attributes[name][column]):
+            raise AttributeTableError(f"basin {dataset.ids[column]}: attribute {name} is missing")
 
 
-def statistics(dataset: Dataset, names: Sequence[str]) -> dict[str, Statistic]:
-    """Of the named forcings and attributes of a training split.
+def statistics(
+    dataset: Dataset, names: Sequence[str], columns: Sequence[int] | None = None
+) -> dict[str, Statistic]:
+    """Of the named forcings, attributes and targets of a training split.
 
     Precipitation, which is skewed, is transformed first (see :class:`Statistic`). Names that
     the data lacks are left to :func:`require`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The training period.
+    names : sequence of str
+    columns : sequence of int, optional
+        The training basins; all by default.
     """
+    columns = range(len(dataset.ids)) if columns is None else columns
+    series = dataset.forcing | dataset.target
     result = {}
-    there = dataset.forcing | dataset.attributes
     for name in names:
-        if name not in there:
-            continue
-        values = there[name]
         transform: Literal["log_sqrt", "none"] = "log_sqrt" if name == "P" else "none"
-        if transform == "log_sqrt":
-            values = np.log10(np.sqrt(values) + 0.1)
-        std = float(values.std())
+        if name in series:
+            mean, std = _moments(series[name], columns, transform == "log_sqrt")
+        elif name in dataset.attributes:
+            values = dataset.attributes[name][list(columns)]
+            mean, std = float(values.mean()), float(values.std())
+        else:
+            continue
         # What never varies tells nothing; it becomes zero, not infinity.
-        std = std if std > 1e-6 * (abs(float(values.mean())) + 1e-6) else 1.0
-        result[name] = Statistic(float(values.mean()), std, transform, dataset.units.get(name, ""))
+        std = std if std > 1e-6 * (abs(mean) + 1e-6) else 1.0
+        result[name] = Statistic(mean, std, transform, dataset.units.get(name, ""))
     return result
+
+
+def _moments(series: NDArray[np.floating], columns: Sequence[int], skewed: bool) -> tuple[float, float]:
+    """Mean and standard deviation, a basin at a time: the series may be larger than memory."""
+    moments = []
+    for column in columns:
+        values = series[:, column].astype(np.float64)
+        values = values[~np.isnan(values)]
+        values = np.log10(np.sqrt(values) + 0.1) if skewed else values
+        if len(values):
+            moments.append((values.mean(), values.var()))
+    if not moments:
+        return 0.0, 1.0
+    means, variances = np.array(moments).T
+    return float(means.mean()), float(np.sqrt(variances.mean() + means.var()))
 
 
 @dataclass(frozen=True)
 class Tensors:
-    """A dataset's series and attributes as tensors: ``[time, basins]`` and ``[basins]``."""
+    """A dataset's series and attributes as tensors: ``[time, basins]`` and ``[basins]``.
+
+    Windows are drawn of the basins in `columns`, and brought to `device`.
+    """
 
     forcing: dict[str, Tensor]
     attributes: dict[str, Tensor]
-    target: Tensor
+    target: dict[str, Tensor]
+    columns: Sequence[int] | None = None
+    device: torch.device | str | None = None
 
 
 def tensors(
     dataset: Dataset,
     forcings: Sequence[str],
     attributes: Sequence[str],
-    target: str,
+    targets: Sequence[str],
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
+    columns: Sequence[int] | None = None,
 ) -> Tensors:
-    """What a model needs of a dataset."""
+    """What a model needs of a dataset; series that are mapped from disk stay there."""
 
-    def tensor(values: np.ndarray) -> Tensor:
-        return torch.as_tensor(values, dtype=dtype, device=device)
+    def tensor(values: NDArray[np.floating]) -> Tensor:
+        if not isinstance(values, np.memmap):
+            return torch.as_tensor(values, dtype=dtype, device=device)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return torch.as_tensor(values, dtype=dtype)
 
     return Tensors(
         {name: tensor(dataset.forcing[name]) for name in forcings},
         {name: tensor(dataset.attributes[name]) for name in attributes},
-        tensor(dataset.target[target]),
+        {name: tensor(dataset.target[name]) for name in targets},
+        columns,
+        device,
     )
 
 
@@ -121,7 +201,25 @@ class Batch:
     starts: Tensor
     forcing: dict[str, Tensor]
     attributes: dict[str, Tensor]
-    target: Tensor
+    target: dict[str, Tensor]
+
+
+class Starts:
+    """Where windows of a basin may start, kept as runs of steps: a list would outgrow the series."""
+
+    def __init__(self, possible: Tensor) -> None:
+        edges = np.flatnonzero(np.diff(possible.numpy(), prepend=False, append=False))
+        self._first, ends = edges[::2], edges[1::2]
+        self._counted = np.cumsum(ends - self._first)
+
+    def __len__(self) -> int:
+        return int(self._counted[-1]) if len(self._counted) else 0
+
+    def __getitem__(self, k: int) -> int:
+        """The k-th in order."""
+        run = int(np.searchsorted(self._counted, k, side="right"))
+        before = self._counted[run - 1] if run else 0
+        return int(self._first[run] + k - before)
 
 
 class Windows:
@@ -148,41 +246,51 @@ class Windows:
         self, data: Tensors, length: int, spin_up: int, rows: int, generator: torch.Generator
     ) -> None:
         self.data, self.length, self.rows, self.generator = data, length, rows, generator
-        if length > len(data.target):
+        self.queue = torch.empty(0, dtype=torch.int64)
+        first = next(iter(data.target.values()))
+        time = len(first)
+        if length > time:
             raise ForcingError(
-                f"windows of {length} steps do not fit into the {len(data.target)} steps of training data; "
+                f"windows of {length} steps do not fit into the {time} steps of training data; "
                 "choose a shorter window or a longer period"
             )
-        seen = (~data.target.isnan()).cpu().long().cumsum(0)
-        seen = torch.cat([torch.zeros_like(seen[:1]), seen])
-        last = len(data.target) - length
-        counts = seen[length : length + last + 1] - seen[spin_up : spin_up + last + 1]
-        self.starts = [counts[:, basin].nonzero().squeeze(-1) for basin in range(counts.shape[1])]
-        self.basins = torch.tensor([b for b, starts in enumerate(self.starts) if len(starts)])
+        columns = range(first.shape[1]) if data.columns is None else data.columns
+        starts = {column: Starts(self._possible(column, spin_up)) for column in columns}
+        self.starts = {column: found for column, found in starts.items() if len(found)}
+        self.basins = torch.tensor([*self.starts], dtype=torch.int64)
         if not len(self.basins):
-            raise ForcingError("there is no observed flow in the training period after its spin-up")
+            what = " or ".join(data.target)
+            raise ForcingError(f"there is no observed {what} in the training period after its spin-up")
+
+    def _possible(self, column: int, spin_up: int) -> Tensor:
+        """Whether a window of a basin has an observation after its spin-up, for each start."""
+        each = [~values[:, column].isnan() for values in self.data.target.values()]
+        seen = torch.stack(each).any(0).cpu().long().cumsum(0)
+        seen = torch.cat([seen.new_zeros(1), seen])
+        last = len(seen) - self.length
+        return seen[self.length :] > seen[spin_up : spin_up + last]
 
     def __iter__(self) -> Iterator[Batch]:
-        queue = torch.empty(0, dtype=torch.int64)
         while True:
-            while len(queue) < self.rows:
+            while len(self.queue) < self.rows:
                 order = torch.randperm(len(self.basins), generator=self.generator)
-                queue = torch.cat([queue, self.basins[order]])
-            basins, queue = queue[: self.rows], queue[self.rows :]
+                self.queue = torch.cat([self.queue, self.basins[order]])
+            basins, self.queue = self.queue[: self.rows], self.queue[self.rows :]
             share = torch.rand(self.rows, generator=self.generator)
-            starts = torch.stack(
-                [self.starts[b][int(u * len(self.starts[b]))] for b, u in zip(basins, share, strict=True)]
-            )
-            yield self._batch(basins, starts)
+            of = [self.starts[basin] for basin in basins.tolist()]
+            starts = [s[int(u * len(s))] for s, u in zip(of, share, strict=True)]
+            yield self._batch(basins, torch.tensor(starts))
 
     def _batch(self, basins: Tensor, starts: Tensor) -> Batch:
-        device = self.data.target.device
-        time = (torch.arange(self.length).unsqueeze(-1) + starts).to(device)
-        rows = basins.to(device)
+        data, time = self.data, torch.arange(self.length).unsqueeze(-1) + starts
+
+        def part(values: Tensor, *index: Tensor) -> Tensor:
+            return values[tuple(i.to(values.device) for i in index)].to(data.device or values.device)
+
         return Batch(
             basins,
             starts,
-            {name: values[time, rows] for name, values in self.data.forcing.items()},
-            {name: values[rows] for name, values in self.data.attributes.items()},
-            self.data.target[time, rows],
+            {name: part(values, time, basins) for name, values in data.forcing.items()},
+            {name: part(values, basins) for name, values in data.attributes.items()},
+            {name: part(values, time, basins) for name, values in data.target.items()},
         )

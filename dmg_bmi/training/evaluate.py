@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 
 from ..dataset import Dataset
 from ..delta_model import DeltaModel
+from .config import bounds
 from .data import tensors
+from .losses import FLOW
 from .metrics import METRICS, per_basin
+from .splits import Split
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of one split, ``values[metric][basin]``."""
+    """Metrics of one target in one split, ``values[metric][basin]``."""
 
     split: str
+    target: str
     ids: tuple[str, ...]
     values: Mapping[str, NDArray[np.floating]]
 
@@ -32,41 +36,104 @@ class Scores:
         return float(np.median(values)) if len(values) else float("nan")
 
 
-def predict(model: DeltaModel, dataset: Dataset, target: str = "Q") -> NDArray[np.float32]:
-    """The model's flux over a whole dataset, ``[time, basins]``, from its initial state."""
+def predict(
+    model: DeltaModel,
+    dataset: Dataset,
+    outputs: Sequence[str] = (FLOW,),
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, NDArray[np.floating]]:
+    """The model's fluxes over a whole dataset, ``[time, basins]``, from its initial state."""
+    blocks = _blocks(range(len(dataset.ids)), dataset)
+    parts = [_simulate(model, dataset.columns(some), outputs, dtype) for some in blocks]
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in outputs}
+
+
+def evaluate(
+    model: DeltaModel, dataset: Dataset, chosen: Iterable[Split], targets: Sequence[str], spin_up: int
+) -> list[Scores]:
+    """Scores of each split and target in one continuous simulation.
+
+    Parameters
+    ----------
+    model : DeltaModel
+    dataset : Dataset
+    chosen : iterable of Split
+    targets : sequence of str
+    spin_up : int
+        Days from the dataset's start that do not count.
+    """
+    chosen = list(chosen)
+    ends = [bounds(split.period)[1] for split in chosen]
+    dataset = dataset.period(dataset.times[0], max(ends))
+    first = dataset.times[0] + np.timedelta64(spin_up, "D")
+    found: dict[tuple[str, str], list[dict[str, NDArray[np.floating]]]] = {}
+    ids: dict[str, tuple[str, ...]] = {}
+    # Split by split of basins, and of them a block at a time: simulations may be larger than memory.
+    for columns in {tuple(split.columns) for split in chosen}:
+        for some in _blocks(columns, dataset):
+            part = dataset.columns(some)
+            simulated = _simulate(model, part, targets)
+            for split in chosen:
+                if tuple(split.columns) != columns:
+                    continue
+                start, end = bounds(split.period)
+                steps = part.steps(max(start, first), end)
+                ids[split.name] = ids.get(split.name, ()) + part.ids
+                for target in targets:
+                    scores = per_basin(simulated[target][steps], part.target[target][steps])
+                    found.setdefault((split.name, target), []).append(scores)
+    return [
+        Scores(
+            split.name,
+            target,
+            ids[split.name],
+            {metric: np.concatenate([s[metric] for s in found[split.name, target]]) for metric in METRICS},
+        )
+        for split in chosen
+        for target in targets
+    ]
+
+
+def _blocks(columns: Sequence[int], dataset: Dataset) -> Iterator[list[int]]:
+    """As many basins at a time as a model's networks and fluxes find room for."""
+    count = max(1, 2**20 // len(dataset.times))
+    for first in range(0, len(columns), count):
+        yield list(columns[first : first + count])
+
+
+def _simulate(
+    model: DeltaModel, dataset: Dataset, outputs: Sequence[str], dtype: torch.dtype = torch.float32
+) -> dict[str, NDArray[np.floating]]:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    data = tensors(dataset, model.forcing_names, model.attribute_names, target, device=device)
+    data = tensors(dataset, model.forcing_names, model.attribute_names, (), dtype, device)
+    forcing = {name: values.contiguous() for name, values in data.forcing.items()}
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        fluxes, _ = model(data.forcing, data.attributes, outputs=(target,))
+        fluxes, _ = model(forcing, data.attributes, outputs=outputs)
     model.train(was_training)
-    result: NDArray[np.float32] = fluxes[target].cpu().numpy()
-    return result
-
-
-def score(split: str, simulated: NDArray[np.floating], dataset: Dataset, target: str = "Q") -> Scores:
-    """Metrics of a simulation of the steps and basins of `dataset`."""
-    return Scores(split, dataset.ids, per_basin(simulated, dataset.target[target]))
+    return {name: fluxes[name].cpu().numpy() for name in outputs}
 
 
 def write_scores(path: Path, splits: list[Scores]) -> None:
-    """A CSV file: one line per split and basin, and the medians."""
+    """A CSV file: one line per split, target and basin, and the medians."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["split", "basin", *METRICS])
+        writer.writerow(["split", "target", "basin", *METRICS])
         for scores in splits:
             for column, name in enumerate(scores.ids):
                 values = (scores.values[m][column] for m in METRICS)
-                writer.writerow([scores.split, name, *(f"{v:.4f}" for v in values)])
-            writer.writerow([scores.split, "median", *(f"{scores.median(m):.4f}" for m in METRICS)])
+                writer.writerow([scores.split, scores.target, name, *(f"{v:.4f}" for v in values)])
+            medians = (f"{scores.median(m):.4f}" for m in METRICS)
+            writer.writerow([scores.split, scores.target, "median", *medians])
 
 
 def table(scores: Scores) -> str:
     """NSE, KGE and bias of each basin and their medians, as text."""
     shown = ("NSE", "KGE", "bias")
-    width = max(len(name) for name in (*scores.ids, "median"))
-    lines = [f"{scores.split + ':':{width}}  " + "".join(f"{m:>9}" for m in shown)]
+    title = f"{scores.split} {scores.target}:"
+    width = max(len(name) for name in (*scores.ids, title))
+    lines = [f"{title:{width}}  " + "".join(f"{m:>9}" for m in shown)]
     for column, name in enumerate(scores.ids):
         lines.append(f"{name:{width}}  " + "".join(f"{scores.values[m][column]:9.3f}" for m in shown))
     lines.append(f"{'median':{width}}  " + "".join(f"{scores.median(m):9.3f}" for m in shown))

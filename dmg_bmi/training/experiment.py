@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,26 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 
 from .. import netcdf, plots
 from ..bundle import Bundle
-from ..dataset import Dataset
+from ..dataset import COORDINATES, Dataset
 from ..delta_model import DeltaModel
 from ..errors import TrainingError
+from ..files import write_atomic
 from ..run_config import write_config
-from ..synthetic import generate
-from .camels import read_camels
-from .config import SyntheticData, TrainingConfig, bounds
-from .data import require, statistics, tensors
-from .evaluate import Scores, predict, score, table, write_scores
+from . import checkpoint, distributed, readers
+from .config import TrainingConfig, bounds
+from .data import require, require_gradient, statistics, tensors
+from .evaluate import Scores, evaluate, predict, table, write_scores
+from .losses import FLOW
 from .plots import training_curve
+from .splits import Split, between, splits
+from .tensorboard import board
 from .trainer import History, fit
 
 log = logging.getLogger("dmg_bmi")
-TARGET = "Q"
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Run:
     ----------
     folder, bundle : Path
     scores : dict of split to Scores
+        Of the first target.
     history : History
     seconds : float
         That the weights took.
@@ -63,7 +65,8 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
         A file, or the name of a shipped one: ``camels``, ``demo_daily``, ``demo_hourly``.
     folder : path
         The run folder: config, log, history, metrics, pictures, bundle, and what steps the
-        bundle through BMI (``bmi.yaml`` with ``catchments.csv``, and ``forcing.nc``).
+        bundle through BMI (``bmi.yaml`` with ``catchments.csv``, and ``forcing.nc``). A run that
+        was stopped there goes on where it was, and ends with the weights that it would have had.
     overrides : sequence of str
         ``section.key=value`` in place of what the file says.
 
@@ -76,115 +79,156 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
     ConfigError, ForcingError, AttributeTableError
         Naming what is wrong in the file or the data.
     TrainingError
-        If the folder holds a run already, or the loss is no longer finite.
+        If the folder holds a finished run or another one, cannot be written, or the loss is no
+        longer finite.
+
+    Notes
+    -----
+    Under ``torchrun`` all processes train the one model (see
+    :mod:`~dmg_bmi.training.distributed`); the first writes.
     """
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.read(config, overrides)
     folder = Path(folder)
-    if (folder / "config.yaml").exists():
-        raise TrainingError(f"{folder}: holds a run already; choose another folder or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
-    with _logged(folder / "train.log"):
-        dataset = read(config)
-        model = build(config, dataset)
-        require(_between(dataset, config), model)
-        text = yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        return _run(config, dataset, model, folder)
+    with distributed.processes(config.training.device) as device:
+        _require_unfinished(folder, config)
+        with checkpoint.writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with _quiet() if distributed.rank() else _logged(folder / "train.log"):
+            dataset = read(config)
+            model = build(config, dataset)
+            model.compiled = config.training.engine == "compiled"
+            used = sorted({column for part in splits(config, dataset).values() for column in part.columns})
+            require(between(dataset, config), model, config.training.targets, used)
+            if not config.training.spin_up_gradient:
+                require_gradient(model, round(config.periods.spin_up * 86400.0 / dataset.step))
+            return _run(config, dataset, model.to(device), folder)
+
+
+def _require_unfinished(folder: Path, config: TrainingConfig) -> None:
+    """Go on with a run of this very configuration, and touch no other."""
+    if not (folder / "config.yaml").exists():
+        return
+    if (folder / "metrics.csv").exists() and not (folder / CHECKPOINT).exists():
+        raise TrainingError(f"{folder}: holds a finished run; choose another folder or remove it")
+    there = _flat(_plain(asdict(TrainingConfig.read(folder / "config.yaml"))))
+    asked = _flat(_plain(asdict(config)))
+    other = sorted(key for key in there.keys() | asked.keys() if there.get(key) != asked.get(key))
+    if other:
+        said = ", ".join(f"{key} {there.get(key)!r} and not {asked.get(key)!r}" for key in other[:3])
+        raise TrainingError(
+            f"{folder}: holds an unfinished run with {said}; choose another folder, remove it, or go on "
+            "with that run by giving its configuration"
+        )
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``section.key`` to value."""
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        result |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return result
 
 
 def read(config: TrainingConfig) -> Dataset:
     """The data that a configuration asks for."""
-    data = config.data
-    if isinstance(data, SyntheticData):
-        start = f"{data.start:%Y-%m-%d}"
-        return generate(
-            data.basins, data.years, step=data.step, start=start, noise=data.noise, seed=data.seed
-        )
-    return read_camels(
-        data.path, data.basins, data.attributes, forcing=data.forcing, pet=data.pet, area=data.area
-    )
+    return readers.read(config.data)
 
 
 def build(config: TrainingConfig, dataset: Dataset) -> DeltaModel:
     """The untrained model, with the statistics of the training period."""
     torch.manual_seed(config.training.seed)
     spec = config.model
-    roles = [{"attributes": config.data.attributes, **role} for role in spec.roles]
-    shown = {name for role in roles for key in ("inputs", "attributes") for name in role.get(key, ())}
-    split = dataset.period(*bounds(config.periods.train))
+    attributes = config.data.attributes
+    if attributes is None:
+        attributes = tuple(name for name in dataset.attributes if name not in COORDINATES)
+    roles = [{"attributes": attributes, **role} for role in spec.roles]
+    named = ("inputs", "attributes", "outputs")
+    shown = {name for role in roles for key in named for name in role.get(key, ())}
+    train = splits(config, dataset)["train"]
+    split = dataset.period(*bounds(train.period))
     return DeltaModel.build(
         nn=spec.nn,
         phy_model=spec.phy_model,
         roles=roles,
         fixed=spec.fixed,
-        statistics=statistics(split, sorted(shown)),
+        statistics=statistics(split, sorted(shown), train.columns),
         step=dataset.step,
     )
 
 
 def _run(config: TrainingConfig, dataset: Dataset, model: DeltaModel, folder: Path) -> Run:
     options, periods = config.training, config.periods
-    model.to(options.device)
+    device, first = next(model.parameters()).device, distributed.rank() == 0
     per_day = 86400.0 / dataset.step
     window, spin_up = round(options.window * per_day), round(periods.spin_up * per_day)
     split = dataset.period(*bounds(periods.train))
-    observed = _between(dataset, config)
+    observed = between(dataset, config)
+    parts = splits(config, dataset)
+    trained = [dataset.ids[column] for column in parts["train"].columns]
     weights = sum(p.numel() for p in model.parameters())
-    log.info("%s: %d basins, %d weights", config.name, len(dataset.ids), weights)
+    log.info(
+        "%s: trained on %d of %d basins, %d weights", config.name, len(trained), len(dataset.ids), weights
+    )
 
     def save(candidate: DeltaModel, **more: Any) -> None:
-        provenance = {"training": _without_folders(config), "basins": list(dataset.ids), **more}
-        Bundle(candidate, config.name, config.summary, provenance).save(folder / "bundle")
+        provenance = {"training": _without_folders(config), "basins": trained, **more}
+        with checkpoint.writing(folder):
+            Bundle(candidate, config.name, config.summary, provenance).save(folder / "bundle")
 
     def validation_score(candidate: DeltaModel) -> float:
-        return _scores(candidate, observed, config, ["validation"])["validation"].median("NSE")
+        return _scores(candidate, observed, config, [parts["validation"]])[0].median("NSE")
 
-    begun = time.perf_counter()
-    history = fit(
-        model,
-        tensors(split, model.forcing_names, model.attribute_names, TARGET, device=options.device),
-        options,
-        window=window,
-        spin_up=spin_up,
-        target=TARGET,
-        label=lambda basin, step: f"basin {split.ids[basin]} from {split.times[step]}",
-        validate=validation_score if periods.validation else None,
-        keep=save,
+    if first:
+        text = yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+        with checkpoint.writing(folder):
+            write_atomic(folder / "config.yaml", text.encode("utf-8"))
+    with board(folder / "tensorboard", options.tensorboard and first) as watch:
+        history = fit(
+            model,
+            tensors(
+                split,
+                model.forcing_names,
+                model.attribute_names,
+                options.targets,
+                device=device,
+                columns=parts["train"].columns,
+            ),
+            options,
+            window=window,
+            spin_up=spin_up,
+            label=lambda basin, step: f"basin {split.ids[basin]} from {split.times[step]}",
+            validate=validation_score if periods.validation else None,
+            keep=save,
+            watch=watch,
+            saved=folder / CHECKPOINT,
+        )
+    kept = history.best[0] if history.best else len(history.loss)
+    minutes = history.seconds / 60.0
+    log.info(
+        "trained %d steps in %.1f min, seed %d; kept step %d", len(history.loss), minutes, options.seed, kept
     )
-    seconds = time.perf_counter() - begun
-    log.info("trained %d steps in %.1f min, seed %d", options.steps, seconds / 60.0, options.seed)
 
-    model = Bundle.load(folder / "bundle").model.to(options.device)
-    scores = _scores(model, observed, config, list(periods.named()))
+    if not first:
+        return Run(folder, folder / "bundle", {}, history, history.seconds)
+    compiled, model = model.compiled, Bundle.load(folder / "bundle").model.to(device)
+    model.compiled = compiled
+    every = _scores(model, observed, config, list(parts.values()))
+    scores = {s.split: s for s in every if s.target == options.targets[0]}
     save(model, scores={name: {m: s.median(m) for m in ("NSE", "KGE")} for name, s in scores.items()})
-    for of_split in scores.values():
-        log.info("%s", table(of_split))
-    _report(folder, observed, model, history, scores, config)
-    return Run(folder, folder / "bundle", scores, history, seconds)
+    for one in every:
+        log.info("%s", table(one))
+    with checkpoint.writing(folder):
+        _report(folder, observed, model, history, scores, config)
+        write_scores(folder / "metrics.csv", every)
+        (folder / CHECKPOINT).unlink()
+    return Run(folder, folder / "bundle", scores, history, history.seconds)
 
 
-def _between(dataset: Dataset, config: TrainingConfig) -> Dataset:
-    """From the spin-up of the first split to the end of the last, as far as there is data."""
-    ranges = [bounds(period) for period in config.periods.named().values()]
-    spin_up = np.timedelta64(config.periods.spin_up, "D")
-    return dataset.period(min(start for start, _ in ranges) - spin_up, max(end for _, end in ranges))
-
-
-def _scores(
-    model: DeltaModel, dataset: Dataset, config: TrainingConfig, splits: list[str]
-) -> dict[str, Scores]:
-    """Scores of each split in one continuous simulation, its spin-up left out."""
-    ranges = {name: bounds(config.periods.named()[name]) for name in splits}
-    dataset = dataset.period(dataset.times[0], max(end for _, end in ranges.values()))
-    simulated = predict(model, dataset, TARGET)
-    first = dataset.times[0] + np.timedelta64(config.periods.spin_up, "D")
-    result = {}
-    for name, (start, end) in ranges.items():
-        part = dataset.period(max(start, first), end)
-        begin = int(np.searchsorted(dataset.times, part.times[0]))
-        result[name] = score(name, simulated[begin : begin + len(part.times)], part, TARGET)
-    return result
+def _scores(model: DeltaModel, dataset: Dataset, config: TrainingConfig, chosen: list[Split]) -> list[Scores]:
+    """Scores of each split and target in one continuous simulation, its spin-up left out."""
+    return evaluate(model, dataset, chosen, config.training.targets, config.periods.spin_up)
 
 
 def _report(
@@ -196,7 +240,6 @@ def _report(
     config: TrainingConfig,
 ) -> None:
     """Tables, pictures, and the files that step the bundle through BMI."""
-    write_scores(folder / "metrics.csv", list(scores.values()))
     with open(folder / "history.csv", "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["step", "loss", "validation_NSE"])
@@ -204,7 +247,7 @@ def _report(
         for step, loss in enumerate(history.loss, start=1):
             writer.writerow([step, f"{loss:.6g}", validated.get(step, "")])
     training_curve(folder / "training_curve.png", history, " + ".join(config.training.loss))
-    _hydrographs(folder, dataset, predict(model, dataset, TARGET), list(scores.values())[-1], config)
+    _hydrographs(folder, dataset, model, list(scores.values())[-1], config)
     write_config(folder / "bmi.yaml", "bundle", dataset, model.attribute_names)
     netcdf.write(folder / "forcing.nc", dataset, title=f"forcing and observed runoff of {config.name}")
 
@@ -212,12 +255,12 @@ def _report(
 def _hydrographs(
     folder: Path,
     dataset: Dataset,
-    simulated: NDArray[np.floating],
+    model: DeltaModel,
     scores: Scores,
     config: TrainingConfig,
 ) -> None:
     """The last two years of a split, of its best, middle and worst basin."""
-    start, end = bounds(config.periods.named()[scores.split])
+    start, end = bounds(splits(config, dataset)[scores.split].period)
     start = max(start, end - np.timedelta64(731, "D"))
     shown = slice(*np.searchsorted(dataset.times, np.array([start, end])))
     nse = scores.values["NSE"]
@@ -226,22 +269,23 @@ def _hydrographs(
     for rank, place in {"best": 0, "median": len(order) // 2, "worst": -1}.items():
         if not order:
             return
-        column = order[place]
+        column = dataset.ids.index(scores.ids[order[place]])
         plots.hydrograph(
             folder / f"hydrograph_{rank}.png",
             dataset.times[shown],
-            simulated[shown, column] * rate,
+            predict(model, dataset.columns([column]))[FLOW][shown, 0] * rate,
             precipitation=dataset.forcing["P"][shown, column] * rate,
-            observed=dataset.target[TARGET][shown, column] * rate,
-            title=f"basin {dataset.ids[column]}, {scores.split} period: NSE {nse[column]:.2f}",
+            observed=dataset.target[FLOW][shown, column] * rate,
+            title=f"basin {dataset.ids[column]}, {scores.split}: NSE {nse[order[place]]:.2f}",
         )
 
 
 def _without_folders(config: TrainingConfig) -> dict[str, Any]:
-    """The configuration as plain data; of the data's path the name, since a bundle travels."""
+    """The configuration as plain data; of paths the names, since a bundle travels."""
     plain: dict[str, Any] = _plain(asdict(config))
-    if "path" in plain["data"]:
-        plain["data"]["path"] = Path(plain["data"]["path"]).name
+    for section in ("data", "basins"):
+        given = vars(getattr(config, section))
+        plain[section] |= {key: path.name for key, path in given.items() if isinstance(path, Path)}
     return plain
 
 
@@ -259,14 +303,37 @@ def _plain(value: Any) -> Any:
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Copy the log into a file, whatever the console shows of it."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    with checkpoint.writing(path):
+        handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
         yield
+    except BaseException as error:
+        # Into the file alone: on the console the command line says it.
+        text = str(error) or type(error).__name__
+        handler.handle(logging.LogRecord(log.name, logging.ERROR, __file__, 0, text, None, None))
+        raise
     finally:
         log.setLevel(level)
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave what there is to tell to the first process."""
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A full disk is told of by what cannot do without it."""

@@ -1,23 +1,32 @@
 """Loss functions: what training makes small.
 
-Each takes simulated and observed series ``[time, rows]``, observations with NaN where they are
-missing, and the standard deviation of each row's training observations ``[rows]``; each returns one
-number.
+A measure takes simulated and observed series ``[time, rows]``, observations with NaN where they
+are missing, and the standard deviation of each row's training observations ``[rows]``; it returns
+one number. A loss is a measure, of the series themselves or of a transform of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..delta_model import DeltaModel
 from ..errors import ConfigError
+from ..roles import ParameterRole
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Measure = Callable[[Tensor, Tensor, Tensor], Tensor]
+#: As a configuration says it: loss to weight, of the flow; or target to such a mapping.
+Weights = Mapping[str, float | Mapping[str, float]]
+FLOW = "Q"
 #: Added to a basin's standard deviation, so that a dry basin does not outweigh all others
 #: (Kratzert et al., 2019).
 EPSILON = 0.1
+#: How near to a bound a parameter is penalised, as a share of its range.
+MARGIN = 0.05
 
 
 def mse(simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
@@ -61,39 +70,141 @@ def kge(simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
     return torch.where(usable, distance, 0.0).sum() / usable.sum().clamp(min=1)
 
 
-def log_mse(simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
-    """Mean squared error of transformed flow, which weighs low flows."""
-    return mse(_transformed(simulated), _transformed(observed), spread)
+def log_sqrt(flow: Tensor) -> Tensor:
+    """``log10(sqrt(q) + 0.1)``, which weighs low flows (Feng et al., 2022, eq. 8)."""
+    return torch.log10((flow.clamp(min=0) + 1e-6).sqrt() + 0.1)
 
 
-def log_rmse(simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
-    """Root mean squared error of transformed flow (Feng et al., 2022, eq. 8)."""
-    return _root(log_mse(simulated, observed, spread))
+def _same(values: Tensor) -> Tensor:
+    return values
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A measure of transformed series."""
+
+    measure: Measure
+    transform: Callable[[Tensor], Tensor] = _same
+
+    def spread(self, observed: Tensor) -> Tensor:
+        """What the measure wants to know of each basin's training observations, ``[basins]``."""
+        result = observed.new_empty(observed.shape[1])
+        for part, into in zip(observed.split(64, dim=1), result.split(64), strict=True):
+            # A few basins at a time: the series may be larger than memory.
+            into.copy_(standard_deviation(self.transform(part)))
+        return result
+
+    def __call__(self, simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
+        """Of series ``[time, rows]``, with the rows' :meth:`spread`."""
+        return self.measure(self.transform(simulated), self.transform(observed), spread)
 
 
 LOSSES: Mapping[str, Loss] = {
-    "mse": mse,
-    "rmse": rmse,
-    "nse": nse,
-    "kge": kge,
-    "log_mse": log_mse,
-    "log_rmse": log_rmse,
+    "mse": Loss(mse),
+    "rmse": Loss(rmse),
+    "nse": Loss(nse),
+    "kge": Loss(kge),
+    "log_mse": Loss(mse, log_sqrt),
+    "log_rmse": Loss(rmse, log_sqrt),
+    "log_nse": Loss(nse, log_sqrt),
 }
 
 
-def weighted(weights: Mapping[str, float]) -> Loss:
-    """The sum of named losses, each times its weight."""
-    for name in weights:
-        if name not in LOSSES:
-            raise ConfigError(f"there is no loss {name!r}; known are {', '.join(LOSSES)}")
-    if not weights:
-        raise ConfigError(f"no loss is named; known are {', '.join(LOSSES)}")
+def by_target(weights: Weights) -> dict[str, dict[str, float]]:
+    """Target to loss to weight; a number is the weight of a loss of the flow.
 
-    def total(simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
-        terms = [weight * LOSSES[name](simulated, observed, spread) for name, weight in weights.items()]
+    Raises
+    ------
+    ConfigError
+        For a loss that does not exist, or when there is none.
+    """
+    result: dict[str, dict[str, float]] = {}
+    for name, item in weights.items():
+        if isinstance(item, Mapping):
+            result.setdefault(name, {}).update(item)
+        else:
+            result.setdefault(FLOW, {})[name] = item
+    known = ", ".join(LOSSES)
+    for losses in result.values():
+        for name in losses:
+            if name not in LOSSES:
+                raise ConfigError(f"there is no loss {name!r}; known are {known}")
+    if not any(result.values()):
+        raise ConfigError(f"no loss is named; known are {known}")
+    return {target: losses for target, losses in result.items() if losses}
+
+
+class Objective:
+    """The sum of named losses of each target, each times its weight.
+
+    Parameters
+    ----------
+    weights : mapping
+        See :func:`by_target`.
+    observed : mapping of target to Tensor ``[time, basins]``
+        The training split.
+    """
+
+    def __init__(self, weights: Weights, observed: Mapping[str, Tensor]) -> None:
+        self._terms = [
+            (target, LOSSES[name], weight, LOSSES[name].spread(observed[target]))
+            for target, losses in by_target(weights).items()
+            for name, weight in losses.items()
+        ]
+
+    def __call__(
+        self, simulated: Mapping[str, Tensor], observed: Mapping[str, Tensor], basins: Tensor
+    ) -> Tensor:
+        """Of series ``[time, rows]``; `basins` ``[rows]`` says which each row is of."""
+        terms = []
+        for target, loss, weight, spread in self._terms:
+            rows = spread[basins.to(spread.device)].to(simulated[target].device)
+            terms.append(weight * loss(simulated[target], observed[target], rows))
         return torch.stack(terms).sum()
 
-    return total
+
+def standard_deviation(observed: Tensor) -> Tensor:
+    """Of each basin's observations, ``[basins]``; 1 where there are fewer than two."""
+    there = ~observed.isnan()
+    n = there.sum(0).clamp(min=1)
+    mean = observed.nansum(0) / n
+    variance = torch.where(there, (observed - mean).square(), 0.0).sum(0) / n
+    return torch.where(there.sum(0) > 1, variance.sqrt(), 1.0)
+
+
+# -- of the parameters ------------------------------------------------------------
+
+
+@contextmanager
+def places(model: DeltaModel) -> Iterator[list[Tensor]]:
+    """Collect where parameters lie between their bounds, 0 to 1, as networks supply them."""
+    found: list[Tensor] = []
+    networks = {role.network for role in model.roles if isinstance(role, ParameterRole)}
+    hooks = [
+        model.networks[key].register_forward_hook(
+            lambda network, inputs, output: found.append(torch.sigmoid(output[0]))
+        )
+        for key in networks
+    ]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def range_penalty(found: list[Tensor]) -> Tensor:
+    """How many parameters crowd at their bounds: 1 if all lie on one, 0 if none is near.
+
+    A range-bound loss (Bindas et al., 2024, https://doi.org/10.1029/2023WR035337) punishes
+    parameters outside a range. Here none can be outside its own, so the range is that less
+    its outer :data:`MARGIN`, where the sigmoid goes flat and learning stops.
+    """
+    learning = [place for place in found if place.requires_grad]
+    if not learning:
+        return torch.zeros(())
+    each = [torch.relu(MARGIN - p) + torch.relu(p - (1.0 - MARGIN)) for p in learning]
+    return torch.stack([values.mean() for values in each]).mean() / MARGIN
 
 
 def _error(simulated: Tensor, observed: Tensor) -> Tensor:
@@ -103,11 +214,6 @@ def _error(simulated: Tensor, observed: Tensor) -> Tensor:
 
 def _mean(values: Tensor, observed: Tensor) -> Tensor:
     return values.sum() / (~observed.isnan()).sum().clamp(min=1)
-
-
-def _transformed(flow: Tensor) -> Tensor:
-    """``log10(sqrt(q) + 0.1)`` (Feng et al., 2022)."""
-    return torch.log10((flow.clamp(min=0) + 1e-6).sqrt() + 0.1)
 
 
 def _root(x: Tensor) -> Tensor:

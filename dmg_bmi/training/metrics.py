@@ -1,26 +1,46 @@
-"""How good a simulation is, per basin, over the steps that were observed."""
+"""How good a simulation is, per basin, over the steps that were observed.
+
+A metric takes the simulated and the observed series of one basin, ``[time]``, with NaN where
+nothing was observed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+Metric = Callable[[Array, Array], float]
 
 
+def _over_observed(metric: Metric) -> Metric:
+    """A metric to which the order of steps means nothing, of those that were observed."""
+
+    @wraps(metric)
+    def masked(simulated: Array, observed: Array) -> float:
+        there = ~np.isnan(observed)
+        return metric(simulated[there].astype(np.float64), observed[there].astype(np.float64))
+
+    return masked
+
+
+@_over_observed
 def nse(simulated: Array, observed: Array) -> float:
     """Nash & Sutcliffe (1970) efficiency."""
     return float(1.0 - np.sum((simulated - observed) ** 2) / np.sum((observed - observed.mean()) ** 2))
 
 
+@_over_observed
 def kge(simulated: Array, observed: Array) -> float:
     """Kling-Gupta efficiency (Gupta et al., 2009, https://doi.org/10.1016/j.jhydrol.2009.08.003)."""
     spread = simulated.std() / observed.std()
     return _kge(simulated, observed, spread)
 
 
+@_over_observed
 def kge_2012(simulated: Array, observed: Array) -> float:
     """Kling-Gupta efficiency by coefficients of variation.
 
@@ -36,21 +56,25 @@ def _kge(simulated: Array, observed: Array, spread: float) -> float:
     return float(1.0 - np.sqrt((r - 1.0) ** 2 + (spread - 1.0) ** 2 + (ratio - 1.0) ** 2))
 
 
+@_over_observed
 def rmse(simulated: Array, observed: Array) -> float:
     """Root mean squared error, mm per step."""
     return float(np.sqrt(np.mean((simulated - observed) ** 2)))
 
 
+@_over_observed
 def bias(simulated: Array, observed: Array) -> float:
     """Volume simulated too much, percent of the observed."""
     return float(100.0 * np.sum(simulated - observed) / np.sum(observed))
 
 
+@_over_observed
 def correlation(simulated: Array, observed: Array) -> float:
     """Pearson's correlation."""
     return float(np.corrcoef(simulated, observed)[0, 1])
 
 
+@_over_observed
 def fhv(simulated: Array, observed: Array) -> float:
     """Bias of the highest 2 % of the flow duration curve, percent.
 
@@ -61,6 +85,7 @@ def fhv(simulated: Array, observed: Array) -> float:
     return float(100.0 * np.sum(sim - obs) / np.sum(obs))
 
 
+@_over_observed
 def flv(simulated: Array, observed: Array) -> float:
     """Bias of the lowest 30 % of the flow duration curve in log space, percent.
 
@@ -72,7 +97,69 @@ def flv(simulated: Array, observed: Array) -> float:
     return float(-100.0 * (simulated_volume - observed_volume) / (observed_volume + 1e-6))
 
 
-METRICS: Mapping[str, Callable[[Array, Array], float]] = {
+def peak_timing(simulated: Array, observed: Array, window: int = 3, apart: int = 100) -> float:
+    """Mean number of steps by which simulated peaks come too early or too late.
+
+    As in Kratzert et al. (2021, https://doi.org/10.5194/hess-25-2685-2021): an observed peak
+    counts if it stands out by a standard deviation of the flow and no higher one is nearer than
+    `apart` steps; the simulated peak is the highest flow within `window` steps of it, or the
+    step itself if that is a peak too.
+
+    Parameters
+    ----------
+    simulated, observed : ndarray ``[time]``
+        Peaks with a step that was not observed in their window do not count.
+    window, apart : int
+        Steps.
+    """
+    steps = np.flatnonzero(~np.isnan(observed))
+    seen = observed[steps]
+    late = []
+    for peak in peaks(seen, apart, float(seen.std()) if len(seen) else 0.0):
+        step, around = steps[peak], steps[max(peak - window, 0) : peak + window + 1]
+        if len(around) < 2 * window + 1 or around[-1] - around[0] != 2 * window:
+            continue
+        flow = simulated[around]
+        is_peak = flow[window] > max(flow[window - 1], flow[window + 1])
+        late.append(0 if is_peak else abs(around[flow.argmax()] - step))
+    return float(np.mean(late)) if late else float("nan")
+
+
+def peaks(flow: Array, apart: int, prominence: float) -> list[int]:
+    """Steps of local maxima, in order.
+
+    Parameters
+    ----------
+    flow : ndarray ``[time]``
+    apart : int
+        Of two that are nearer than this the lower one goes.
+    prominence : float
+        How far, at least, flow falls on both sides before it rises above the peak.
+    """
+    if len(flow) < 3:
+        return []
+    change = np.flatnonzero(np.diff(flow))  # the last step of each plateau
+    edges = np.concatenate([[-1], change, [len(flow) - 1]])
+    level = flow[edges[1:]]
+    tops = np.flatnonzero((level[1:-1] > level[:-2]) & (level[1:-1] > level[2:])) + 1
+    found = (edges[tops] + 1 + edges[tops + 1]) // 2
+    kept = np.ones(len(found), dtype=bool)
+    for k in np.argsort(flow[found], kind="stable")[::-1]:
+        if kept[k]:
+            kept &= (np.abs(found - found[k]) >= apart) | (np.arange(len(found)) == k)
+    return [int(k) for k in found[kept] if _prominence(flow, k) >= prominence]
+
+
+def _prominence(flow: Array, peak: int) -> float:
+    """Height of a peak over the higher of its two valleys."""
+    valleys = []
+    for side in (flow[peak::-1], flow[peak:]):
+        higher = np.flatnonzero(side > flow[peak])
+        valleys.append(side[: higher[0] if len(higher) else None].min())
+    return float(flow[peak] - max(valleys))
+
+
+METRICS: Mapping[str, Metric] = {
     "NSE": nse,
     "KGE": kge,
     "KGE_2012": kge_2012,
@@ -81,6 +168,7 @@ METRICS: Mapping[str, Callable[[Array, Array], float]] = {
     "r": correlation,
     "FHV": fhv,
     "FLV": flv,
+    "peak_timing": peak_timing,
 }
 
 
@@ -99,13 +187,22 @@ def per_basin(simulated: Array, observed: Array) -> dict[str, Array]:
         (an observed flow that never changes has no NSE).
     """
     result = {name: np.full(observed.shape[1], np.nan) for name in METRICS}
-    for column in range(observed.shape[1]):
-        there = ~np.isnan(observed[:, column])
-        if there.sum() < 2:
-            continue
-        sim, obs = simulated[there, column].astype(np.float64), observed[there, column].astype(np.float64)
+    enough = (~np.isnan(observed)).sum(axis=0) > 1
+    for column in np.flatnonzero(enough):
         with np.errstate(divide="ignore", invalid="ignore"):
             for name, metric in METRICS.items():
-                value = metric(sim, obs)
+                value = metric(simulated[:, column], observed[:, column])
                 result[name][column] = value if np.isfinite(value) else np.nan
     return result
+
+
+def distribution(values: Array) -> tuple[Array, Array]:
+    """Cumulative distribution over basins: values in order, and the share that are not higher.
+
+    Parameters
+    ----------
+    values : ndarray ``[basins]``
+        Of one metric; a basin without a value is left out.
+    """
+    there = np.sort(values[np.isfinite(values)])
+    return there, np.arange(1, len(there) + 1) / max(len(there), 1)

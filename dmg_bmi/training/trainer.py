@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from math import cos, pi
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +18,29 @@ from tqdm import tqdm
 
 from ..delta_model import DeltaModel
 from ..errors import TrainingError
+from ..files import canonical, sha256
+from . import checkpoint, distributed
 from .config import Training
 from .data import Batch, Tensors, Windows
-from .losses import Loss, weighted
+from .losses import Objective, places, range_penalty
+from .simulate import mixed_precision, simulate
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
 class History:
-    """What happened: losses of every step, scores of every validation."""
+    """What happened: losses of every step, scores of every validation, and the time it took."""
 
     loss: list[float] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
     best: tuple[int, float] | None = None
+    seconds: float = 0.0
+
+    @property
+    def waited(self) -> int:
+        """Validations since the best one."""
+        return sum(1 for step, _ in self.scores if self.best is not None and step > self.best[0])
 
 
 def fit(
@@ -35,10 +50,11 @@ def fit(
     *,
     window: int,
     spin_up: int,
-    target: str = "Q",
     label: Callable[[int, int], str] = "basin {}, step {}".format,
     validate: Callable[[DeltaModel], float] | None = None,
     keep: Callable[[DeltaModel], None] = lambda model: None,
+    watch: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
+    saved: Path | None = None,
 ) -> History:
     """Train a model in place.
 
@@ -50,8 +66,6 @@ def fit(
     options : Training
     window, spin_up : int
         Steps of a window, and how many of them come before the loss.
-    target : str
-        The flux that `data.target` observes.
     label : callable
         Name of a window, from the indices of its basin and first step, for messages.
     validate : callable, optional
@@ -59,6 +73,11 @@ def fit(
     keep : callable
         Called with a model worth keeping: the best so far by `validate`, or without that the
         latest, every `options.check_every` steps.
+    watch : callable
+        Called with each step and its loss and learning rate, and with the scores.
+    saved : Path, optional
+        The checkpoint: written every `options.save_every` steps. If it is there, training goes on
+        from it, and ends with the weights that it would have had without the interruption.
 
     Returns
     -------
@@ -67,88 +86,213 @@ def fit(
     Raises
     ------
     TrainingError
-        When a loss or gradient is not finite, naming the windows; what was kept stays.
+        When a loss or gradient is not finite, naming the windows; what was kept stays. When
+        `saved` is of another training.
+
+    Notes
+    -----
+    In a process group (see :mod:`~dmg_bmi.training.distributed`) the processes share the rows of
+    each batch; the first one validates, keeps and saves.
     """
-    generator = torch.Generator().manual_seed(options.seed)
-    windows = Windows(data, window, spin_up, options.batch, generator)
-    loss_of, spread = weighted(options.loss), standard_deviation(data.target)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), options.learning_rate, weight_decay=options.weight_decay
+    loop = _Loop(model, data, options, window, spin_up, label)
+    if saved is not None and saved.exists():
+        loop.load(saved)
+    history, first = loop.history, distributed.rank() == 0
+    batches = iter(loop.windows)
+    bar = tqdm(
+        total=options.steps,
+        initial=len(history.loss),
+        desc="training",
+        unit="step",
+        disable=None if first else True,
     )
-    schedule = _schedule(optimiser, options)
-    averaged = deepcopy(model) if options.average else None
-    history = History()
-    model.train()
-    progress = tqdm(islice(windows, options.steps), "training", options.steps, unit="step", disable=None)
-    for step, batch in enumerate(progress, start=1):
-        loss = _step(model, batch, spin_up, target, loss_of, spread, options, label)
-        optimiser.step()
-        schedule.step()
-        if averaged is not None:
-            _average(averaged, model, max(options.average, 1.0 / step))
-        history.loss.append(loss)
-        progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        if step % options.check_every and step < options.steps:
-            continue
-        candidate = averaged or model
-        if validate is None:
-            keep(candidate)
-            continue
-        candidate.eval()
-        score = validate(candidate)
-        history.scores.append((step, score))
-        if history.best is None or score > history.best[1]:
-            history.best = (step, score)
-            keep(candidate)
-        model.train()
+    while len(history.loss) < options.steps and not _patience_is_over(history, options):
+        begun = time.perf_counter()
+        loss = loop.step(next(batches))
+        step = len(history.loss)
+        bar.update()
+        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        if first:
+            watch(step, {"loss": loss, "learning_rate": learning_rate(options, step - 1)})
+        if step % options.check_every == 0 or step == options.steps:
+            loop.check(validate, keep, watch)
+        history.seconds += time.perf_counter() - begun
+        if saved is not None and (step % options.save_every == 0 or step == options.steps):
+            loop.save(saved)
+    bar.close()
     model.eval()
     return history
 
 
-def standard_deviation(target: Tensor) -> Tensor:
-    """Of each basin's observations, ``[basins]``; 1 where there are fewer than two."""
-    there = ~target.isnan()
-    n = there.sum(0).clamp(min=1)
-    mean = target.nansum(0) / n
-    variance = torch.where(there, (target - mean).square(), 0.0).sum(0) / n
-    return torch.where(there.sum(0) > 1, variance.sqrt(), 1.0)
+def learning_rate(options: Training, step: int) -> float:
+    """Of the step after `step` others."""
+    if isinstance(options.learning_rate, dict):
+        return options.learning_rate[max(begin for begin in options.learning_rate if begin <= step)]
+    if options.schedule == "constant":
+        return options.learning_rate
+    warm = max(options.steps / 5, 1.0)
+    if step < warm:
+        return options.learning_rate * (step + 1) / (warm + 1)
+    return options.learning_rate * (1 + cos(pi * (step - warm) / max(options.steps - warm, 1.0))) / 2
 
 
-def simulate(model: DeltaModel, batch: Batch, spin_up: int, target: str, spin_up_gradient: bool) -> Tensor:
-    """The model's flux after the spin-up, ``[time, rows]``."""
-    first = next(iter(batch.forcing.values()))
-    prepared = model.prepare(batch.attributes, first.shape[1], dtype=first.dtype)
-    state = model.init_state(first.shape[1], dtype=first.dtype, device=first.device)
-    if spin_up:
-        before = {name: values[:spin_up] for name, values in batch.forcing.items()}
-        with torch.set_grad_enabled(spin_up_gradient):
-            _, state = model.run(before, prepared, state, (target,))
-    after = {name: values[spin_up:] for name, values in batch.forcing.items()}
-    return model.run(after, prepared, state, (target,))[0][target]
+def _patience_is_over(history: History, options: Training) -> bool:
+    return bool(options.patience) and history.waited >= options.patience
 
 
-def _step(
-    model: DeltaModel,
-    batch: Batch,
-    spin_up: int,
-    target: str,
-    loss_of: Loss,
-    spread: Tensor,
-    options: Training,
-    label: Callable[[int, int], str],
-) -> float:
-    """Loss of one batch, its clipped gradient left in the parameters."""
-    simulated = simulate(model, batch, spin_up, target, options.spin_up_gradient)
-    loss = loss_of(simulated, batch.target[spin_up:], spread[batch.basins.to(spread.device)])
-    model.zero_grad()
-    loss.backward()
-    try:
-        if not torch.isfinite(loss):
-            raise RuntimeError("loss")
-        nn.utils.clip_grad_norm_(model.parameters(), options.clip, error_if_nonfinite=True)
-    except RuntimeError as error:
-        raise TrainingError(_diagnosis(model, batch, simulated, loss, label)) from error
-    return loss.item()
+class _Loop:
+    """All that a step changes, so that it can be written down and taken up again."""
+
+    def __init__(
+        self,
+        model: DeltaModel,
+        data: Tensors,
+        options: Training,
+        window: int,
+        spin_up: int,
+        label: Callable[[int, int], str],
+    ) -> None:
+        self.model, self.options, self.spin_up, self.label = model, options, spin_up, label
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.windows = Windows(data, window, spin_up, options.batch, self.generator)
+        self.objective = Objective(options.loss, data.target)
+        self.optimiser = torch.optim.AdamW(model.parameters(), weight_decay=options.weight_decay)
+        self.averaged = deepcopy(model) if options.average else None
+        self.history = History()
+        self.device = next(model.parameters()).device
+        if distributed.rank():  # other dropout than the first process's
+            torch.manual_seed((options.seed << 16) + distributed.rank())
+        model.train()
+
+    def step(self, batch: Batch) -> float:
+        """One update of the weights; the loss comes back."""
+        options, model = self.options, self.model
+        own = distributed.share(options.batch)
+        observed = {name: values[self.spin_up :] for name, values in batch.target.items()}
+        with ExitStack() as stack:
+            if options.precision == "bfloat16":
+                stack.enter_context(mixed_precision(model, torch.bfloat16))
+            found = stack.enter_context(places(model)) if options.range_penalty else []
+            simulated = self._simulate(_rows(batch, own))
+            loss = self.objective(simulated, observed, batch.basins)
+            if options.range_penalty:
+                loss = loss + options.range_penalty / distributed.size() * range_penalty(found)
+            model.zero_grad()
+            loss.backward()
+        distributed.sum_gradients(model)
+        try:
+            if not torch.isfinite(loss):
+                raise RuntimeError("loss")
+            nn.utils.clip_grad_norm_(model.parameters(), options.clip, error_if_nonfinite=True)
+        except RuntimeError as error:
+            raise TrainingError(_diagnosis(model, batch, simulated, loss, self.label)) from error
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(options, len(self.history.loss))
+        self.optimiser.step()
+        self.history.loss.append(loss.item())
+        if self.averaged is not None:
+            _average(self.averaged, model, max(options.average, 1.0 / len(self.history.loss)))
+        return self.history.loss[-1]
+
+    def _simulate(self, batch: Batch) -> dict[str, Tensor]:
+        """Fluxes of all rows, those of other processes without gradient."""
+        options, per_day = self.options, 1.0 / self.model.dt
+        truncate, recompute = round(options.truncate * per_day), round(options.recompute * per_day)
+        simulated = simulate(self.model, batch, self.spin_up, options.spin_up_gradient, truncate, recompute)
+        return {name: distributed.whole(values) for name, values in simulated.items()}
+
+    def check(
+        self,
+        validate: Callable[[DeltaModel], float] | None,
+        keep: Callable[[DeltaModel], None],
+        watch: Callable[[int, Mapping[str, float]], None],
+    ) -> None:
+        """Validate, and keep what is worth it."""
+        history, first = self.history, distributed.rank() == 0
+        step, candidate = len(history.loss), self.averaged or self.model
+        better = True
+        if validate is not None:
+            candidate.eval()
+            score = distributed.agreed(validate(candidate) if first else 0.0, self.device)
+            history.scores.append((step, score))
+            better = history.best is None or score > history.best[1]
+            if better:
+                history.best = (step, score)
+            if first:
+                watch(step, {"score": score})
+                log.info("step %d of %d: validation %.4f", step, self.options.steps, score)
+        if better and first:
+            keep(candidate)
+        self.model.train()
+
+    # -- saved and taken up -------------------------------------------------------
+
+    @property
+    def identity(self) -> str:
+        """Of what a checkpoint is good for: the same model, statistics of the data, and options."""
+        options = {name: str(value) for name, value in vars(self.options).items()}
+        return sha256(canonical([self.model.describe(), options, distributed.size()]))
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint."""
+        history = self.history
+        random = distributed.gathered(checkpoint.random_state(self.device).to(self.device))
+        if distributed.rank():
+            return
+        tensors = {
+            "queue": self.windows.queue,
+            "generator": self.generator.get_state(),
+            "random": torch.stack(random),
+            "loss": torch.tensor(history.loss, dtype=torch.float64),
+            **{f"model.{name}": values for name, values in self.model.state_dict().items()},
+        }
+        if self.averaged is not None:
+            tensors |= {f"averaged.{name}": v for name, v in self.averaged.state_dict().items()}
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{name}": values for name, values in moments.items()}
+        facts = {"scores": history.scores, "best": history.best, "seconds": history.seconds}
+        checkpoint.save(path, tensors, {"identity": self.identity, **facts})
+
+    def load(self, path: Path) -> None:
+        """Take up what :meth:`save` wrote."""
+        tensors, facts = checkpoint.load(path)
+        if facts["identity"] != self.identity:
+            raise TrainingError(
+                f"{path}: was saved by a training of another model, other data, options or number of "
+                "processes; put these back, or remove it to begin anew"
+            )
+        self.windows.queue = tensors["queue"]
+        self.generator.set_state(tensors["generator"])
+        self.model.load_state_dict(_below(tensors, "model."))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(_below(tensors, "averaged."))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, values in _below(tensors, "optimiser.").items():
+            number, _, kind = name.partition(".")
+            moments.setdefault(int(number), {})[kind] = values
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+        best = facts["best"] and tuple(facts["best"])
+        scores = [(step, score) for step, score in facts["scores"]]
+        self.history = History(tensors["loss"].tolist(), scores, best, facts["seconds"])
+        checkpoint.set_random_state(tensors["random"][distributed.rank()], self.device)
+        if distributed.rank() == 0:
+            log.info("%s: goes on after step %d", path, len(self.history.loss))
+
+
+def _rows(batch: Batch, rows: slice) -> Batch:
+    """Some rows of a batch."""
+    return replace(
+        batch,
+        basins=batch.basins[rows],
+        starts=batch.starts[rows],
+        forcing={name: values[:, rows] for name, values in batch.forcing.items()},
+        attributes={name: values[rows] for name, values in batch.attributes.items()},
+        target={name: values[:, rows] for name, values in batch.target.items()},
+    )
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
 
 
 @torch.no_grad()
@@ -158,30 +302,22 @@ def _average(averaged: DeltaModel, model: DeltaModel, share: float) -> None:
 
 
 def _diagnosis(
-    model: DeltaModel, batch: Batch, simulated: Tensor, loss: Tensor, label: Callable[[int, int], str]
+    model: DeltaModel,
+    batch: Batch,
+    simulated: Mapping[str, Tensor],
+    loss: Tensor,
+    label: Callable[[int, int], str],
 ) -> str:
     """Which windows, or else which weights, are to blame."""
-    bad = (~simulated.isfinite().all(0)).nonzero().squeeze(-1).tolist()
+    finite = torch.stack([values.isfinite().all(0) for values in simulated.values()]).all(0)
+    bad = (~finite).nonzero().squeeze(-1).tolist()
     if bad:
         where = ", ".join(label(int(batch.basins[row]), int(batch.starts[row])) for row in bad[:3])
         more = f" and {len(bad) - 3} more windows" if len(bad) > 3 else ""
-        problem = f"the simulated flow is not finite in {where}{more}"
+        problem = f"the simulation is not finite in {where}{more}"
     elif not torch.isfinite(loss):
-        problem = "the loss is not finite although the simulated flow is"
+        problem = "the loss is not finite although the simulation is"
     else:
         names = [n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
         problem = f"the gradient of {', '.join(names[:3])} is not finite"
     return f"{problem}; the last good bundle is kept. Try a smaller learning_rate or clip"
-
-
-def _schedule(optimiser: torch.optim.Optimizer, options: Training) -> torch.optim.lr_scheduler.LRScheduler:
-    warm = max(options.steps / 5, 1.0)
-
-    def share(step: int) -> float:
-        if options.schedule == "constant":
-            return 1.0
-        if step < warm:
-            return (step + 1) / (warm + 1)
-        return (1 + cos(pi * (step - warm) / max(options.steps - warm, 1.0))) / 2
-
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, share)

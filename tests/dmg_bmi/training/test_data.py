@@ -9,8 +9,8 @@ import torch
 
 from dmg_bmi import DeltaModel
 from dmg_bmi.dataset import Dataset
-from dmg_bmi.errors import AttributeTableError, ForcingError
-from dmg_bmi.training.data import Windows, require, statistics, tensors
+from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
+from dmg_bmi.training.data import Windows, require, require_gradient, statistics, tensors
 
 
 def make(time: int = 40, basins: int = 3) -> Dataset:
@@ -71,6 +71,20 @@ def test_what_the_data_lacks_altogether_is_named(dataset, model):
         require(dataset, model)
 
 
+def test_parameters_that_no_gradient_would_reach_are_refused(model):
+    def with_lstm(**options):
+        roles = [{"inputs": ["P", "T", "PET"], "freeze_after": 100, **options}]
+        return DeltaModel.build(nn={"name": "lstm", "hidden_size": 2}, phy_model={"name": "hbv"}, roles=roles)
+
+    with pytest.raises(ConfigError, match=r"network 'nn' holds .*BETA, FC, K0, \.\.\.\) from step 100 on"):
+        require_gradient(with_lstm(), 100)
+    require_gradient(with_lstm(), 99)
+    require_gradient(
+        with_lstm(dynamic=[p.name for p in model.process_models["phy"].declaration.parameters]), 100
+    )
+    require_gradient(model, 365)
+
+
 def test_statistics_are_mean_and_deviation_with_units_and_precipitation_is_transformed(dataset):
     found = statistics(dataset, ["P", "T", "elev_mean"])
     assert found["T"].mean == pytest.approx(dataset.forcing["T"].mean())
@@ -88,19 +102,30 @@ def test_what_never_varies_is_normalised_to_zero_not_infinity(dataset):
     assert statistics(dataset, ["elev_mean"])["elev_mean"].std == 1.0
 
 
+def test_statistics_of_a_target_are_of_what_was_observed(dataset):
+    flow = np.full_like(dataset.target["Q"], np.nan)
+    flow[:4, 0] = [1.0, 2.0, 3.0, 6.0]
+    found = statistics(replace(dataset, target={"Q": flow}), ["Q"])["Q"]
+    assert (found.mean, found.transform) == (3.0, "none")
+    assert found.std == pytest.approx(np.sqrt(3.5))
+    flow[:] = np.nan
+    found = statistics(replace(dataset, target={"Q": flow}), ["Q"])["Q"]
+    assert (found.mean, found.std) == (0.0, 1.0)
+
+
 def windows(dataset, length=10, spin_up=4, rows=6, seed=0):
-    data = tensors(dataset, ["P", "T"], ["elev_mean"], "Q", torch.float64)
+    data = tensors(dataset, ["P", "T"], ["elev_mean"], ["Q"], torch.float64)
     return Windows(data, length, spin_up, rows, torch.Generator().manual_seed(seed))
 
 
 def test_a_window_is_a_piece_of_its_basin(dataset):
     for batch in islice(windows(dataset), 20):
-        assert batch.target.shape == (10, 6)
+        assert batch.target["Q"].shape == (10, 6)
         for row, (basin, start) in enumerate(zip(batch.basins, batch.starts, strict=True)):
             piece = slice(int(start), int(start) + 10)
             for name, series in batch.forcing.items():
                 np.testing.assert_array_equal(series[:, row], dataset.forcing[name][piece, basin])
-            np.testing.assert_array_equal(batch.target[:, row], dataset.target["Q"][piece, basin])
+            np.testing.assert_array_equal(batch.target["Q"][:, row], dataset.target["Q"][piece, basin])
             assert batch.attributes["elev_mean"][row] == dataset.attributes["elev_mean"][basin]
 
 
@@ -117,8 +142,26 @@ def test_windows_without_observations_after_the_spin_up_are_not_drawn(dataset):
     dataset.target["Q"][:30, 1] = np.nan
     for batch in islice(windows(dataset), 50):
         assert (batch.basins != 0).all()
-        assert (~batch.target[4:].isnan()).any(0).all()
+        assert (~batch.target["Q"][4:].isnan()).any(0).all()
         assert (batch.starts[batch.basins == 1] > 20).all()
+
+
+def test_a_window_needs_an_observation_of_any_target(dataset):
+    dataset.target["ET"] = np.full_like(dataset.target["Q"], np.nan)
+    dataset.target["ET"][:20, 0] = 1.0
+    dataset.target["Q"][:, 0] = np.nan
+    data = tensors(dataset, ["P"], [], ["Q", "ET"], torch.float64)
+    batches = list(islice(Windows(data, 10, 4, 6, torch.Generator().manual_seed(0)), 60))
+    assert {*batches[0].target} == {"Q", "ET"}
+    starts = torch.cat([b.starts[b.basins == 0] for b in batches])
+    assert {*starts.tolist()} == {*range(16)}
+
+
+def test_targets_that_the_model_or_the_data_lack_are_refused(dataset, model):
+    with pytest.raises(ConfigError, match=r"training\.loss compares SWE; the data has Q"):
+        require(dataset, model, ["Q", "SWE"])
+    with pytest.raises(ConfigError, match=r"training\.loss compares Qx; the model has .*Q"):
+        require(dataset, model, ["Qx"])
 
 
 def test_the_same_seed_draws_the_same_windows(dataset):

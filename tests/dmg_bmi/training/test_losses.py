@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from dmg_bmi import DeltaModel
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.training import metrics
-from dmg_bmi.training.losses import EPSILON, LOSSES, weighted
+from dmg_bmi.training.losses import EPSILON, LOSSES, Objective, by_target, log_sqrt, places, range_penalty
 
 
 @pytest.fixture
@@ -78,14 +79,105 @@ def test_log_losses_weigh_low_flows_more(series):
     assert ratio["log_mse"] > 10 * ratio["mse"]
 
 
+def test_the_log_nse_is_the_nse_of_transformed_flow_with_its_own_spread(series):
+    simulated, observed, _ = series
+    loss = LOSSES["log_nse"]
+    sim, obs = log_sqrt(simulated).numpy(), log_sqrt(observed).numpy()
+    each = [
+        (1 - metrics.nse(sim[:, b], obs[:, b])) * (obs[:, b].std() / (obs[:, b].std() + EPSILON)) ** 2
+        for b in range(3)
+    ]
+    assert loss(simulated, observed, loss.spread(observed)) == pytest.approx(np.mean(each))
+
+
+# -- several losses, several targets ----------------------------------------------
+
+
 def test_weighted_losses_add_up(series):
-    total = weighted({"rmse": 0.75, "log_rmse": 0.25})(*series)
+    simulated, observed, _ = series
+    total = Objective({"rmse": 0.75, "log_rmse": 0.25}, {"Q": observed})
     expected = 0.75 * LOSSES["rmse"](*series) + 0.25 * LOSSES["log_rmse"](*series)
-    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(total({"Q": simulated}, {"Q": observed}, torch.arange(3)), expected)
+
+
+def test_each_target_has_its_losses_and_each_row_the_spread_of_its_basin(series):
+    simulated, observed, spread = series
+    swe, known = 100 * simulated + 5, 100 * observed
+    total = Objective({"nse": 1.0, "SWE": {"nse": 0.2, "mse": 1e-4}}, {"Q": observed, "SWE": known})
+    basins = torch.tensor([2, 0, 2, 1])
+    found = total(
+        {"Q": simulated[:, basins], "SWE": swe[:, basins]},
+        {"Q": observed[:, basins], "SWE": known[:, basins]},
+        basins,
+    )
+    rows = simulated[:, basins], observed[:, basins], spread[basins]
+    snow = swe[:, basins], known[:, basins], 100 * spread[basins]
+    expected = LOSSES["nse"](*rows) + 0.2 * LOSSES["nse"](*snow) + 1e-4 * LOSSES["mse"](*snow)
+    torch.testing.assert_close(found, expected)
+
+
+def test_spreads_do_not_depend_on_how_many_basins_there_are(series):
+    _, observed, spread = series
+    many = observed.repeat(1, 50)
+    torch.testing.assert_close(LOSSES["nse"].spread(many), spread.repeat(50))
+
+
+def test_a_number_is_the_weight_of_a_loss_of_the_flow():
+    assert by_target({"nse": 1.0}) == {"Q": {"nse": 1.0}}
+    assert by_target({"nse": 1.0, "ET": {"mse": 0.1}}) == {"Q": {"nse": 1.0}, "ET": {"mse": 0.1}}
+    assert by_target({"SWE": {"rmse": 1.0}}) == {"SWE": {"rmse": 1.0}}
 
 
 def test_an_unknown_loss_is_refused_with_those_that_exist():
     with pytest.raises(ConfigError, match=r"no loss 'nes'; known are mse, rmse, nse"):
-        weighted({"nes": 1.0})
-    with pytest.raises(ConfigError, match="no loss is named"):
-        weighted({})
+        by_target({"nes": 1.0})
+    with pytest.raises(ConfigError, match="no loss 'nes'"):
+        by_target({"nse": 1.0, "ET": {"nes": 1.0}})
+    for nothing in ({}, {"Q": {}}):
+        with pytest.raises(ConfigError, match="no loss is named"):
+            by_target(nothing)
+
+
+# -- parameters -------------------------------------------------------------------
+
+
+def test_only_parameters_near_their_bounds_are_penalised():
+    inside = torch.tensor([0.05, 0.5, 0.95], requires_grad=True)
+    crowded = torch.tensor([0.0, 1.0, 0.025], requires_grad=True)
+    assert range_penalty([inside]).item() == pytest.approx(0.0, abs=1e-6)
+    assert range_penalty([crowded]).item() == pytest.approx((1 + 1 + 0.5) / 3)
+    range_penalty([inside, crowded]).backward()
+    assert crowded.grad[0] < 0 < crowded.grad[1]  # downhill is inwards
+
+
+def test_what_a_spin_up_without_gradient_supplied_is_not_penalised():
+    assert range_penalty([torch.zeros(3)]) == 0.0
+    assert range_penalty([torch.zeros(3), torch.full((3,), 0.5, requires_grad=True)]) == 0.0
+
+
+def test_places_are_those_of_every_network_that_supplies_parameters():
+    model = DeltaModel.build(
+        nn={
+            "static": {"name": "mlp", "hidden_sizes": [3]},
+            "dynamic": {"name": "lstm", "hidden_size": 3},
+            "corrects": {"name": "mlp", "hidden_sizes": [3]},
+        },
+        phy_model={"name": "hbv"},
+        roles=[
+            {"network": "static", "attributes": ["aridity"]},
+            {"network": "dynamic", "inputs": ["P"], "dynamic": ["BETA"]},
+            {"network": "corrects", "role": "correct_input", "inputs": ["T"], "corrects": {"P": [0.5, 1.5]}},
+        ],
+    )
+    forcing = {name: torch.rand(6, 2) for name in ("P", "T", "PET")}
+    with places(model) as found:
+        prepared = model.prepare({"aridity": torch.rand(2)}, 2, torch.float32)
+        model.run(forcing, prepared, model.init_state(2, dtype=torch.float32))
+    n = len(model.learned) - 1
+    assert sorted(tuple(p.shape) for p in found) == [(2, n), (6, 2, 1)]
+    bounds = model.process_models["phy"].declaration.parameter("FC")
+    static = next(p for p in found if p.dim() == 2)
+    share = (prepared["phy.FC"] - bounds.lower) / (bounds.upper - bounds.lower)
+    assert any(torch.allclose(static[:, k], share, atol=1e-5) for k in range(n))
+    model.prepare({"aridity": torch.rand(2)}, 2)
+    assert len(found) == 2

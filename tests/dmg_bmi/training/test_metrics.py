@@ -75,7 +75,7 @@ def test_missing_observations_leave_their_steps_out():
     observed[4, 1] = np.nan
     scores = metrics.per_basin(simulated, observed)
     np.testing.assert_allclose(scores["NSE"], [-1.5, 1.0])
-    assert {*scores} == {"NSE", "KGE", "KGE_2012", "RMSE", "bias", "r", "FHV", "FLV"}
+    assert {*scores} == {"NSE", "KGE", "KGE_2012", "RMSE", "bias", "r", "FHV", "FLV", "peak_timing"}
 
 
 def test_a_basin_without_observations_or_variation_has_no_score():
@@ -86,3 +86,73 @@ def test_a_basin_without_observations_or_variation_has_no_score():
     assert np.isnan(scores["NSE"][1])
     assert scores["NSE"][2] == pytest.approx(1 - 4 / (8 / 3))
     assert np.isnan(scores["KGE"][2])  # a constant simulation has no correlation
+
+
+def hydrograph(seed: int = 0, days: int = 1500) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    rain = rng.gamma(0.6, 8.0, days) * (rng.random(days) < 0.25)
+    flow = np.empty(days)
+    store = 5.0
+    for t in range(days):
+        store += rain[t]
+        flow[t] = 0.05 * store + 0.002 * store**2
+        store -= flow[t]
+    return flow
+
+
+def test_peak_timing_is_how_many_steps_peaks_are_off():
+    observed = np.ones(1000)
+    simulated = np.ones(1000)
+    for k, late in enumerate((0, 1, -2, 3)):
+        observed[150 + 200 * k] = 9.0
+        simulated[150 + 200 * k + late] = 5.0
+    assert metrics.peak_timing(simulated, observed) == pytest.approx((0 + 1 + 2 + 3) / 4)
+
+
+def test_a_simulated_peak_on_the_day_counts_as_such_though_a_higher_one_is_near():
+    observed, simulated = np.ones(300), np.ones(300)
+    observed[150], simulated[150], simulated[152] = 9.0, 5.0, 7.0
+    assert metrics.peak_timing(simulated, observed) == 0.0
+
+
+def test_peaks_beside_a_gap_or_an_end_or_a_higher_peak_or_too_low_do_not_count():
+    observed, simulated = np.ones(1000), np.ones(1000)
+    observed[[2, 200, 250, 500, 700]] = [9.0, 9.0, 8.0, 9.0, 1.1]
+    observed[502] = np.nan
+    simulated[[2 + 1, 201, 252, 503, 703]] = 5.0
+    assert metrics.peak_timing(simulated, observed) == 1.0  # only that of step 200
+    assert np.isnan(metrics.peak_timing(np.ones(50), np.ones(50)))
+    assert np.isnan(metrics.peak_timing(np.ones(2), np.full(2, np.nan)))
+
+
+@pytest.mark.parametrize(("apart", "prominence", "plateau"), [(100, 0.5, 1), (100, 0.5, 2), (7, 0.1, 1)])
+def test_peaks_are_those_that_scipy_finds(apart, prominence, plateau):
+    signal = pytest.importorskip("scipy.signal")
+    flow = np.repeat(hydrograph(), plateau)
+    expected, _ = signal.find_peaks(flow, distance=apart, prominence=prominence)
+    assert len(expected) > 3
+    assert metrics.peaks(flow, apart, prominence) == expected.tolist()
+
+
+def test_metrics_are_those_of_a_published_library():
+    library = pytest.importorskip("hydroeval")
+    observed = hydrograph(1)
+    simulated = hydrograph(2) * 0.3 + observed * 0.6
+    for name, function, scale in (
+        ("NSE", library.nse, 1.0),
+        ("RMSE", library.rmse, 1.0),
+        ("bias", library.pbias, -1.0),  # it takes too much water as negative
+    ):
+        expected = scale * np.ravel(library.evaluator(function, simulated, observed))[0]
+        assert metrics.METRICS[name](simulated, observed) == pytest.approx(expected)
+    for name, function in (("KGE", library.kge), ("KGE_2012", library.kgeprime)):
+        value, r, *_ = np.ravel(library.evaluator(function, simulated, observed))
+        assert metrics.METRICS[name](simulated, observed) == pytest.approx(value)
+        assert metrics.METRICS["r"](simulated, observed) == pytest.approx(r)
+
+
+def test_a_distribution_is_the_share_of_basins_that_are_not_higher():
+    values, share = metrics.distribution(np.array([0.5, np.nan, -1.0, 0.5, 0.9]))
+    np.testing.assert_array_equal(values, [-1.0, 0.5, 0.5, 0.9])
+    np.testing.assert_array_equal(share, [0.25, 0.5, 0.75, 1.0])
+    assert [len(part) for part in metrics.distribution(np.array([np.nan]))] == [0, 0]

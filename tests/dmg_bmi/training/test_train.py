@@ -55,7 +55,7 @@ def test_training_makes_the_validation_better(run, config):
     untrained = build(settings, data)
     years = slice(730, 1095)
     before, after = (
-        np.median(per_basin(predict(model, data)[years], data.target["Q"][years])["NSE"])
+        np.median(per_basin(predict(model, data)["Q"][years], data.target["Q"][years])["NSE"])
         for model in (untrained, Bundle.load(run.bundle).model)
     )
     assert after > before + 0.1
@@ -108,7 +108,7 @@ def test_the_folder_tells_the_whole_story(run, config):
     }
     assert TrainingConfig.read(run.folder / "config.yaml") == TrainingConfig.read(config)
     log = (run.folder / "train.log").read_text()
-    assert "small: 8 basins" in log
+    assert "small: trained on 8 of 8 basins" in log
     assert "median" in log
     for picture in run.folder.glob("*.png"):
         assert picture.read_bytes().startswith(b"\x89PNG")
@@ -156,13 +156,13 @@ def test_the_trained_bundle_steps_through_bmi_to_the_flow_that_was_scored(run):
     bmi.finalize()
     settings = TrainingConfig.read(run.folder / "config.yaml")
     data = read(settings)
-    expected = predict(Bundle.load(run.bundle).model, data)[:200]
+    expected = predict(Bundle.load(run.bundle).model, data)["Q"][:200]
     np.testing.assert_allclose(np.array(simulated) * 1000.0, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_folder_that_holds_a_run_is_not_written_to(run, config):
     before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")}
-    with pytest.raises(TrainingError, match="holds a run already; choose another folder"):
+    with pytest.raises(TrainingError, match="holds a finished run; choose another folder"):
         train(config, run.folder)
     assert {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")} == before
 

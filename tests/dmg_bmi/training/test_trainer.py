@@ -9,7 +9,9 @@ from dmg_bmi import DeltaModel
 from dmg_bmi.errors import TrainingError
 from dmg_bmi.training.config import Training
 from dmg_bmi.training.data import Tensors, Windows
-from dmg_bmi.training.trainer import fit, simulate, standard_deviation
+from dmg_bmi.training.losses import MARGIN, places, standard_deviation
+from dmg_bmi.training.simulate import simulate
+from dmg_bmi.training.trainer import fit
 
 OPTIONS = Training(steps=8, batch=4, check_every=3, learning_rate=0.05)
 SIZES = {"window": 30, "spin_up": 10}
@@ -33,7 +35,7 @@ def data() -> Tensors:
     with torch.no_grad():
         truth.networks["nn"].linear_out.bias.fill_(-2.0)  # thin soils, quick runoff
         flow, _ = truth(forcing)
-    return Tensors(forcing, {}, flow["Q"])
+    return Tensors(forcing, {}, {"Q": flow["Q"]})
 
 
 def weights(model: DeltaModel) -> torch.Tensor:
@@ -44,7 +46,7 @@ def test_training_halves_the_error(data):
     def error(model):
         with torch.no_grad():
             flow, _ = model.eval()(data.forcing)
-        return (flow["Q"] - data.target)[10:].square().mean()
+        return (flow["Q"] - data.target["Q"])[10:].square().mean()
 
     model = make_model()
     before = error(model)
@@ -103,12 +105,45 @@ def test_averaged_weights_are_the_running_average(data):
     assert not torch.allclose(kept[4], steps[4])
 
 
+def test_each_target_of_the_loss_is_learned(data):
+    with torch.no_grad():
+        both, _ = make_model(seed=7).eval()(data.forcing, outputs=("Q", "ET"))
+    data = replace(data, target=both)
+
+    def errors(loss):
+        model = make_model()
+        options = replace(OPTIONS, steps=8, loss=loss, spin_up_gradient=True)
+        fit(model, data, options, window=80, spin_up=10)
+        with torch.no_grad():
+            found, _ = model.eval()(data.forcing)
+        return {name: (found[name] - both[name])[10:].square().mean() for name in both}
+
+    flow, evaporation = errors({"mse": 1.0}), errors({"ET": {"mse": 1.0}})
+    together = errors({"mse": 1.0, "ET": {"mse": 5.0}})
+    assert together["ET"] < 0.1 * flow["ET"]
+    assert together["Q"] < 0.5 * evaporation["Q"]
+
+
+def test_a_range_penalty_draws_parameters_from_their_bounds(data):
+    def share_near_bounds(weight):
+        model = make_model()
+        with torch.no_grad():
+            model.networks["nn"].linear_out.bias[::2] = 3.5
+        options = replace(OPTIONS, steps=25, range_penalty=weight)
+        fit(model, data, options, **SIZES)
+        with torch.no_grad(), places(model) as found:
+            model.eval()(data.forcing)
+        return ((found[0] < MARGIN) | (found[0] > 1 - MARGIN)).float().mean()
+
+    assert share_near_bounds(10.0) < 0.3 * share_near_bounds(0.0)
+
+
 def test_the_spin_up_changes_its_gradient_by_choice_and_never_the_flow(data):
     model = make_model().eval()
     batch = next(iter(Windows(data, 30, 10, 4, torch.Generator().manual_seed(0))))
     flows, slopes = [], []
     for with_gradient in (True, False):
-        flow = simulate(model, batch, 10, "Q", with_gradient)
+        flow = simulate(model, batch, 10, with_gradient)["Q"]
         model.zero_grad()
         flow.sum().backward()
         flows.append(flow.detach())
@@ -155,3 +190,48 @@ def test_standard_deviation_is_that_of_what_was_observed():
     target = torch.tensor([[1.0, nan, 2.0], [3.0, nan, nan], [nan, nan, nan]])
     torch.testing.assert_close(standard_deviation(target), torch.tensor([1.0, 1.0, 1.0]))
     torch.testing.assert_close(standard_deviation(torch.tensor([[1.0], [5.0], [nan]])), torch.tensor([2.0]))
+
+
+def test_training_stops_when_patience_is_over_and_keeps_the_best(data):
+    kept, scores = [], iter([0.3, 0.5, 0.4, 0.5, 0.6])
+    options = replace(OPTIONS, steps=40, check_every=2, patience=2)
+    history = fit(
+        make_model(), data, options, **SIZES, validate=lambda m: next(scores), keep=lambda m: kept.append(1)
+    )
+    assert [step for step, _ in history.scores] == [2, 4, 6, 8]
+    assert len(history.loss) == 8
+    assert history.best == (4, 0.5)
+    assert len(kept) == 2
+
+
+def test_a_mapping_says_the_learning_rate_from_each_step_on(data):
+    rates = []
+    options = replace(OPTIONS, learning_rate={0: 0.01, 3: 0.002, 6: 0.001})
+    fit(make_model(), data, options, **SIZES, watch=lambda step, v: rates.append(v.get("learning_rate")))
+    assert [r for r in rates if r] == [0.01] * 3 + [0.002] * 3 + [0.001] * 2
+
+
+@pytest.mark.parametrize(("options", "near"), [({"recompute": 7}, 1e-3), ({"precision": "bfloat16"}, 0.05)])
+def test_cheaper_ways_learn_the_same(data, options, near):
+    found = []
+    for more in ({}, options):
+        model = make_model()
+        model.networks["nn"].dropout.p = 0.0
+        history = fit(model, data, replace(OPTIONS, steps=10, range_penalty=0.1, **more), **SIZES)
+        found.append(history.loss)
+    assert found[1] == pytest.approx(found[0], rel=near)
+
+
+def test_days_of_options_become_steps_of_the_model(data, monkeypatch):
+    seen = []
+
+    def spy(model, batch, spin_up, gradient, truncate, recompute):
+        seen.append((spin_up, gradient, truncate, recompute))
+        return simulate(model, batch, spin_up, gradient)
+
+    monkeypatch.setattr("dmg_bmi.training.trainer.simulate", spy)
+    model = make_model()
+    model.step = 21600.0
+    options = replace(OPTIONS, steps=1, truncate=2, recompute=3, spin_up_gradient=True)
+    fit(model, data, options, **SIZES)
+    assert seen == [(10, True, 8, 12)]

@@ -1,0 +1,107 @@
+"""The NetCDF layout of :mod:`dmg_bmi.netcdf` as training data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..dataset import COORDINATES, Series
+from ..errors import ConfigError, ForcingError
+from ..netcdf import Reader, standard_units, to_standard
+from .blocks import Piece, Source
+from .tables import attribute_table, static
+
+
+def cf(
+    path: str | Path,
+    basins: Sequence[str] | None = None,
+    attributes: Sequence[str] | None = None,
+    *,
+    table: str | Path | None = None,
+) -> Source:
+    """Find forcing, observations and attributes.
+
+    Parameters
+    ----------
+    path : path
+        A file such as the ``forcing.nc`` of a training's folder (see :mod:`dmg_bmi.netcdf`).
+    basins : sequence of str, optional
+        All of the file by default.
+    attributes : sequence of str, optional
+        All of the file, or of the table, by default. Coordinates come along for maps.
+    table : path, optional
+        CSV file of attributes, ids in its first column, in place of those in the file.
+
+    Returns
+    -------
+    Source
+        In the units of :data:`~dmg_bmi.netcdf.STANDARD`, whatever those of the file.
+
+    Raises
+    ------
+    ConfigError
+        If a basin or an attribute is not there, or units measure something else.
+    ForcingError, AttributeTableError
+        If a file cannot be read as what it should be, or no basin is left.
+    """
+    path = Path(path)
+    with Reader(path) as file:
+        ids = file.ids if basins is None else tuple(basins)
+        unknown = [name for name in ids if name not in file.ids]
+        if unknown:
+            raise ConfigError(
+                f"{path}: no basin {', '.join(unknown[:5])}; there is {', '.join(file.ids[:10])}"
+            )
+        if table is None:
+            names = file.attributes if attributes is None else attributes
+            lacking = [name for name in names if name not in file.attributes]
+            if lacking:
+                there = ", ".join(file.attributes) or "none"
+                raise ConfigError(f"{path}: no attribute {', '.join(lacking)}; there is {there}")
+            kept = dict.fromkeys([*names, *(name for name in COORDINATES if name in file.attributes)])
+            place = [file.ids.index(name) for name in ids]
+            arrays: Series = {name: file.attribute(name)[place] for name in kept}
+            known = {name: file.units[name] for name in kept}
+        else:
+            names = _columns(Path(table)) if attributes is None else attributes
+            rows = attribute_table([Path(table)], ids, names)
+            ids = tuple(rows)
+            arrays, known = static(rows, names, {})
+        series = (*file.forcings, *file.targets)
+        scales = {}
+        for name in series:
+            try:
+                scales[name] = to_standard(name, file.units[name], file.step)
+            except ConfigError as error:
+                raise ForcingError(f"{path}: {name}: {error}") from error
+        columns = [file.ids.index(name) for name in ids]
+
+    def pieces() -> Iterator[Piece]:
+        every, length = slice(0, len(ids)), max(1, 2**22 // len(file.ids))
+        with Reader(path) as again:
+            for first in range(0, len(file.times), length):
+                steps = slice(first, min(first + length, len(file.times)))
+                values = {}
+                for name, (scale, offset) in scales.items():
+                    values[name] = again.series(name, steps)[:, columns].T * scale + offset
+                yield Piece(every, steps, values)
+
+    return Source(
+        ids=ids,
+        times=file.times,
+        step=file.step,
+        attributes=arrays,
+        units={**{n: standard_units(n, file.units[n]) for n in series}, **known},
+        forcings=tuple(file.forcings),
+        targets=tuple(file.targets),
+        pieces=pieces,
+        files=(path,),
+        options={"reader": "netcdf"},
+    )
+
+
+def _columns(table: Path) -> list[str]:
+    try:
+        return table.read_text(encoding="utf-8-sig").split("\n", 1)[0].strip().split(",")[1:]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{table}: cannot be read ({error})") from error

@@ -1,0 +1,94 @@
+"""Several processes that train one model, as ``torchrun`` starts them.
+
+Every process draws the same batch, simulates its share of the rows and sees the flow that the others
+simulated. So the loss is that of the whole batch, whatever it averages over, and the sum of the
+processes' gradients is the gradient that one process would find.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+
+
+@contextmanager
+def processes(device: str) -> Iterator[torch.device]:
+    """Join the others if ``torchrun`` started this process; the device to train on comes back."""
+    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
+        yield torch.device(device)
+        return
+    own = torch.device(device)
+    if own.type == "cuda":
+        own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(own)
+    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    try:
+        yield own
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process; 0 writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def share(rows: int) -> slice:
+    """The rows of a batch that are this process's."""
+    if rows % size():
+        raise ConfigError(f"training.batch is {rows}; it must be a multiple of the {size()} processes")
+    each = rows // size()
+    return slice(rank() * each, (rank() + 1) * each)
+
+
+def whole(values: Tensor) -> Tensor:
+    """Values ``[..., rows]`` of all processes; the gradient goes to one's own."""
+    if size() == 1:
+        return values
+    parts = gathered(values.detach())
+    parts[rank()] = values
+    return torch.cat(parts, dim=-1)
+
+
+def gathered(values: Tensor) -> list[Tensor]:
+    """Values of one shape and dtype from every process."""
+    if size() == 1:
+        return [values]
+    parts = [torch.empty_like(values) for _ in range(size())]
+    dist.all_gather(parts, values.contiguous())
+    return parts
+
+
+def sum_gradients(model: nn.Module) -> None:
+    """Give every process the sum of all gradients."""
+    if size() == 1:
+        return
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in weights:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+    flat = torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None])
+    dist.all_reduce(flat)
+    for weight, total in zip(weights, flat.split([w.numel() for w in weights]), strict=True):
+        weight.grad = total.view_as(weight)
+
+
+def agreed(value: float, device: torch.device) -> float:
+    """What the first process says."""
+    if size() == 1:
+        return value
+    told = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.broadcast(told, 0)
+    return float(told)

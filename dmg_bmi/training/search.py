@@ -1,0 +1,114 @@
+"""Hyper-parameters by Optuna: each trial is a training of its own, judged by its validation alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import from_mapping, read_yaml
+from ..errors import ConfigError, TrainingError
+from .config import TrainingConfig
+from .experiment import train
+
+log = logging.getLogger("dmg_bmi")
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a searched key may be.
+
+    Parameters
+    ----------
+    low, high : int or float
+        Whole numbers are drawn if both are.
+    log : bool
+        Draw the logarithm evenly.
+    """
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+
+def search(
+    config: str | Path,
+    space: str | Path | Mapping[str, Any],
+    folder: str | Path,
+    trials: int = 20,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train again and again with other settings, and find the best.
+
+    Parameters
+    ----------
+    config : path
+        Of a training that has ``periods.validation``, whose best median NSE is the objective.
+    space : path or mapping
+        Key of the configuration to a list of choices or to `low`, `high` and `log`::
+
+            training.learning_rate: {low: 0.001, high: 0.1, log: true}
+            model.nn.dynamic.hidden_size: [16, 32, 64]
+    folder : path
+        Holds ``study.log`` and the run folder of each trial. Called again, the search goes on.
+    trials : int
+        In all.
+    overrides : sequence of str
+        ``section.key=value`` for every trial.
+
+    Returns
+    -------
+    dict of key to value
+        Of the best trial.
+    """
+    try:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError as problem:
+        raise ConfigError("a search needs Optuna: pip install 'dmg_bmi[search]'") from problem
+    if TrainingConfig.read(config, overrides).periods.validation is None:
+        raise ConfigError(f"{config}: a search needs periods.validation; test years must not choose anything")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    choices = _choices(space)
+    study = optuna.create_study(
+        study_name="search",
+        direction="maximize",
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / "study.log"))),
+        sampler=optuna.samplers.TPESampler(seed=0),
+        load_if_exists=True,
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        chosen = {key: _suggest(trial, key, choice) for key, choice in choices.items()}
+        given = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in chosen.items())]
+        run = train(config, folder / f"trial-{trial.number:03d}", given)
+        if run.history.best is None:
+            raise TrainingError("no validation was made")
+        return run.history.best[1]
+
+    done = sum(trial.state.is_finished() for trial in study.trials)
+    study.optimize(objective, max(trials - done, 0), catch=(TrainingError,))
+    log.info("best of %d trials: validation NSE %.4f", len(study.trials), study.best_value)
+    return dict(study.best_params)
+
+
+def _choices(space: str | Path | Mapping[str, Any]) -> dict[str, list[Any] | Range]:
+    source, content = ("search", space) if isinstance(space, Mapping) else (str(space), read_yaml(space))
+    result: dict[str, list[Any] | Range] = {}
+    for key, choice in content.items():
+        result[key] = choice if isinstance(choice, list) else from_mapping(Range, choice, f"{source}: {key}")
+    if not result:
+        raise ConfigError(f"{source}: names no key to search")
+    return result
+
+
+def _suggest(trial: Any, key: str, choice: list[Any] | Range) -> Any:
+    if isinstance(choice, list):
+        return trial.suggest_categorical(key, choice)
+    if isinstance(choice.low, int) and isinstance(choice.high, int):
+        return trial.suggest_int(key, **asdict(choice))
+    return trial.suggest_float(key, **asdict(choice))

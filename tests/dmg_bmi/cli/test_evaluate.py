@@ -1,0 +1,146 @@
+"""``dmg-bmi evaluate`` and ``dmg-bmi report`` on a run that was trained for a moment."""
+
+import csv
+import re
+from base64 import b64decode
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from dmg_bmi.physics import run
+
+from dmg_bmi import Bundle, DeltaModelBmi, netcdf
+from dmg_bmi.cli import main
+from dmg_bmi.cli import run as run_command
+
+CONFIG = """
+name: small <model>
+data: {reader: synthetic, basins: 4, years: 2, seed: 3, attributes: [elev_mean, aridity]}
+periods:
+  train: [2000-10-01, 2001-09-30]
+  validation: [2001-10-01, 2002-03-31]
+  test: [2002-04-01, 2002-09-30]
+  spin_up: 60
+model:
+  nn: {static: {name: mlp, hidden_sizes: [4]}, dynamic: {name: lstm, hidden_size: 4}}
+  phy_model: {name: hbv, nmul: 2, routing: 3}
+  roles: [{network: static}, {network: dynamic, inputs: [P, T, PET], attributes: [], dynamic: [BETA]}]
+training: {steps: 3, batch: 6, window: 100}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    where = tmp_path_factory.mktemp("evaluate")
+    (where / "small.yaml").write_text(CONFIG)
+    assert main(["train", str(where / "small.yaml"), "--output", str(where / "run")]) == 0
+    return where / "run"
+
+
+def rows(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_is_scored_as_at_its_training(folder, tmp_path, capsys):
+    assert main(["evaluate", str(folder), "--output", str(tmp_path / "scores.csv")]) == 0
+    assert rows(tmp_path / "scores.csv") == rows(folder / "metrics.csv")
+    said = capsys.readouterr().out
+    assert re.findall(r"^(\w+) Q:", said, re.MULTILINE) == ["train", "validation", "test"]
+
+
+def test_its_bundle_remembers_the_data_and_agrees_with_its_bmi(folder, capsys):
+    assert main(["evaluate", str(folder / "bundle"), "--split", "test", "--bmi"]) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"^(\w+) Q:", said, re.MULTILINE) == ["test"]
+    assert "730 steps of 4 catchments through the BMI and one forward agree" in said
+    shares = dict(re.findall(r"(\w+) +differs by at most [-+.e\d]+, ([\d.]+)% of", said))
+    assert {"Q", "ET", "SWE", "soil_moisture"} <= shares.keys()
+    assert all(float(share) < 50 for share in shares.values())
+
+
+def test_a_bmi_that_says_something_else_is_found_out(folder, monkeypatch, capsys):
+    class Wet(DeltaModelBmi):
+        def update(self):
+            super().update()
+            self.get_value_ptr("land_surface_water__runoff_depth")[2] *= 1.0001
+
+    monkeypatch.setattr(run_command, "DeltaModelBmi", Wet)
+    assert main(["evaluate", str(folder), "--split", "test", "--bmi"]) == 2
+    captured = capsys.readouterr()
+    assert "do not agree:" in captured.out
+    assert "do not agree" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{run}", "--split", "tests"], "there is no tests; there is train, validation, test"),
+        (["{run}/nothing"], "there is no bundle here"),
+        (["{run}", "--set", "periods.test=[2010-01-01, 2011-01-01]"], "no data from 2010"),
+        (["muskingum_cunge"], "does not say on what it was trained"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(folder, arguments, said, capsys):
+    assert main(["evaluate", *(a.format(run=folder) for a in arguments)]) == 2
+    assert said in capsys.readouterr().err
+
+
+class Page(HTMLParser):
+    """What a browser would load and show of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.images, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            assert name not in ("href", "onload", "srcset"), (tag, name)
+            if name == "src":
+                kind, _, content = value.partition(",")
+                assert kind == "data:image/png;base64"
+                self.images.append(b64decode(content, validate=True))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(folder, capsys):
+    assert main(["report", str(folder)]) == 0
+    path = folder / "report.html"
+    assert capsys.readouterr().out.strip() == str(path)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert not {"script", "link", "iframe", "object"} & {*page.tags}
+    # CDFs, three hydrographs, the training curve, parameters, storages.
+    assert len(page.images) == 7
+    assert all(image.startswith(b"\x89PNG") for image in page.images)
+    assert "small <model>" in page.text  # not taken for a tag
+    medians = {r["split"]: r["NSE"] for r in rows(folder / "metrics.csv") if r["basin"] == "median"}
+    for split, nse in medians.items():
+        assert re.search(rf"{split}\s*4\s*{float(nse):.3f}", page.text), split
+    for row in rows(folder / "metrics.csv"):
+        assert row["basin"] == "median" or row["basin"] in page.text
+
+
+def test_a_folder_without_a_finished_run_has_no_report(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert "holds no finished run (no config.yaml)" in capsys.readouterr().err
+
+
+def test_learned_parameters_are_those_that_the_equations_get(folder):
+    model = Bundle.load(folder / "bundle").model
+    data = netcdf.read(folder / "forcing.nc")
+    forcing = {n: torch.from_numpy(data.forcing[n][:50]) for n in model.forcing_names}
+    attributes = {n: torch.from_numpy(data.attributes[n]) for n in model.attribute_names}
+    found = model.learned_parameters(forcing, attributes)
+    assert found.keys() == {*model.learned}
+    assert found["phy.BETA"].shape == (50, 4, 2)
+    assert found["phy.FC"].shape == (4, 2)
+    dynamic = {"BETA": found.pop("phy.BETA")}
+    constant = {name.removeprefix("phy."): values for name, values in found.items()}
+    phy = model.process_models["phy"]
+    fluxes, _ = run(phy, forcing, phy.init_state(4), constant, {}, 1.0, dynamic=dynamic)
+    np.testing.assert_array_equal(fluxes["Q"], model(forcing, attributes)[0]["Q"])
