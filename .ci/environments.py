@@ -4,6 +4,7 @@
 - ngen: the pins of NextGen's images, numpy 1.26, pydantic < 2 and pandas < 3.
 - peers: the public dmg and hydrodl2 (numpy 1.26), run beside ours.
 - jax: a process model written in JAX (numpy 2).
+- grpc: the component in another process, through the client of grpc4bmi.
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ def main() -> None:
 
     python = environment("jax", str(built), "jax", "numpy>=2", *TOOLS)
     pytest(python, "tests/interop")
+
+    python = environment("grpc", f"{built}[grpc]", *TOOLS)
+    pytest(python, "tests/grpc")
 
 
 def pytest(python: Path, *folders: str) -> None:

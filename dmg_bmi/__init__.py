@@ -17,6 +17,9 @@ _HOMES = {
     "Bundle": "bundle",
     "DeltaModelBmi": "bmi",
     "bundle_component": "bmi",
+    "RoutingBmi": "routing",
+    "routing_model": "routing",
+    "RoutedModel": "routed_model",
 }
 
 __all__ = [*_HOMES, "__version__"]

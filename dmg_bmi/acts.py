@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import prod
+from math import log, prod
 
 import torch
 from torch import Tensor
@@ -55,16 +55,30 @@ class Block:
 
 
 class Scale:
-    """From unbounded network outputs to values within bounds, along the last axis."""
+    """From unbounded network outputs to values within bounds, along the last axis.
 
-    def __init__(self, bounds: Sequence[Bounds]) -> None:
-        self._lower = Constants([lower for lower, _ in bounds])
-        self._upper = Constants([upper for _, upper in bounds])
+    Parameters
+    ----------
+    bounds : sequence of (lower, upper)
+    logarithmic : sequence of bool, optional
+        Whose logarithm lies between the bounds' logarithms.
+    """
+
+    def __init__(self, bounds: Sequence[Bounds], logarithmic: Sequence[bool] = ()) -> None:
+        flags = logarithmic or [False] * len(bounds)
+        edges = [(log(a), log(b)) if flag else (a, b) for (a, b), flag in zip(bounds, flags, strict=True)]
+        self._lower = Constants([lower for lower, _ in edges])
+        self._upper = Constants([upper for _, upper in edges])
+        self._logarithmic = Constants([float(flag) for flag in flags]) if any(flags) else None
 
     def __call__(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
         """Sigmoid, in the dtype of the network, scaled in `dtype`."""
         unit = torch.sigmoid(raw).to(dtype)
-        return torch.lerp(self._lower.like(unit), self._upper.like(unit), unit)
+        value = torch.lerp(self._lower.like(unit), self._upper.like(unit), unit)
+        if self._logarithmic is None:
+            return value
+        flag = self._logarithmic.like(unit) > 0
+        return torch.where(flag, torch.where(flag, value, 0.0).exp(), value)
 
 
 class Act:
@@ -159,7 +173,8 @@ class Parameters(Act):
         self._sizes = [p.size for p in self._supplied]
         self._n_static = sum(self._sizes[len(role.dynamic) :])
         self.n_outputs = sum(self._sizes)
-        self._scale = Scale([(p.lower, p.upper) for p in self._supplied for _ in range(p.size)])
+        every = [p for p in self._supplied for _ in range(p.size)]
+        self._scale = Scale([(p.lower, p.upper) for p in every], [p.logarithmic for p in every])
 
     def scaled(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
         """Within the declared bounds."""

@@ -16,7 +16,7 @@ from .run_config import RunConfig
 from .runtime.clock import Clock
 from .runtime.component import Component
 from .runtime.metadata import Metadata
-from .runtime.protocols import Protocols
+from .runtime.protocols import Protocols, Reserving
 from .variables import unknown_variable
 
 GRID = 0
@@ -40,6 +40,7 @@ class DeltaModelBmi(Bmi):
 
     #: Set by :func:`bundle_component`: its table is readable before `initialize`.
     bundle: ClassVar[BundleInfo | None] = None
+    configuration: ClassVar[type[RunConfig]] = RunConfig
 
     def __init__(self) -> None:
         self._let_go()
@@ -58,7 +59,7 @@ class DeltaModelBmi(Bmi):
     def initialize(self, config_file: str) -> None:
         """Read the configuration and make ready; errors name file, key and remedy."""
         self._let_go()
-        config = RunConfig.read(config_file)
+        config = self.configuration.read(config_file)
         try:
             component = Component(self._bundle_of(config), config)
         except DmgBmiError as problem:
@@ -83,6 +84,11 @@ class DeltaModelBmi(Bmi):
         self._let_go()
         if component is not None:
             component.close()
+
+    def item_ids(self, name: str) -> tuple[str, ...]:
+        """Of the rows of a variable that has one item per row."""
+        self._known(name)
+        return self.component.ids
 
     @property
     def component(self) -> Component:
@@ -284,7 +290,7 @@ class DeltaModelBmi(Bmi):
             return self.component.values(name)
         return self._reserved(name).array(name)
 
-    def _reserved(self, name: str) -> Protocols:
+    def _reserved(self, name: str) -> Reserving:
         """Where a name that is in no table may be reserved; raises what is due if it is not."""
         if self._component is None:
             self._known(name)
@@ -312,6 +318,8 @@ def _fill(name: str, dest: AnyArray, values: AnyArray) -> AnyArray:
     if not isinstance(dest, np.ndarray) or dest.size != values.size:
         found = f"{dest.size} items" if isinstance(dest, np.ndarray) else type(dest).__name__
         raise ValueShapeError(f"{name!r}: dest must be an array of {values.size} items, not {found}")
+    if dest.dtype.kind not in "fiuc":
+        raise ValueShapeError(f"{name!r}: {values.dtype} cannot go into dest, which is of {dest.dtype}")
     try:
         np.copyto(dest, values.reshape(dest.shape), casting="same_kind")
     except (TypeError, ValueError) as problem:

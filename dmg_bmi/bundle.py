@@ -17,14 +17,13 @@ from typing import Any
 import safetensors.torch
 import torch
 import yaml
-from safetensors import SafetensorError
 
 from . import __version__
 from .delta_model import DeltaModel
 from .errors import BundleError, ConfigError
 from .files import canonical, read_yaml, sha256, write_atomic
 from .physics import ProcessModel
-from .variables import Variable, from_plain, to_plain, variable_table
+from .variables import Variable, checked, from_plain, to_plain, variable_table
 
 FORMAT = 1
 DESCRIPTION = "bundle.yaml"
@@ -138,12 +137,20 @@ class BundleInfo:
         if sha256(content) != self.weights_sha256:
             raise BundleError(f"{file}: does not match its checksum: it is torn or was replaced")
         try:
-            model = DeltaModel.build(**self.description)
             weights = safetensors.torch.load(content)
+            _check_sizes(self.description, weights)
+            model = DeltaModel.build(**self.description)
             dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
             model.to(dtype).load_state_dict(weights)
-        except (SafetensorError, ConfigError, RuntimeError, TypeError, KeyError) as problem:
+            derived = {(v.kind, v.symbol): v.size for v in checked(variable_table(model))}
+        except Exception as problem:  # a description may be wrong in any way
             raise BundleError(f"{self.path}: weights and description do not fit: {problem}") from problem
+        for variable in self.variables:
+            if derived.get((variable.kind, variable.symbol)) != variable.size:
+                raise BundleError(
+                    f"{self.path}: the model has no {variable.kind} {variable.symbol!r} "
+                    f"of size {variable.size}"
+                )
         _check_steps(model, self.name)
         return model.eval().requires_grad_(False)
 
@@ -232,6 +239,22 @@ def find(path: str | Path) -> Path:
             f"{folder}: there is no bundle here (no {DESCRIPTION}); shipped are {names or 'none'}"
         )
     return folder
+
+
+def _check_sizes(description: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a description of other sizes than the weights have, before memory is taken for it."""
+    try:
+        with torch.device("meta"):
+            meant = DeltaModel.build(**description).state_dict()
+    except Exception:  # what cannot be built without memory is judged when it is built with it
+        return
+    odd = [
+        k
+        for k in {*meant, *weights}
+        if k not in meant or k not in weights or meant[k].shape != weights[k].shape
+    ]
+    if odd:
+        raise ConfigError(f"other names or sizes: {', '.join(sorted(odd)[:3])}")
 
 
 def _check_steps(model: DeltaModel, name: str) -> None:

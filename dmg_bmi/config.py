@@ -106,7 +106,8 @@ def _union(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
         try:
             return _convert(option, value, source, key)
         except ConfigError:
-            if len(real) == 1:
+            meant = isinstance(value, list | tuple) and get_origin(option) in (tuple, list)
+            if len(real) == 1 or meant:
                 raise
     raise _wrong(source, key, " or ".join(_named(option) for option in real), value)
 

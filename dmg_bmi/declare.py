@@ -47,7 +47,9 @@ class Output:
     needs: tuple[tuple[str, str], ...] = ()
 
 
-def declare(models: Models, roles: Roles, statistics: Statistics) -> tuple[Declaration, tuple[Output, ...]]:
+def declare(
+    models: Models, roles: Roles, statistics: Statistics, fixed: Mapping[str, float | str]
+) -> tuple[Declaration, tuple[Output, ...]]:
     """Inputs, attributes, states, outputs and balances of the whole, and where outputs come from."""
     outputs = _outputs(models, roles, statistics)
     names = [o.flux.name for o in outputs]
@@ -57,12 +59,13 @@ def declare(models: Models, roles: Roles, statistics: Statistics) -> tuple[Decla
     declaration = Declaration(
         name="+".join(m.declaration.name for m in models.values()) or "network",
         forcings=_forcings(models, roles, statistics),
-        attributes=_attributes(models, roles, statistics),
+        attributes=_attributes(models, roles, statistics, fixed),
         states=tuple(
             replace(s, name=f"{key}.{s.name}") for key, m in models.items() for s in m.declaration.states
         ),
         fluxes=tuple(o.flux for o in outputs),
         balances=_balances(models, roles),
+        graph=tuple(dict.fromkeys(name for m in models.values() for name in m.declaration.graph)),
     )
     return declaration, outputs
 
@@ -85,8 +88,16 @@ def _network_input(name: str, statistics: Statistics) -> Forcing:
     return Forcing(name, _units(name, statistics), f"network input {name}", lower=lower)
 
 
-def _attributes(models: Models, roles: Roles, statistics: Statistics) -> tuple[Attribute, ...]:
+def _attributes(
+    models: Models, roles: Roles, statistics: Statistics, fixed: Mapping[str, float | str]
+) -> tuple[Attribute, ...]:
     declared = [a for m in models.values() for a in m.declaration.attributes]
+    declared += [
+        Attribute(held, p.units, p.meaning, lower=p.lower, upper=p.upper)
+        for m in models.values()
+        for p in m.declaration.parameters
+        if isinstance(held := fixed.get(p.name), str)
+    ]
     known = {a.name: a for a in reversed(declared)}
     names = [a.name for a in declared] + [name for role in roles for name in role.attributes]
     return tuple(

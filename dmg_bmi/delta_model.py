@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import physics
 from .acts import Block, Parameters, Weights, below, bind, multiplied
+from .compiled import CompiledBlocks
 from .declare import declare
 from .errors import AttributeTableError, ConfigError, ForcingError
 from .nn_models import Network
@@ -23,6 +24,8 @@ __all__ = ["DAY", "DeltaModel", "ParameterRole", "resolve_roles"]
 
 DAY = 86400.0
 Modules = nn.Module | Mapping[str, nn.Module] | None
+#: Steps times rows of a piece of a long sequence, and the least steps of one.
+PIECE, MIN_PIECE = 2**16, 64
 NO_MULTIPLIERS: Mapping[str, Tensor] = {}
 
 
@@ -35,8 +38,8 @@ class DeltaModel(nn.Module):
         A single module gets the key ``"nn"`` or ``"phy"``.
     roles : Role or sequence of Role
         How they meet (see :mod:`dmg_bmi.roles`). A network has one role.
-    fixed : mapping of str to float
-        Parameters held at one value in all rows.
+    fixed : mapping of str to float or str
+        Parameters held at one value in all rows, or that an attribute of this name gives.
     statistics : mapping of str to Statistic
         Normalisation of network inputs; a name without one passes unchanged.
     step : float
@@ -47,6 +50,8 @@ class DeltaModel(nn.Module):
     declaration : Declaration
         What goes in, what is kept, what comes out and what is conserved, networks and all. States
         are named ``phy.SM``. With several process models fluxes are named ``model.flux``.
+    compiled : bool
+        Run sequences by blocks of steps that are compiled on first use (see :mod:`dmg_bmi.compiled`).
 
     Notes
     -----
@@ -58,11 +63,12 @@ class DeltaModel(nn.Module):
         nn: Modules = None,
         phy_model: Modules = None,
         roles: Role | Sequence[Role] = (),
-        fixed: Mapping[str, float] | None = None,
+        fixed: Mapping[str, float | str] | None = None,
         statistics: Mapping[str, Statistic] | None = None,
         step: float = DAY,
     ) -> None:
         super().__init__()
+        self.compiled = False
         self.nn = _as_module(nn)
         self.phy_model = _as_module(phy_model)
         self.step = float(step)
@@ -74,7 +80,7 @@ class DeltaModel(nn.Module):
         self._acts = [bind(role, models, self.statistics) for role in self.roles]
         for act in self._acts:
             act.check(self.networks[act.key])
-        self.declaration, self._outputs = declare(models, self.roles, self.statistics)
+        self.declaration, self._outputs = declare(models, self.roles, self.statistics, self.fixed)
 
     # -- what it is ---------------------------------------------------------------
 
@@ -131,7 +137,7 @@ class DeltaModel(nn.Module):
         nn: Mapping[str, Any] | None = None,
         phy_model: Mapping[str, Any] | None = None,
         roles: Sequence[Mapping[str, Any] | Role] = (),
-        fixed: Mapping[str, float] | None = None,
+        fixed: Mapping[str, float | str] | None = None,
         statistics: Mapping[str, Mapping[str, Any] | Statistic] | None = None,
         step: float = DAY,
     ) -> Self:
@@ -168,6 +174,8 @@ class DeltaModel(nn.Module):
         ----------
         forcing : mapping of name to Tensor ``[time, rows]``
         attributes : mapping of name to Tensor ``[rows]``
+            Also the graph of a model whose rows act on each other, under the names that
+            it declares.
         state : State, optional
             Before the first step; :meth:`init_state` by default.
         outputs : collection of str, optional
@@ -205,13 +213,15 @@ class DeltaModel(nn.Module):
         """What is constant over steps, computed once: tensors with rows first.
 
         Parameters that come from attributes alone or are fixed (``phy.BETA``), what is
-        derived from them, attributes of the equations (``phy.static.elevation``), normalised
-        attributes of networks with inputs (``nn.attributes``) and what other networks without
+        derived from them, attributes of the equations (``phy.static.elevation``) and their graph
+        (``phy.static.downstream``, which alone has no rows first), normalised attributes of
+        networks with inputs (``nn.attributes``) and what other networks without
         inputs say (``nn.values``).
 
         Parameters
         ----------
-        attributes : mapping of name to Tensor ``[rows]``
+        attributes : mapping of name to Tensor
+            As for :meth:`forward`.
         n : int
             Rows.
         dtype : torch.dtype
@@ -230,11 +240,15 @@ class DeltaModel(nn.Module):
             declaration = model.declaration
             for attribute in declaration.attributes:
                 prepared[f"{key}.static.{attribute.name}"] = attributes[attribute.name]
+            for name in declaration.graph:
+                if name in attributes:
+                    prepared[f"{key}.static.{name}"] = attributes[name]
             for parameter in declaration.parameters:
                 if parameter.name in self.fixed:
-                    prepared[f"{key}.{parameter.name}"] = torch.full(
-                        (n, *parameter.shape), self.fixed[parameter.name], dtype=dtype, device=device
-                    )
+                    held = self.fixed[parameter.name]
+                    of_row = attributes[held] if isinstance(held, str) else torch.tensor(held, dtype=dtype)
+                    of_row = of_row.to(device, dtype).reshape(-1, *(1 for _ in parameter.shape))
+                    prepared[f"{key}.{parameter.name}"] = of_row.expand(n, *parameter.shape).clone()
                 name = f"{key}.{parameter.name}"
                 if name in multipliers and name in prepared:
                     prepared[name] = multiplied(prepared[name], multipliers[name], parameter)
@@ -276,6 +290,25 @@ class DeltaModel(nn.Module):
                 act.freeze(self.networks[act.key], block)
         return block.state
 
+    def learned_parameters(
+        self, forcing: Mapping[str, Tensor], attributes: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Values of all :attr:`learned` parameters, the networks run from rest.
+
+        Returns
+        -------
+        dict of name to Tensor
+            ``[rows, *shape]`` of what comes from attributes alone, else ``[time, rows, *shape]``.
+        """
+        first = next(iter(forcing.values()))
+        n = first.shape[1]
+        prepared = self.prepare(attributes, n, dtype=first.dtype)
+        block = self._block(forcing, prepared, self.init_state(n, dtype=first.dtype, device=first.device))
+        for act in self._acts:
+            act.before(self.networks[act.key], block)
+        dynamic = {f"{key}.{name}": v for key, series in block.dynamic.items() for name, v in series.items()}
+        return {name: dynamic[name] if name in dynamic else prepared[name] for name in self.learned}
+
     def run(
         self,
         forcing: Mapping[str, Tensor],
@@ -283,7 +316,25 @@ class DeltaModel(nn.Module):
         state: State,
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
-        """As :meth:`forward`, from what :meth:`prepare` made of the attributes."""
+        """As :meth:`forward`, from what :meth:`prepare` made of the attributes.
+
+        Without gradients a long sequence runs in pieces, so that memory does not grow with its length.
+        """
+        length, rows = next(iter(forcing.values())).shape[:2]
+        piece = max(PIECE // max(rows, 1), MIN_PIECE)
+        whole = torch.is_grad_enabled() or self.training
+        if whole or length <= piece or any(m.sequence_only for m in self.process_models.values()):
+            return self._run(forcing, prepared, state, outputs)
+        kept: list[dict[str, Tensor]] = []
+        for start in range(0, length, piece):
+            now = {name: values[start : start + piece] for name, values in forcing.items()}
+            fluxes, state = self._run(now, prepared, state, outputs)
+            kept.append(fluxes)
+        return {name: torch.cat([fluxes[name] for fluxes in kept]) for name in kept[0]}, state
+
+    def _run(
+        self, forcing: Mapping[str, Tensor], prepared: State, state: State, outputs: Collection[str] | None
+    ) -> tuple[dict[str, Tensor], State]:
         wanted = self._outputs if outputs is None else [o for o in self._outputs if o.flux.name in outputs]
         block = self._block(forcing, prepared, state)
         networks = self.networks
@@ -301,6 +352,7 @@ class DeltaModel(nn.Module):
                 dynamic=block.dynamic[key],
                 processes=block.processes[key],
                 outputs=None if outputs is None else {n for o in wanted for k, n in o.needs if k == key},
+                block=CompiledBlocks() if self.compiled else None,
             )
             block.fluxes[key] |= series
             block.new |= {f"{key}.{name}": value for name, value in own.items()}

@@ -79,6 +79,7 @@ class GeoPackage:
         return {row[1].lower(): row[1] for row in self._query(f"PRAGMA table_info({_quoted(table)})")}
 
     def _select(self, table: str, names: Sequence[str]) -> list[list[Any]]:
+        # Names are quoted; values are no part of a statement.
         rows = self._query(f"SELECT {', '.join(map(_quoted, names))} FROM {_quoted(table)}")  # noqa: S608
         return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
 

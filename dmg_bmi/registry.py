@@ -64,5 +64,5 @@ def _find(
 def _call(factory: Any, description: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     try:
         return factory(**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{description.get('name')}: {error}") from error

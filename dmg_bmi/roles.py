@@ -268,7 +268,7 @@ def resolve_roles(
     roles: Sequence[Role],
     networks: Mapping[str, object],
     models: Mapping[str, ProcessModel],
-    fixed: Mapping[str, float],
+    fixed: Mapping[str, float | str],
 ) -> tuple[Role, ...]:
     """Check that roles, networks and process models fit; spell out what they leave to defaults."""
     for role in roles:
@@ -318,7 +318,7 @@ def _resolve(role: Role, models: Mapping[str, ProcessModel]) -> Role:
 
 
 def _share_out(
-    roles: list[Role], key: str, declaration: Declaration, fixed: Mapping[str, float]
+    roles: list[Role], key: str, declaration: Declaration, fixed: Mapping[str, float | str]
 ) -> list[Role]:
     """Give what nothing supplies to the first role that leaves `static` open."""
     declared = [p.name for p in declaration.parameters]

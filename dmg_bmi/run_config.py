@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from math import inf
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from .config import from_mapping, read_yaml
 from .dataset import Dataset
 from .errors import AttributeTableError, ConfigError
+
+if TYPE_CHECKING:
+    from .hydrofabric import Hydrofabric
 
 FloatArray = NDArray[np.float64]
 
@@ -35,12 +38,19 @@ class Catchments:
         Attributes that `file` lacks; a number holds for all rows.
     area : number or list, optional
         km2; by default the column ``area_km2`` of `file`.
+    hydrofabric : Path, optional
+        GeoPackage, for a model of a river network: rows are the reaches of its network, in its order,
+        with their channels as attributes. A `file` may add others.
+    minimum_slope : float, optional
+        Bed slope of reaches that have less; without it a slope of 0 is an error.
     """
 
     file: Path | None = None
     ids: tuple[str, ...] = ()
     attributes: dict[str, float | list[float]] = field(default_factory=dict)
     area: float | list[float] | None = None
+    hydrofabric: Path | None = None
+    minimum_slope: float | None = None
 
 
 @dataclass(frozen=True)
@@ -187,7 +197,11 @@ class RunConfig:
         return replace(
             config,
             bundle=bundle,
-            catchments=replace(config.catchments, file=located(config.catchments.file)),
+            catchments=replace(
+                config.catchments,
+                file=located(config.catchments.file),
+                hydrofabric=located(config.catchments.hydrofabric),
+            ),
             forcing=located(config.forcing),
             trusted_compiled=located(config.trusted_compiled),
             restart=config.restart.located(folder),
@@ -248,11 +262,12 @@ def utc(time: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class CatchmentTable:
-    """Ids, attributes ``[rows]`` and areas of the rows of a component."""
+    """Ids, attributes ``[rows]`` and areas of the rows of a component, and the network they may form."""
 
     ids: tuple[str, ...]
     attributes: Mapping[str, FloatArray]
     area: FloatArray
+    fabric: Hydrofabric | None = None
 
     @classmethod
     def load(cls, catchments: Catchments, names: Sequence[str]) -> CatchmentTable:
@@ -265,8 +280,22 @@ class CatchmentTable:
         """
         columns: dict[str, FloatArray] = {}
         ids = catchments.ids
+        fabric, network = None, None
+        if catchments.hydrofabric is not None:
+            from . import hydrofabric
+
+            fabric = hydrofabric.read(catchments.hydrofabric)
+            network = fabric.routable(catchments.minimum_slope)
+            if ids:
+                raise AttributeTableError(
+                    "catchments: ids and hydrofabric exclude each other: a network is routed whole"
+                )
+            ids = network.ids
         if catchments.file is not None:
             ids, columns = _read_csv(catchments.file, ids, {*names, "area_km2"})
+        if network is not None:
+            known = network.columns()
+            columns = {"area_km2": known["area"]} | {k: known[k] for k in names if k in known} | columns
         given = dict(catchments.attributes)
         n = len(ids) or max([len(v) for v in given.values() if isinstance(v, list)], default=1)
         if n == 0:
@@ -292,7 +321,7 @@ class CatchmentTable:
         area = columns.pop("area_km2", np.full(n, np.nan))
         if catchments.area is not None:
             area = _column("area", catchments.area, n)
-        return cls(tuple(ids), {name: columns[name] for name in names}, area)
+        return cls(tuple(ids), {name: columns[name] for name in names}, area, fabric)
 
 
 def implausible(values: FloatArray) -> NDArray[np.bool_]:

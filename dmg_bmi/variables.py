@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import inf, prod
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .delta_model import DAY, DeltaModel
 from .errors import VariableError
@@ -161,5 +161,18 @@ def to_plain(table: Iterable[Variable]) -> list[dict[str, Any]]:
 
 
 def from_plain(rows: Iterable[Mapping[str, Any]]) -> tuple[Variable, ...]:
-    """The table from plain data."""
-    return tuple(Variable(**row) for row in rows)
+    """The table from plain data; TypeError if it is none."""
+    return checked(tuple(Variable(**row) for row in rows))
+
+
+def checked(table: tuple[Variable, ...]) -> tuple[Variable, ...]:
+    """The table, if every entry is of its type; TypeError otherwise."""
+    for v in table:
+        texts = (v.name, v.symbol, v.units, v.model_units, v.meaning, v.of)
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"names, units and meanings of a variable are texts: {v}")
+        if v.kind not in get_args(Kind) or v.aggregation not in get_args(Aggregation):
+            raise TypeError(f"unknown kind or aggregation: {v}")
+        if type(v.size) is not int or v.size < 1 or not v.lower <= v.upper:
+            raise TypeError(f"unusable size or limits: {v}")
+    return table

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from .contract import NO_PROCESSES, Flux, ProcessFunction, ProcessModel, State, 
 
 GENERATED = "Q_generated"
 QUEUE = "queue"
+#: Components or ordinates, beyond which memory would go first.
+MOST = 10_000
 ORDINATES = "ordinates"
 
 
@@ -33,10 +36,13 @@ class Catchment(ProcessModel):
 
     def __init__(self, column: ProcessModel, nmul: int = 1, routing: int | None = None) -> None:
         super().__init__()
+        for name, count in (("nmul", nmul), ("routing", routing)):
+            if count is not None and not (type(count) is int and 1 <= count <= MOST):
+                raise ValueError(f"{name} must be a whole number from 1 to {MOST}, not {count!r}")
         self.column = column
         self.nmul = nmul
         self.routing = routing
-        inner = column.declaration.with_shape((nmul,))
+        inner = replace(column.declaration.with_shape((nmul,)), graph=())
         if routing is not None:
             inner = replace(
                 inner,
@@ -65,25 +71,53 @@ class Catchment(ProcessModel):
         dt: float,
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
-        """Step every component, average their fluxes, route ``Q``."""
-        new, by_component = self.column.step(
-            {name: value.unsqueeze(-1) for name, value in forcing.items()},
+        """One step of :meth:`run`."""
+        wanted = [flux.name for flux in self.declaration.fluxes]
+        now = {name: value.unsqueeze(0) for name, value in forcing.items()}
+        if self.routing is not None and ORDINATES not in parameters:
+            parameters = {**parameters, **self.derive(parameters, dt)}
+        fluxes, state = self.run(now, state, parameters, static, dt, {}, processes, wanted)
+        return state, {name: series.squeeze(0) for name, series in fluxes.items()}
+
+    def run(
+        self,
+        forcing: Mapping[str, Tensor],
+        state: State,
+        parameters: Mapping[str, Tensor],
+        static: Mapping[str, Tensor],
+        dt: float,
+        dynamic: Mapping[str, Tensor],
+        processes: Mapping[str, ProcessFunction],
+        outputs: Collection[str],
+    ) -> tuple[dict[str, Tensor], State]:
+        """Step every component through the block, average their fluxes, route ``Q``."""
+        # In a fixed order, since compiled code is found again by the order of its operations.
+        needed = [f.name for f in self.column.declaration.fluxes if f.name in outputs]
+        if self.routing is not None and "Q" not in needed:
+            needed.append("Q")
+        series, new = ProcessModel.run(
+            self.column,
+            {name: values.unsqueeze(-1) for name, values in forcing.items()},
             state,
             parameters,
             {a.name: static[a.name].unsqueeze(-1) for a in self.column.declaration.attributes},
             dt,
+            dynamic,
             processes,
+            needed,
         )
-        values = torch.broadcast_tensors(*by_component.values())
-        mean = torch.stack(values).mean(-1).unbind(0)
-        fluxes = dict(zip(by_component, mean, strict=True))
+        fluxes = {name: values.mean(-1) for name, values in series.items()}
         if self.routing is not None:
-            ordinates = parameters.get(ORDINATES)
-            if ordinates is None:
-                ordinates = self.derive(parameters, dt)[ORDINATES]
             fluxes[GENERATED] = fluxes["Q"]
-            fluxes["Q"], new[QUEUE] = unit_hydrograph.release(state[QUEUE], fluxes["Q"], ordinates)
-        return new, fluxes
+            ordinates = (
+                dynamic[ORDINATES].unbind(0) if ORDINATES in dynamic else repeat(parameters[ORDINATES])
+            )
+            queue, routed = state[QUEUE], []
+            for generated, spread in zip(fluxes["Q"].unbind(0), ordinates, strict=False):
+                outflow, queue = unit_hydrograph.release(queue, generated, spread)
+                routed.append(outflow)
+            fluxes["Q"], new[QUEUE] = torch.stack(routed), queue
+        return {name: fluxes[name] for name in outputs}, new
 
     def derive(self, parameters: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:
         """Ordinates of the unit hydrograph, and what the column derives."""

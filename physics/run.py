@@ -1,12 +1,42 @@
-"""A sequence of steps, from what is given for it."""
+"""A sequence of steps, from what is given for it, in blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import repeat
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from .contract import NO_PROCESSES, ProcessFunction, ProcessModel, State
+
+#: Steps of a block of the model's own code.
+BLOCK = 8
+
+
+class BlockRunner(Protocol):
+    """What runs a block of `steps`: the arguments of :meth:`ProcessModel.run`, after the model."""
+
+    @property
+    def steps(self) -> int:
+        """Length of a block; the shorter one at the end of a sequence runs by the model's own code."""
+        ...
+
+    def __call__(
+        self,
+        model: ProcessModel,
+        forcing: Mapping[str, Tensor],
+        state: State,
+        parameters: Mapping[str, Tensor],
+        static: Mapping[str, Tensor],
+        dt: float,
+        dynamic: Mapping[str, Tensor],
+        processes: Mapping[str, ProcessFunction],
+        outputs: Collection[str],
+    ) -> tuple[dict[str, Tensor], State]:
+        """Fluxes of the block and the state after it."""
+        ...
 
 
 def run(
@@ -20,8 +50,9 @@ def run(
     dynamic: Mapping[str, Tensor] | None = None,
     processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     outputs: Collection[str] | None = None,
+    block: BlockRunner | None = None,
 ) -> tuple[dict[str, Tensor], State]:
-    """Step `model` through a sequence, by :meth:`ProcessModel.run`.
+    """Step `model` through a sequence, block by block by :meth:`ProcessModel.run`.
 
     Parameters
     ----------
@@ -36,6 +67,8 @@ def run(
         Parameters with a value for each step.
     outputs : collection of str, optional
         Fluxes to keep; all by default.
+    block : BlockRunner, optional
+        Runs whole blocks in place of the model's own code.
 
     Returns
     -------
@@ -45,7 +78,25 @@ def run(
     """
     parameters, dynamic = _with_derived(model, parameters, dynamic or {}, dt)
     wanted = [f.name for f in model.declaration.fluxes if outputs is None or f.name in outputs]
-    return model.run(forcing, state, parameters, static, dt, dynamic, processes, wanted)
+    length = len(next(iter(forcing.values()), ()))
+    if model.sequence_only or length <= 1:
+        return model.run(forcing, state, parameters, static, dt, dynamic, processes, wanted)
+    steps = BLOCK if block is None else block.steps
+    kept: list[dict[str, Tensor]] = []
+    for now, varying in zip(
+        _blocks(forcing, steps), _blocks(dynamic, steps) or repeat({}), strict=bool(dynamic)
+    ):
+        whole = len(next(iter(now.values()))) == steps
+        runner = block if block is not None and whole else type(model).run
+        fluxes, state = runner(model, now, state, parameters, static, dt, varying, processes, wanted)
+        kept.append(fluxes)
+    return {name: torch.cat([fluxes[name] for fluxes in kept]) for name in wanted}, state
+
+
+def _blocks(series: Mapping[str, Tensor], steps: int) -> list[dict[str, Tensor]]:
+    """One mapping per block. By split, not slices: the backward of a slice fills the whole sequence."""
+    columns = zip(*(tensor.split(steps) for tensor in series.values()), strict=True)
+    return [dict(zip(series, column, strict=True)) for column in columns]
 
 
 def _with_derived(

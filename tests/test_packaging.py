@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -45,3 +48,72 @@ def test_data_beside_the_code_is_installed(project):
 def test_no_bare_physics_can_be_imported_outside_the_checkout(tmp_path):
     code = "import importlib.util as u; assert u.find_spec('physics') is None; import dmg_bmi.physics"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+# -- from the wheel, as somebody else gets it ---------------------------------------
+
+CHECK = """
+import importlib.metadata as m, pathlib, sys, yaml
+import dmg_bmi
+site = pathlib.Path(sys.argv[1])
+assert pathlib.Path(dmg_bmi.__file__).is_relative_to(site), dmg_bmi.__file__
+(dist,) = m.distributions(name="dmg_bmi", path=[str(site)])
+points = [p for p in dist.entry_points if p.group == "pymt.plugins"]
+assert points
+for point in points:
+    cls = point.load()
+    folder = pathlib.Path(sys.modules[cls.__module__].__file__).parent / cls.METADATA
+    assert folder.is_relative_to(site), folder
+    for name in ("api.yaml", "info.yaml", "parameters.yaml", "run.yaml"):
+        assert yaml.safe_load((folder / name).read_text(encoding="utf-8")), name
+    config = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))["config_file"]
+    assert (folder / config).is_file()
+    try:
+        from model_metadata import ModelMetadata
+    except ImportError:
+        continue
+    assert pathlib.Path(ModelMetadata.from_obj(cls).base) == folder
+print("checked", len(points))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, project):
+    """What a wheel, built from a copy of the checkout, installs."""
+    pytest.importorskip("setuptools", minversion="77")
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    for name in ("dmg_bmi", "physics", "nn_models", "bmi_configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip"]
+    wheels = target / "wheels"
+    build = [*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(wheels), str(source)]
+    subprocess.run(build, check=True, timeout=300)
+    (wheel,) = wheels.glob("*.whl")
+    install = [*pip, "install", "-q", "--no-deps", "--no-index", "--target", str(target / "lib"), str(wheel)]
+    subprocess.run(install, check=True, timeout=300)
+    return target / "lib"
+
+
+def test_plugins_of_the_wheel_have_their_metadata(site, tmp_path):
+    """One without breaks `import pymt` for everybody."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CHECK, str(site)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "checked" in done.stdout
+
+
+def test_the_wheel_offers_what_the_project_says(site, project):
+    (file,) = site.glob("dmg_bmi-*.dist-info/entry_points.txt")
+    found = configparser.ConfigParser(delimiters=("=",))
+    found.optionxform = str
+    found.read(file, encoding="utf-8")
+    groups = {name: dict(found[name]) for name in found.sections()}
+    assert groups == {"console_scripts": project["project"]["scripts"], **project["project"]["entry-points"]}

@@ -1,4 +1,7 @@
-"""Compile a bundle's step ahead of time into your private cache, where `engine: auto` finds it."""
+"""Compile a bundle's step ahead of time into your private cache, where `engine: auto` finds it.
+
+A model of rivers is compiled for networks of one depth: give its configuration instead of a bundle.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,44 @@ import argparse
 from pathlib import Path
 from time import perf_counter
 
+from torch import Tensor
+
 from ..bundle import BundleInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``dmg-bmi compile``."""
-    parser.add_argument("bundle", help="a bundle's folder, or a shipped bundle's name")
+    parser.add_argument(
+        "bundle", help="a bundle's folder, a shipped bundle's name, or a routing component's configuration"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0 (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="folder to name under trusted_compiled in a run config")
+
+
+def _meant(what: str) -> tuple[BundleInfo, dict[str, Tensor]]:
+    """A bundle, or the sub-step of one with the graph of the network that a configuration names."""
+    from .. import hydrofabric
+    from ..routing import RoutingConfig
+    from ..runtime.substeps import one_substep
+
+    if not Path(what).is_file():
+        return BundleInfo.read(what), {}
+    config = RoutingConfig.read(what)
+    fabric = config.catchments.hydrofabric
+    info = BundleInfo.read(config.bundle)
+    if fabric is None:
+        return info, {}
+    network = hydrofabric.read(fabric).routable(config.catchments.minimum_slope)
+    return one_substep(info)[0], network.graph()
 
 
 def command(given: argparse.Namespace) -> None:
     """``dmg-bmi compile``."""
     from ..runtime import package
 
-    info = BundleInfo.read(given.bundle)
-    folder = given.output or package.cache_folder(info, given.device)
+    info, graph = _meant(given.bundle)
+    folder = given.output or package.cache_folder(info, given.device, graph)
     print(f"compiling one step of {info.name}, once; about a minute ...", flush=True)
     begin = perf_counter()
-    package.build(info, folder, given.device)
+    package.build(info, folder, given.device, graph)
     print(f"done in {perf_counter() - begin:.0f} s: {folder}")

@@ -20,7 +20,6 @@ from ..dataset import Dataset
 from ..errors import ConfigError, ForcingError
 from ..run_config import CatchmentTable, RunConfig
 from ..runtime.initial import write_initial_state
-from .run import model_input
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +62,7 @@ def freeze(
     forcing = {}
     for variable in (v for v in table if v.kind == "input"):
         scale, offset = variable.to_model(model.step)
-        series = model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
+        series = netcdf.model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
         if not np.isfinite(series).all():
             raise ForcingError(f"{forcing_path}: {variable.symbol} has gaps in the window; choose another")
         forcing[variable.symbol] = torch.from_numpy(series)

@@ -9,7 +9,8 @@ from pathlib import Path
 from ..bundle import DESCRIPTION, BundleInfo
 from ..errors import ConfigError
 from ..roles import ParameterRole
-from ..run_config import CatchmentTable, RunConfig
+from ..routing import RoutingConfig
+from ..run_config import CatchmentTable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def describe(what: str) -> str:
 
 
 def _config(path: Path) -> str:
-    config = RunConfig.read(path)
+    config = RoutingConfig.read(path)  # has the keys of every component
     if not config.bundle:
         raise ConfigError(f"{path}: missing key 'bundle'; give a folder or a shipped bundle's name")
     info = BundleInfo.read(config.bundle)

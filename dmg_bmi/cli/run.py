@@ -72,7 +72,8 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
         raise ConfigError(f"--catchment: there is no {drawn!r} among {', '.join(ids[:10])}")
     records = _records(forcing, config, bmi, str(forcing_path))
     inputs = {
-        n: model_input(forcing, info.by_name[n], ids, str(forcing_path)) for n in bmi.get_input_var_names()
+        n: netcdf.model_input(forcing, info.by_name[n], ids, str(forcing_path))
+        for n in bmi.get_input_var_names()
     }
     outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
     columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
@@ -130,29 +131,6 @@ def _records(forcing: Dataset, config: RunConfig, bmi: DeltaModelBmi, path: str)
             raise ForcingError(f"{path}: ends {forcing.times[-1]}, before end_time {config.end_time}")
         stop = wanted
     return range(first, stop)
-
-
-def model_input(forcing: Dataset, variable: Variable, ids: tuple[str, ...], path: str) -> FloatArray:
-    """One input ``[time, catchment]`` in the units the component takes."""
-    for name in (variable.symbol, variable.name):
-        if name in forcing.forcing:
-            break
-    else:
-        raise ForcingError(
-            f"{path}: has no {variable.symbol} ({variable.name}); it holds {', '.join(forcing.forcing)}"
-        )
-    absent = [i for i in ids if i not in forcing.ids]
-    if absent:
-        raise ForcingError(f"{path}: has no catchment {', '.join(absent[:5])}")
-    order = [forcing.ids.index(i) for i in ids]
-    units = forcing.units[name]
-    if not units:
-        raise ForcingError(f"{path}: {name} has no units; it should be convertible to {variable.units}")
-    try:
-        scale, offset = variable.from_units(units, forcing.step)
-    except ConfigError as problem:
-        raise ForcingError(f"{path}: {name}: {problem}") from problem
-    return forcing.forcing[name][:, order].astype(np.float64) * scale + offset
 
 
 def _draw(

@@ -173,6 +173,8 @@ def prepare(plan: Plan) -> Prepared:
     root = plan.output
     config = root / "config"
     models = config / "cat_config" / MODEL
+    # Written last, so that nothing starts on what a killed preparation left half written.
+    (config / "realization.json").unlink(missing_ok=True)
     if models.exists():
         shutil.rmtree(models)
     models.mkdir(parents=True)

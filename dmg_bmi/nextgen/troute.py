@@ -128,6 +128,7 @@ def _clean(file: sqlite3.Connection) -> None:
         if name in columns:
             file.execute(f'ALTER TABLE "{TABLE}" DROP COLUMN "{name}"')
     file.execute(
+        # The table's name is a constant of this module.
         f'DELETE FROM "{TABLE}" WHERE rowid NOT IN (SELECT MIN(rowid) FROM "{TABLE}" GROUP BY link)'  # noqa: S608
     )
 

@@ -10,6 +10,8 @@ from ..errors import ConfigError, TimeError, TimeStepError
 
 #: What `get_end_time` says when no end is known: finite, and whole as an integer of seconds.
 FAR_FUTURE = 1.0e15
+#: Framework steps of one model step: seconds of a day.
+MOST_STEPS = 86400
 
 
 @dataclass
@@ -39,10 +41,12 @@ class Clock:
 
     def __post_init__(self) -> None:
         ratio = self.model_step / self.step if self.step > 0 else 0
-        self.ratio = round(ratio)
+        # Forcing of a whole model step is kept, so its steps must be few; NaN is not.
+        self.ratio = round(ratio) if ratio <= MOST_STEPS else 0
         if self.ratio < 1 or abs(ratio - self.ratio) > 1e-9 * ratio:
             raise ConfigError(
-                f"a step of {self.step:g} s does not divide the model's step of {self.model_step:g} s"
+                f"a step of {self.step:g} s does not divide the model's step of {self.model_step:g} s "
+                f"into 1 to {MOST_STEPS} parts"
             )
 
     @property

@@ -70,7 +70,7 @@ class Component:
             **self.settable,
             **dict(zip((v.name for v in group.outputs), self.published, strict=True)),
             **dict(zip(names, self._values, strict=bool(names))),
-            IDS: np.array([_number(name, k) for k, name in enumerate(self.ids)], dtype=np.int64),
+            IDS: np.array([number(name, k) for k, name in enumerate(self.ids)], dtype=np.int64),
             AREA: area,
         }
         #: What BMI getters say of the variables.
@@ -313,7 +313,7 @@ class Component:
             log.warning("%s: missing forcing was replaced by the last value: %s", self.info.name, counts)
 
 
-def _number(name: str, position: int) -> int:
+def number(name: str, position: int) -> int:
     """The digits of an id as a number, its position where it has none."""
     digits = "".join(c for c in name if c.isdigit())[-18:]
     return int(digits) if digits else position

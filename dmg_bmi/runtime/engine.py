@@ -14,6 +14,7 @@ from ..bundle import BundleInfo
 from ..delta_model import DeltaModel
 from ..physics import State
 from .package import find
+from .substeps import Substeps
 
 log = logging.getLogger("dmg_bmi")
 
@@ -60,13 +61,18 @@ def make_engine(
     info: BundleInfo,
     device: str = "cpu",
     trusted: Path | None = None,
+    graph: State | None = None,
 ) -> Engine:
     """The engine a config names; ``auto`` is the compiled step if it is at hand, else eager.
+
+    With a `graph`, by which rows act on each other, it is the compiled sub-step.
 
     It never compiles: ``dmg-bmi compile`` does, before.
     """
     if name != "eager":
-        package = find(info, device, trusted)
+        package: Engine | None = (
+            Substeps.find(info, model, device, trusted, graph) if graph else find(info, device, trusted)
+        )
         if package is not None:
             return package
         if name == "compiled":

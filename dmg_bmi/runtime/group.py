@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from threading import get_ident
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -60,14 +61,20 @@ class Group:
         table = info.variables
         self.model = info.load_model()
         self.device = _device(config.device)
-        self.engine = make_engine(config.engine, self.model, info, config.device, config.trusted_compiled)
         self.model.to(self.device)
         clock = self.new_clock()
         forcings = [v for v in table if v.kind == "input"]
         needed = [v.name for v in table if v.kind == "attribute"]
         if config.pet is not None:
             needed += [n for n in METHODS[config.pet.method].attributes if n not in needed]
+        if config.catchments.hydrofabric is not None and not self.model.declaration.graph:
+            raise ConfigError(f"catchments.hydrofabric: {info.name} is no model of a river network")
         self.table = CatchmentTable.load(config.catchments, needed)
+        #: Which rows act on which, of a model whose rows do.
+        self.graph: State = self._graph()
+        self.engine = make_engine(
+            config.engine, self.model, info, config.device, config.trusted_compiled, self.graph
+        )
         self.store: Store | None = None
         if config.forcing is not None:
             self.store = Store(config.forcing, forcings, self.table.ids, clock, config.start_time, config.pet)
@@ -118,6 +125,21 @@ class Group:
         self.pending: dict[Member, None] = {}
         self.ahead: dict[Member, None] = {}
         self._say(clock)
+
+    def _graph(self) -> State:
+        fabric = self.table.fabric
+        if fabric is None:
+            if self.model.declaration.graph and len(self.table.ids) > 1:
+                raise ConfigError(
+                    f"catchments: {self.info.name} routes through a network: name its GeoPackage under "
+                    "catchments.hydrofabric"
+                )
+            return {}
+        if self.config.shared is not None:
+            raise ConfigError(
+                "shared: the reaches of a network step together, so one component has to own them all"
+            )
+        return {name: tensor.to(self.device) for name, tensor in fabric.network.graph().items()}
 
     def _say(self, clock: Clock) -> None:
         """What a user should know, once."""
@@ -420,6 +442,7 @@ class Group:
             rows = np.array(sorted(self._stale))
             index = self._index(rows)
             attributes = {name: self._tensor(values[rows]) for name, values in self.attributes.items()}
+            attributes |= self.graph
             factors = {
                 self._parameter[name]: self._tensor(self.multipliers[name][rows]) for name in self._multiplied
             }
@@ -462,14 +485,15 @@ class Group:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64)).to(self.device)
 
 
-_SHARED: WeakValueDictionary[tuple[Path, int, str], Group] = WeakValueDictionary()
+_SHARED: WeakValueDictionary[tuple[Path, int, str, int], Group] = WeakValueDictionary()
 
 
 def group_of(info: BundleInfo, config: RunConfig) -> Group:
     """The group of a component: a new one, or that of its shared configuration."""
     if config.shared is None:
         return Group(info, config)
-    key = (config.shared.resolve(), config.shared.stat().st_mtime_ns, info.fingerprint)
+    # Members of one group step together, so each thread has groups of its own.
+    key = (config.shared.resolve(), config.shared.stat().st_mtime_ns, info.fingerprint, get_ident())
     group = _SHARED.get(key)
     if group is None:
         group = _SHARED[key] = Group(info, config)

@@ -8,7 +8,7 @@ in NOAA-OWP/ngen#957; the same words without the prefix are an older convention.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,22 @@ class Reserved:
 
     units: str
     dtype: str
+
+
+class Reserving(Protocol):
+    """What answers for variables that stand in no table."""
+
+    def find(self, name: str) -> Reserved:
+        """Metadata."""
+        ...
+
+    def array(self, name: str) -> Array:
+        """The one array of a variable."""
+        ...
+
+    def set(self, name: str, values: Array) -> None:
+        """Do what setting it means."""
+        ...
 
 
 _TRIGGER, _OPAQUE = "ngen::trigger", "ngen::opaque"
@@ -104,9 +120,13 @@ class Protocols:
         elif name.endswith("free"):
             self._hold(np.zeros(0, dtype=np.uint8))
         elif name.endswith("size"):
-            if values.size != 1 or not 0 <= int(values.flat[0]) <= MAX_SIZE:
-                raise ValueShapeError(f"{name!r} must be set to one number of bytes")
-            self._hold(np.zeros(int(values.flat[0]), dtype=np.uint8))
+            # compared before it is made whole, since NaN cannot be
+            if values.size != 1 or not 0 <= float(values.flat[0]) <= MAX_SIZE:
+                raise ValueShapeError(f"{name!r} must be set to one number of bytes, at most {MAX_SIZE}")
+            try:
+                self._hold(np.zeros(int(values.flat[0]), dtype=np.uint8))
+            except MemoryError as problem:
+                raise StateError(f"{name}: {values.flat[0]} bytes do not fit into memory") from problem
             self._announced = int(values.flat[0])
         else:
             self._restore(name, values)

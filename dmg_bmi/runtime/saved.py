@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 RUNTIME, CHANGED = "runtime.", "runtime.changed."
 #: How ``{time}`` in the path of a state file is written.
 TIME = "%Y-%m-%dT%H%M"
+#: No quantity of a model comes near; NaN is not less either.
+MOST = 1e30
 
 
 def save(component: Component) -> bytes:
@@ -55,11 +57,23 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
     try:
         position, shares = int(header["position"]), int(header["shares"])
         due, begun = bool(header["due"]), bool(header["begun"])
-    except (KeyError, TypeError, ValueError) as problem:
+    except (KeyError, TypeError, ValueError, OverflowError) as problem:
         raise StateError(f"{source}: its header is not valid: {problem}") from problem
+    if not 0 <= position < clock.ratio or not 1 <= shares <= clock.ratio:
+        raise StateError(f"{source}: its header is not valid: position {position}, shares {shares}")
     if component.config.start_time is not None and position != clock.position:
         raise StateError(f"{source}: was saved with another day_start_hour")
-    component.group.set_state(component, {k: v for k, v in tensors.items() if not k.startswith(RUNTIME)})
+    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(RUNTIME)}
+    flows = {k: v for k, v in tensors.items() if k == f"{RUNTIME}fluxes"}
+    spoilt = [name for name, tensor in (state | flows).items() if not (tensor.abs() < MOST).all()]
+    if f"{RUNTIME}series" in tensors:
+        waiting = np.moveaxis(tensors[f"{RUNTIME}series"].numpy(), 0, -1)[:position]
+        # before a run that began within a model step there was nothing
+        if not all(np.isnan(now).all() or component.group.inputs.legal(now) for now in waiting):
+            spoilt.append(f"{RUNTIME}series")
+    if spoilt:
+        raise StateError(f"{source}: holds values that cannot be, in {', '.join(spoilt[:3])}")
+    component.group.set_state(component, state)
     clock.phase = (position - clock.count) % clock.ratio
     clock.begun = begun
     for name, array in (

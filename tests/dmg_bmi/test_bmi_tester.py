@@ -6,16 +6,20 @@ bundle is named by its full path, and the tester is started in the folder of the
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
+import yaml
 
 bmi_tester = pytest.importorskip("bmi_tester")
 pytest.importorskip("gimli.units", reason="bmi-tester checks units only with gimli.units<0.4")
 
 STAGES = 4
+CONFIGS = Path(__file__).resolve().parents[2] / "bmi_configs"
 LINE = re.compile(r"::(\w+)(?:\[(.*?)\])? (PASSED|FAILED|ERROR|SKIPPED)(?: \((.*)\))?\s")
 
 #: What bmi-tester skips whatever it is given: it asks for tests and methods under other names than theirs.
@@ -49,9 +53,9 @@ ONE = {
 NO_GRID = (*ONE, "test_get_grid_rank", "test_get_grid_size", "test_get_grid_type")
 
 
-def run(config):
+def run(config, component="dmg_bmi.bmi:DeltaModelBmi"):
     """Outcomes ``{test: {outcome: count}}`` and reasons ``{test: reason}`` of a whole bmi-tester run."""
-    command = [sys.executable, "-m", "bmi_tester", "dmg_bmi.bmi:DeltaModelBmi"]
+    command = [sys.executable, "-m", "bmi_tester", component]
     command += [f"--root-dir={config.parent}", f"--config-file={config.name}"]
     # pytest looks for the tester's conftest.py only up to here, and shows reasons where there is room.
     home = Path(bmi_tester.__file__).parent
@@ -73,8 +77,18 @@ def run(config):
     return counts, reasons
 
 
-def test_one_catchment_passes_all_stages_and_nothing_is_skipped_unknowingly(configure):
-    counts, reasons = run(configure())
+@pytest.fixture
+def shipped(tmp_path):
+    """A copy of the shipped configurations, beside which files may be written."""
+    for file in CONFIGS.iterdir():
+        if file.suffix in (".yaml", ".csv"):
+            shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["daily", "daily_stepped_hourly", "hourly"])
+def test_one_catchment_passes_all_stages_and_nothing_is_skipped_unknowingly(shipped, name):
+    counts, reasons = run(shipped / f"{name}.yaml")
     print(f"{len(counts['PASSED'])} passed, {len(counts['SKIPPED'])} skipped: {reasons}")
     assert counts.keys() == {"PASSED", "SKIPPED"}
     assert reasons == ALWAYS | ONE
@@ -82,8 +96,23 @@ def test_one_catchment_passes_all_stages_and_nothing_is_skipped_unknowingly(conf
     assert len(units) > 8  # gimli.units is really at work
 
 
-def test_many_catchments_pass_all_stages_and_nothing_is_skipped_unknowingly(configure):
-    counts, reasons = run(configure(n=5))
+def test_the_shipped_river_passes_all_stages_and_nothing_is_skipped_unknowingly(tmp_path):
+    with resources.as_file(resources.files("dmg_bmi.bmi_configs") / "river.yaml") as shipped:
+        content = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+        content["catchments"]["hydrofabric"] = str(shipped.with_name("river.gpkg"))
+        config = tmp_path / "river.yaml"
+        config.write_text(yaml.safe_dump(content), encoding="utf-8")
+        counts, reasons = run(config, "dmg_bmi.routing:RoutingBmi")
+    print(f"{len(counts['PASSED'])} passed, {len(counts['SKIPPED'])} skipped: {reasons}")
+    assert counts.keys() == {"PASSED", "SKIPPED"}
+    for test in NO_GRID:
+        assert test not in counts["PASSED"]
+        reasons.pop(test, None)
+    assert reasons == ALWAYS | {"test_var_on_grid": "var is not located on a grid"}
+
+
+def test_many_catchments_pass_all_stages_and_nothing_is_skipped_unknowingly(shipped):
+    counts, reasons = run(shipped / "many.yaml")
     print(f"{len(counts['PASSED'])} passed, {len(counts['SKIPPED'])} skipped: {reasons}")
     assert counts.keys() == {"PASSED", "SKIPPED"}
     for test in NO_GRID:

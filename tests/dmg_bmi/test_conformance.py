@@ -279,7 +279,7 @@ class PointerInTwoDimensions(Tank):
         return self._array(name).reshape(1, -1)
 
 
-@breaks("pointer_layout")
+@breaks("pointer_type")
 class BytesOfTwice(Tank):
     def get_var_nbytes(self, name):
         return 2 * self._array(name).nbytes
@@ -367,6 +367,34 @@ class ReadsItsInputsFromElsewhere(Tank):
 
 
 @breaks("update")
+class TimeStandsStill(Tank):
+    def get_current_time(self):
+        return 0.0
+
+
+@breaks("update")
+class SkipsAStep(Tank):
+    def update(self):
+        super().update()
+        self.count += self.count == 3
+
+
+@breaks("reading")
+class ReadingDrains(Tank):
+    def get_value(self, name, dest):
+        super().get_value(name, dest)
+        self.values["level"] *= 0.99
+        return dest
+
+
+@breaks("split")
+class ForgetsWhereItStops(Tank):
+    def update_until(self, time):
+        super().update_until(time)
+        self.values["level"] *= 1.01
+
+
+@breaks("exact_time")
 class AddsUpTime(Tank):
     STEP = 0.1
 
@@ -504,7 +532,7 @@ def test_checks_of_pointers_are_skipped_where_there_are_none():
 
     results = outcomes(Remote)
     skipped = {name for name, r in results.items() if r.outcome == "skipped"}
-    assert skipped == {"pointer_layout", "pointer_identity", "write_through"}
+    assert skipped == {"pointer_layout", "pointer_type", "pointer_identity", "write_through"}
     assert "get_value_ptr is not implemented" in results["pointer_layout"].reason
 
 
@@ -519,7 +547,73 @@ def test_checks_of_time_are_skipped_where_it_ends_at_once():
 
     results = outcomes(Short, steps=2)
     skipped = {name: r.reason for name, r in results.items() if r.outcome == "skipped"}
-    assert skipped == dict.fromkeys(("update", "update_until"), "the component ends after 2 steps")
+    of_time = ("update", "exact_time", "split", "update_until")
+    assert skipped == dict.fromkeys(of_time, "the component ends after 2 steps")
+
+
+# -- nothing is tuned to the components of this package ------------------------------
+
+
+def test_a_component_that_begins_with_random_values_passes():
+    """As the heat model of the specification's own example: what is set makes runs comparable."""
+
+    class Plate(Tank):
+        def initialize(self, config_file):
+            super().initialize(config_file)
+            self.values["level"] = np.random.default_rng().random(self.SIZE)
+
+        def get_input_var_names(self):
+            return ("level",)
+
+        def update(self):
+            self.values["level"] *= 0.9
+            self.count += 1
+
+    results = Conformance(Plate, "none").check()
+    assert [str(r) for r in results if r.outcome != "passed"] == []
+
+
+def test_an_end_at_the_greatest_number_is_no_obstacle():
+    class Endless(Tank):
+        END = float(np.finfo("d").max)
+        STEP = 0.25
+
+    assert [str(r) for r in outcomes(Endless).values() if r.outcome != "passed"] == []
+
+
+def test_numbers_of_numpy_are_numbers():
+    class OfNumpy(Tank):
+        def get_var_grid(self, name):
+            return np.int32(super().get_var_grid(name))
+
+        def get_grid_size(self, grid):
+            return np.prod((self.SIZE,))
+
+        def get_start_time(self):
+            return np.float64(0.0)
+
+    assert [str(r) for r in outcomes(OfNumpy).values() if r.outcome != "passed"] == []
+
+
+def test_an_array_in_two_dimensions_fails_only_the_check_of_its_layout():
+    class Gridded(Tank):
+        def get_value_ptr(self, name):
+            return self._array(name).reshape(1, -1)
+
+    failed = {name: r.reason for name, r in outcomes(Gridded).items() if r.outcome == "failed"}
+    assert failed.keys() == {"pointer_layout"}
+    assert "beyond the specification" in failed["pointer_layout"]
+
+
+def test_metadata_are_looked_at_even_if_nothing_can_be_set():
+    class ReadOnly(Tank):
+        def set_value(self, name, src):
+            raise RuntimeError(f"read only: {name}")
+
+    results = outcomes(ReadOnly)
+    passed = {name for name, r in results.items() if r.outcome == "passed"}
+    assert passed == {*Conformance.UNFED} - {"unknown_names"}  # which sees two kinds of error
+    assert "setting the inputs fails: RuntimeError: read only: rain" in results["update"].reason
 
 
 def test_a_result_reads_as_a_line():

@@ -1,0 +1,443 @@
+"""What this project costs beside its peers and its limits, in one run on one machine.
+
+    python benchmarks/speed.py --output DIR [--hydrodl2 PYTHON] [--dmg PYTHON] [--years 30]
+
+Writes DIR/speed.md (a table) and three plots. One thread, processor time, the least of some
+repeats, so that other work on the machine disturbs little; best on an idle one all the same. The first
+run compiles for some minutes, later ones find that again. `--hydrodl2` and `--dmg` name Python
+interpreters with those packages; without them their lines are left out.
+
+The limit is what the network's matrix products take alone, by `torch.mm` or `torch.mv` on the same weights
+at the same batch: no LSTM of this size can be faster on this processor with this library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nextgen
+import torch
+from dmg_bmi.physics import HBV, Catchment, run
+
+from dmg_bmi import Bundle, DeltaModel
+from dmg_bmi.bundle import BundleInfo
+from dmg_bmi.compiled import CompiledBlocks
+from dmg_bmi.runtime import package
+from dmg_bmi.runtime.engine import Eager
+
+BASINS, DAYS, NMUL, DYNAMIC = 100, 730, 16, ("BETA", "BETAET")
+#: dhbv2 0.6.0 from PyPI: one daily model step of its BMI, static MLP 4096, on the machine of the field notes.
+DHBV2 = 23.7e-3
+
+
+class Table:
+    """Lines of the result, printed as they come."""
+
+    def __init__(self) -> None:
+        self.lines = [
+            "| what | here | beside | ratio |",
+            "|---|---|---|---|",
+        ]
+        print("\n".join(self.lines), flush=True)
+
+    def add(
+        self, what: str, here: float, beside: str, other: float | None = None, slower: bool = True
+    ) -> None:
+        """A line; the ratio is how many times slower the other is, or with `slower` false we are."""
+        ratio = "" if other is None else f"{other / here if slower else here / other:.2f}"
+        text = "" if other is None else f"{beside}: {seconds(other)}"
+        self.say(what, seconds(here), text or beside, ratio)
+
+    def say(self, *cells: str) -> None:
+        """A line as it is."""
+        self.lines.append("| " + " | ".join(cells) + " |")
+        print(self.lines[-1], flush=True)
+
+
+def seconds(value: float) -> str:
+    """With a unit that fits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e-6:.3g} us"
+
+
+def best(function, repeats: int = 5, budget: float = 20.0) -> float:
+    """Least processor time of a call, after one that is not counted; short calls in runs of 10 ms."""
+    begin = time.process_time()
+    function()
+    inner = max(1, int(0.01 / max(time.process_time() - begin, 1e-6)))
+    least, spent = float("inf"), 0.0
+    for _ in range(repeats):
+        begin = time.process_time()
+        for _ in range(inner):
+            function()
+        took = time.process_time() - begin
+        least, spent = min(least, took / inner), spent + took
+        if spent > budget:
+            break
+    return least
+
+
+def peak(function) -> float:
+    """MB more at the most during a call than before it (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = nextgen.memory()
+    function()
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    highest = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return highest * 1.024e-3 - before
+
+
+def weather(days: int, rows: int, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    shape = (days, rows)
+    return {
+        "P": 8 * torch.rand(shape, dtype=dtype),
+        "T": 5 + 8 * torch.randn(shape, dtype=dtype),
+        "PET": 3 * torch.rand(shape, dtype=dtype),
+    }
+
+
+def peer(python: Path | None, what: str) -> dict[str, float]:
+    """Seconds of a peer in its own environment; nothing where there is none."""
+    if python is None:
+        print(f"(no {what}: name its Python by --{what})", flush=True)
+        return {}
+    script = Path(__file__).with_name("speed_peers.py")
+    done = subprocess.run([str(python), str(script), what], capture_output=True, text=True, cwd=script.parent)
+    if done.returncode:
+        print(f"({what} failed: {done.stderr.strip().splitlines()[-1]})", flush=True)
+        return {}
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def network_weights(network) -> list[torch.Tensor]:
+    """Of the matrix products of a step: in, input gates, hidden gates, out."""
+    layer = network.lstm
+    weights = (network.linear_in.weight, layer.weight_ih_l0, layer.weight_hh_l0, network.linear_out.weight)
+    return [w.detach().t().contiguous() for w in weights]
+
+
+def products(network, rows: int) -> float:
+    """Seconds of the bare matrix products of a step."""
+    weights = network_weights(network)
+    if rows == 1:
+        pairs = [(w.t().contiguous(), torch.rand(len(w))) for w in weights]
+        return best(lambda: [torch.mv(w, x) for w, x in pairs])
+    pairs = [(w, torch.rand(rows, len(w))) for w in weights]
+    return best(lambda: [torch.mm(x, w) for w, x in pairs], 3)
+
+
+def sequence_products(network, days: int, rows: int, backward: bool = False) -> float:
+    """Of a sequence: all that can be done for all days at once is; two more of each for a gradient."""
+    weights = network_weights(network)
+    shown = [torch.rand(days * rows, len(w)) for w in weights]
+    step = torch.rand(rows, len(weights[2]))
+
+    def forward() -> None:
+        for k, (w, x) in enumerate(zip(weights, shown, strict=True)):
+            if k != 2:
+                torch.mm(x, w)
+        for _ in range(days):
+            torch.mm(step, weights[2])
+
+    out = [torch.rand(days * rows, w.shape[1]) for w in weights] if backward else []
+
+    def both() -> None:
+        forward()
+        for w, x, y in zip(weights, shown, out, strict=True):
+            torch.mm(y, w.t())
+            torch.mm(x.t(), y)
+
+    return best(both if backward else forward, 2)
+
+
+def physics(table: Table, python: Path | None) -> None:
+    """Point 1: the equations alone."""
+    theirs = peer(python, "hydrodl2")
+    model = Catchment(HBV(betaet=True), NMUL, 15)
+    forcing, state = weather(DAYS, BASINS), model.init_state(BASINS, dtype=torch.float32)
+    given = {
+        p.name: p.lower + (p.upper - p.lower) * torch.rand(BASINS, *p.shape)
+        for p in model.declaration.parameters
+    }
+    series = {
+        n: given.pop(n).expand(DAYS, -1, -1) * (1 + 0.01 * torch.rand(DAYS, BASINS, NMUL)) for n in DYNAMIC
+    }
+    results = {}
+    for name, block in (("eager", None), ("compiled", CompiledBlocks())):
+
+        def flow(parameters, dynamic, days=slice(None), state=state, block=block):
+            part = {k: v[days] for k, v in forcing.items()}
+            varying = {k: v[days] for k, v in dynamic.items()}
+            return run(model, part, state, parameters, {}, 1.0, dynamic=varying, outputs=("Q",), block=block)
+
+        def forward(flow=flow):
+            with torch.no_grad():
+                return flow(given, series)[0]["Q"]
+
+        def both(first=0, flow=flow):
+            p = {k: v.clone().requires_grad_() for k, v in given.items()}
+            d = {k: v.clone().requires_grad_() for k, v in series.items()}
+            start = state
+            if first:
+                with torch.no_grad():
+                    _, start = flow(p, d, slice(first))
+            flow(p, d, slice(first, None), start)[0]["Q"].square().mean().backward()
+            return p["FC"].grad
+
+        results[name] = (forward(), both())
+        shape = f"HBV {BASINS} x {DAYS} x {NMUL}, {name}"
+        table.add(f"{shape}: forward", best(forward), "hydrodl2", theirs.get("forward"))
+        table.add(f"{shape}: forward and backward", best(both, 3), "hydrodl2", theirs.get("backward"))
+        table.add(
+            f"{shape}: the same, first year without gradient",
+            best(lambda both=both: both(365), 3),
+            "hydrodl2",
+            theirs.get("backward without spin-up"),
+        )
+    for ours, theirs_ in zip(*results.values(), strict=True):
+        torch.testing.assert_close(ours, theirs_, rtol=1e-4, atol=1e-5)
+
+
+def large_model(hidden: int = 256, nmul: int = NMUL) -> DeltaModel:
+    attributes = [f"attribute_{k}" for k in range(28)]
+    return DeltaModel.build(
+        nn={"name": "lstm", "hidden_size": hidden},
+        phy_model={"name": "hbv", "nmul": nmul, "routing": 15, "betaet": True},
+        roles=[{"inputs": ["P", "T", "PET"], "attributes": attributes, "dynamic": list(DYNAMIC)}],
+    ).eval()
+
+
+def single_steps(table: Table, folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Points 2 and 3: one model step of one to many catchments."""
+    small = nextgen.bundle(folder / "small")  # with weights that are the same in every run
+    torch.manual_seed(0)
+    Bundle(large_model(), "LSTM 256, HBV nmul 16").save(folder / "large")
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for title, path, counts in (
+        ("LSTM 64, nmul 4 (dHBV 2.0)", small, (1, 10, 100, 1000, 10_000, 100_000)),
+        ("LSTM 256, nmul 16", folder / "large", (1, 10, 100, 1000, 10_000)),
+    ):
+        info = BundleInfo.read(path)
+        model = info.load_model()
+        if not package.cache_folder(info).is_dir():
+            begin = time.perf_counter()
+            package.build(info, package.cache_folder(info))
+            table.say(f"{title}: compiling its package", seconds(time.perf_counter() - begin), "once", "")
+        begin = time.perf_counter()
+        compiled = package.find(info)
+        table.say(f"{title}: loading its package", seconds(time.perf_counter() - begin), "", "")
+        network = next(n for n in model.networks.values() if n.recurrent)
+        for rows in counts:
+            attributes = {k: torch.rand(rows, dtype=torch.float64) for k in model.attribute_names}
+            with torch.inference_mode():
+                prepared = model.prepare(attributes, rows)
+            forcing, state = weather(1, rows, torch.float64), model.init_state(rows)
+            limit = products(network, rows)
+            for name, engine in (("package", compiled), ("eager", Eager(model))):
+                if engine is None or (name == "eager" and rows > 10_000):
+                    continue
+                took = best(lambda e=engine, a=(forcing, prepared, state): e.run(*a), 5, 5.0)
+                table.add(f"{title}, {name}: {rows} rows", took, "bare products", limit, slower=False)
+                curves.setdefault(f"{title}, {name}", []).append((rows, took / rows))
+                if rows == 1 and path == small:
+                    table.add(
+                        f"{title}, {name}: 1 row", took, "dhbv2 0.6.0 (field notes, not this run)", DHBV2
+                    )
+            curves.setdefault(f"{title}: bare products", []).append((rows, limit / rows))
+    return curves
+
+
+def one_shot(table: Table, years: int) -> None:
+    """Point 4: 671 basins over many years in one go."""
+    basins, days = 671, 365 * years
+    model = large_model()
+    model.compiled = True
+    forcing = weather(days, basins)
+    attributes = {k: torch.rand(basins) for k in model.attribute_names}
+    with torch.no_grad():
+        short = {k: v[:100] for k, v in forcing.items()}
+        few = peak(lambda: model(short, attributes, outputs=("Q",)))
+        begin = time.process_time()
+        all_of_it = peak(lambda: model(forcing, attributes, outputs=("Q",)))
+        took = time.process_time() - begin
+    limit = sequence_products(model.networks["nn"], 200, basins) * days / 200
+    title = f"{basins} basins x {years} years, LSTM 256, nmul 16"
+    table.add(title, took, "bare products", limit, slower=False)
+    table.say(f"{title}: rate", f"{basins * years / took:.0f} basin-years per second", "", "")
+    flow = basins * days * 4 / 1e6
+    beside = f"100 days: {few:.0f} MB; the flow alone: {flow:.0f} MB"
+    table.say(f"{title}: most memory beyond the forcing", f"{all_of_it:.0f} MB", beside, "")
+
+
+def training(table: Table, python: Path | None) -> None:
+    """Issue 5: a whole training step."""
+    theirs = peer(python, "dmg").get("training")
+    model = large_model().train()
+    forcing, attributes = weather(DAYS, BASINS), {k: torch.rand(BASINS) for k in model.attribute_names}
+    optimiser = torch.optim.AdamW(model.parameters())
+
+    def step(with_gradient: bool) -> None:
+        optimiser.zero_grad()
+        prepared = model.prepare(attributes, BASINS, torch.float32)
+        state = model.init_state(BASINS, dtype=torch.float32)
+        with torch.set_grad_enabled(with_gradient):
+            _, state = model.run({k: v[:365] for k, v in forcing.items()}, prepared, state, ("Q",))
+        fluxes, _ = model.run({k: v[365:] for k, v in forcing.items()}, prepared, state, ("Q",))
+        fluxes["Q"].square().mean().backward()
+        optimiser.step()
+
+    network = model.networks["nn"]
+    half = sequence_products(network, 365, BASINS)
+    half_both = sequence_products(network, 365, BASINS, backward=True)
+    for engine in ("eager", "compiled"):
+        model.compiled = engine == "compiled"
+        for with_gradient in (True, False):
+            title = f"training step, {engine}, spin-up {'in' if with_gradient else 'out of'} the gradient"
+            took = best(lambda w=with_gradient: step(w), 2)
+            table.add(title, took, "dmg", theirs)
+            limit = half_both + (half_both if with_gradient else half)
+            table.add(title, took, "bare products", limit, slower=False)
+
+
+def bfloat16(table: Table) -> None:
+    """What network weights in bfloat16 do to speed and flow."""
+    torch.manual_seed(1)
+    model = large_model()
+    forcing, attributes = weather(1000, BASINS), {k: torch.rand(BASINS) for k in model.attribute_names}
+    flows, took = [], []
+    for dtype in (torch.float32, torch.bfloat16):
+        model.nn.to(dtype)
+        with torch.no_grad():
+            begin = time.process_time()
+            flows.append(model(forcing, attributes, outputs=("Q",))[0]["Q"][365:].double())
+            took.append(time.process_time() - begin)
+    exact, rounded = flows
+    nse = 1 - ((rounded - exact) ** 2).sum(0) / ((exact - exact.mean(0)) ** 2).sum(0)
+    volume = (rounded.sum(0) / exact.sum(0) - 1).abs()
+    table.add("1000 days x 100 rows, weights in bfloat16", took[1], "float32", took[0])
+    table.say("the same: error in flow", f"NSE to float32 at least {nse.min():.5f}",
+              f"volume within {volume.max():.2%}", "")  # fmt: skip
+
+
+def record_length(table: Table) -> list[tuple[int, float]]:
+    """Seconds per row and day against the length of a record."""
+    model = large_model(64, 4)
+    model.compiled = True
+    result = []
+    attributes = {k: torch.rand(10) for k in model.attribute_names}
+    for days in (365, 1460, 5840, 23360):
+        forcing = weather(days, 10)
+        with torch.no_grad():
+            took = best(lambda f=forcing: model(f, attributes, outputs=("Q",)), 2, 5.0)
+            more = peak(lambda f=forcing: model(f, attributes, outputs=("Q",)))
+        result.append((days, took / days / 10))
+        table.say(f"10 rows x {days} days, LSTM 64, nmul 4", seconds(took),
+                  f"{seconds(took / days / 10)} per row and day, {more:.0f} MB", "")  # fmt: skip
+    return result
+
+
+def instances(table: Table, folder: Path) -> list[tuple[int, float]]:
+    """Memory against BMI objects of one process."""
+    folder = folder / "instances"
+    folder.mkdir()
+    nextgen.bundle(folder / "bundle")
+    paths = nextgen.configure(folder / "many", 2000, pet={"method": "penman_monteith"})
+    objects, start, result = [], nextgen.memory(), []
+    for k, path in enumerate(paths, start=1):
+        bmi = nextgen.DeltaModelBmi()
+        bmi.initialize(str(path))
+        objects.append(bmi)
+        if k in (1, 10, 100, 500, 1000, 2000):
+            result.append((k, nextgen.memory() - start))
+    each = (result[-1][1] - result[0][1]) * 1e3 / (result[-1][0] - 1)
+    table.say("a further BMI object of a group (dHBV 2.0 size)", f"{each:.0f} kB",
+              "dhbv2 0.6.0 (field notes): 387 MB", "")  # fmt: skip
+    for bmi in objects:
+        bmi.finalize()
+    return result
+
+
+def imports(table: Table) -> None:
+    """What a process pays before anything else."""
+    for code, what in (("import torch", "import torch"), ("import dmg_bmi.bmi", "import dmg_bmi.bmi")):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        table.say(f"{what} (whole process)", seconds(time.perf_counter() - begin), "", "")
+
+
+def plots(folder: Path, curves, lengths, held) -> None:
+    """The three pictures."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    def picture(name: str, x: str, y: str, series) -> None:
+        figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+        for label, points in series.items():
+            style = ":" if "bare" in label else "-"
+            axes.plot([p[0] for p in points], [p[1] for p in points], style, marker="o", ms=4, label=label)
+        axes.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+        axes.grid(alpha=0.3, which="both")
+        if len(series) > 1:
+            axes.legend(fontsize=8)
+        figure.savefig(folder / name, dpi=150)
+        plt.close(figure)
+
+    in_us = {k: [(n, s * 1e6) for n, s in points] for k, points in curves.items()}
+    picture("speed_rows.png", "catchments in a step", "microseconds per catchment and step", in_us)
+    per_day = {"": [(days, s * 1e6) for days, s in lengths]}
+    picture("speed_length.png", "days of the record", "microseconds per row and day", per_day)
+    picture("speed_memory.png", "BMI objects in the process", "MB more than before the first", {"": held})
+
+
+def main() -> None:
+    """Run everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("speed"))
+    parser.add_argument("--hydrodl2", type=Path, help="a Python that has hydrodl2")
+    parser.add_argument("--dmg", type=Path, help="a Python that has dmg")
+    parser.add_argument("--years", type=int, default=3, help="of the one-shot simulation (default: 3)")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    given.output.mkdir(parents=True, exist_ok=True)
+    table, begin = Table(), time.perf_counter()
+
+    def save() -> None:
+        text = (
+            f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, "
+            f"processor time; {time.perf_counter() - begin:.0f} s in all\n\n"
+        )
+        (given.output / "speed.md").write_text(text + "\n".join(table.lines) + "\n", encoding="utf-8")
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        imports(table)
+        physics(table, given.hydrodl2)
+        save()
+        curves = single_steps(table, folder)
+        save()
+        one_shot(table, given.years)
+        training(table, given.dmg)
+        save()
+        bfloat16(table)
+        lengths = record_length(table)
+        held = instances(table, folder)
+    save()
+    plots(given.output, curves, lengths, held)
+    print(f"{given.output / 'speed.md'} and three plots")
+
+
+if __name__ == "__main__":
+    main()

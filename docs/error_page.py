@@ -1,0 +1,150 @@
+"""Write docs/errors.md: every error that a user can meet, and what one of each says.
+
+``python docs/error_page.py``; a test fails while the page is not up to date. The examples are not
+written down but provoked.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import chdir
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from dmg_bmi import errors
+from dmg_bmi.bmi import DeltaModelBmi
+from dmg_bmi.bundle import SHIPPED, BundleInfo
+from dmg_bmi.errors import DmgBmiError
+
+PAGE = Path(__file__).parent / "errors.md"
+ATTRIBUTES = {"elev_mean": 640.0, "area": 320.0, "aridity": 0.8}
+ATTRIBUTES |= {"frac_snow": 0.2, "frac_forest": 0.6, "clay_frac": 18.0}
+RAIN = "atmosphere_water__liquid_equivalent_precipitation_rate"
+HEAD = """# Errors
+
+Every error that a user can cause is a `dmg_bmi.errors.DmgBmiError`; each is also an error of Python's own
+kind, which a framework may already handle. A message says what is wrong, where, and what to do about it. A
+call that raises has changed nothing: the next good call goes on as if it had not been. The messages below
+are examples, one of many per error.
+
+"""
+
+
+def page() -> str:
+    """The page."""
+    parts = [HEAD]
+    for kind in family():
+        also = [base.__name__ for base in kind.__mro__[1:] if base.__module__ == "builtins"][:1]
+        own = [
+            base.__name__
+            for base in kind.__bases__
+            if base is not DmgBmiError and issubclass(base, DmgBmiError)
+        ]
+        parts.append(f"## {kind.__name__}\n\n{' '.join((kind.__doc__ or '').split())}\n\n")
+        parts.append(f"Is also: {', '.join(f'`{name}`' for name in own + also)}.\n\n")
+        parts.append(f"    {message(kind)}\n\n")
+    return "".join(parts).rstrip() + "\n"
+
+
+def family() -> Iterator[type[DmgBmiError]]:
+    """All errors but their base, in the order in which they are defined."""
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, DmgBmiError) and kind is not DmgBmiError:
+            yield kind
+
+
+def message(kind: type[DmgBmiError]) -> str:
+    """What an example of it says."""
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        try:
+            EXAMPLES[kind.__name__]()
+        except DmgBmiError as error:
+            if type(error) is not kind:
+                raise
+            return " ".join(str(error).replace(f"{folder}/", "").split())
+    raise AssertionError(f"the example of {kind.__name__} raises nothing")
+
+
+# -- examples -----------------------------------------------------------------------
+
+
+def component(**keys: object) -> DeltaModelBmi:
+    """A daily model of one catchment."""
+    catchments = {"ids": ["cat-7"], "area": 320.0, "attributes": ATTRIBUTES}
+    config = {"bundle": "demo_daily", "catchments": catchments, **keys}
+    Path("run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    bmi = DeltaModelBmi()
+    bmi.initialize("run.yaml")
+    return bmi
+
+
+def set_state(*values: int) -> None:
+    """Restore from a few bytes."""
+    component().set_value("ngen::serialization_state", np.array(values, dtype=np.uint8))
+
+
+def torn_bundle() -> None:
+    """Weights that lack their last byte."""
+    shutil.copytree(SHIPPED / "demo_daily", "bundle")
+    (weights,) = Path("bundle").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    BundleInfo.read("bundle").load_model()
+
+
+def import_nothing() -> None:
+    """A folder without a model of dmg."""
+    from dmg_bmi.import_dmg import import_dmg
+
+    Path("model").mkdir()
+    import_dmg(Path("model"))
+
+
+def hydrofabric() -> None:
+    """A file that is no GeoPackage."""
+    from dmg_bmi.hydrofabric import read
+
+    Path("hydrofabric.gpkg").write_bytes(b"nothing")
+    read(Path("hydrofabric.gpkg"))
+
+
+def check_nothing() -> None:
+    """A realization that is no JSON."""
+    from dmg_bmi.nextgen.check import check
+
+    Path("realization.json").write_text("{", encoding="utf-8")
+    check(Path("realization.json"), Path("hydrofabric.gpkg"))
+
+
+def torn_checkpoint() -> None:
+    """A checkpoint that was cut off."""
+    from dmg_bmi.training.checkpoint import load
+
+    Path("checkpoint.safetensors").write_bytes(b"torn")
+    load(Path("checkpoint.safetensors"))
+
+
+EXAMPLES: dict[str, Callable[[], object]] = {
+    "ConfigError": lambda: component(engin="eager"),
+    "BundleError": torn_bundle,
+    "ImportDmgError": import_nothing,
+    "StateError": lambda: set_state(1, 2, 3),
+    "ForcingError": lambda: component().update(),
+    "AttributeTableError": lambda: component(catchments={"ids": ["cat-7"], "attributes": {}}),
+    "HydrofabricError": hydrofabric,
+    "VariableError": lambda: component().get_var_units("rain"),
+    "ValueShapeError": lambda: component().set_value(RAIN, np.zeros(2)),
+    "TimeError": lambda: component(end_time=86400.0).update_until(2 * 86400.0),
+    "TimeStepError": lambda: component().update_until(3600.0),
+    "GridError": lambda: component().get_grid_x(0, np.zeros(1)),
+    "NotInitializedError": lambda: DeltaModelBmi().update(),
+    "NextGenError": check_nothing,
+    "TrainingError": torn_checkpoint,
+}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
