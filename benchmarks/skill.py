@@ -219,16 +219,19 @@ def scored(flows: Sequence[Mapping[str, Flow]], part: Dataset) -> dict[str, list
 
 
 def medians(scores: Mapping[str, list[dict[str, Flow]]], seeds: Sequence[int]) -> str:
-    """Medians over basins: of each seed, their mean, and of the mean flow of the seeds."""
-    numbers = " | ".join(f"seed {s}" for s in seeds)
-    lines = [
-        f"| median NSE | {numbers} | mean | mean flow | KGE | KGE, mean flow |",
-        "|---" * (len(seeds) + 5) + "|",
-    ]
+    """Medians over basins: of each seed, their mean, and of the mean flow of the seeds.
+
+    At last, of the mean of the seeds, the basins above zero and the mean in which none counts below -1.
+    """
+    heads = [*(f"seed {seed}" for seed in seeds), "mean", "mean flow", "KGE", "KGE, mean flow"]
+    heads = ["median NSE", *heads, "basins above 0", "mean NSE, none below -1"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, of in scores.items():
         nse, kge = ([float(np.nanmedian(s[m])) for s in of] for m in ("NSE", "KGE"))
-        row = [*nse[:-1], np.mean(nse[:-1]), nse[-1], np.mean(kge[:-1]), kge[-1]]
-        lines.append(f"| {name} | " + " | ".join(f"{v:.3f}" for v in row) + " |")
+        nse_by_basin = np.mean([s["NSE"] for s in of[:-1]], axis=0)
+        numbers = [*nse[:-1], np.mean(nse[:-1]), nse[-1], np.mean(kge[:-1]), kge[-1]]
+        cells = [name, *(f"{v:.3f}" for v in numbers), str((nse_by_basin > 0).sum())]
+        lines.append(f"| {' | '.join(cells)} | {np.nanmean(nse_by_basin.clip(min=-1.0)):.3f} |")
     return "\n".join(lines)
 
 

@@ -424,6 +424,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         imports(table)
+        held = instances(table, folder)  # first, while the process is small
         physics(table, given.hydrodl2)
         save()
         curves = single_steps(table, folder)
@@ -433,7 +434,6 @@ def main() -> None:
         save()
         bfloat16(table)
         lengths = record_length(table)
-        held = instances(table, folder)
     save()
     plots(given.output, curves, lengths, held)
     print(f"{given.output / 'speed.md'} and three plots")

@@ -11,15 +11,16 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from inspect import getsourcefile
 from pathlib import Path
 from platform import machine
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,8 @@ def key(model: nn.Module, device: str, **parts: Any) -> str:
         canonical(
             {
                 **parts,
-                "code": _code(tuple(sorted({str(getsourcefile(type(m))) for m in model.modules()}))),
+                "code": _code(tuple(sorted({_source(type(m)) for m in model.modules()}))),
+                "session": {type(m).__qualname__: _SESSION for m in model.modules() if not _source(type(m))},
                 "torch": torch.__version__,
                 "device": _capability(device),
             }
@@ -153,13 +155,24 @@ def _capability(device: str) -> list[Any]:
     return ["cpu", machine(), torch.backends.cpu.get_cpu_capability()]
 
 
+def _source(of: type) -> str:
+    """The file of a class; empty for one that was typed in."""
+    return getattr(sys.modules.get(of.__module__), "__file__", None) or ""
+
+
+#: What is typed in may change without trace, so what was compiled of it serves this process only.
+_SESSION = uuid4().hex
+
+
 @lru_cache
 def _code(sources: tuple[str, ...]) -> str:
     """Of the equations, so that what was made before they changed is not used."""
     from . import nn_models, physics
 
     files = {
-        Path(source) for source in sources if not Path(source).is_relative_to(Path(torch.__file__).parent)
+        Path(source)
+        for source in sources
+        if source and not Path(source).is_relative_to(Path(torch.__file__).parent)
     }
     for folder in (Path(__file__).parent, *(Path(str(p.__file__)).parent for p in (physics, nn_models))):
         files.update(folder.glob("*.py"))

@@ -95,12 +95,13 @@ class Variable:
 def variable_table(model: DeltaModel) -> tuple[Variable, ...]:
     """Derive the table of a model: inputs, outputs, attributes, states, multipliers."""
     declaration = model.declaration
+    stored = {name for balance in declaration.balances for name in balance.stored}
     return (
         *(_input(forcing, model.step) for forcing in declaration.forcings),
         *(_output(flux) for flux in declaration.fluxes),
         *(_flow(flux) for flux in declaration.fluxes if flux.standard_name == RUNOFF),
         *(_attribute(attribute) for attribute in declaration.attributes),
-        *(_state(state) for state in declaration.states),
+        *(_state(state, state.name in stored) for state in declaration.states),
         *(_multiplier(name, len(model.process_models) > 1) for name in model.learned),
     )
 
@@ -144,9 +145,10 @@ def _attribute(a: Quantity) -> Variable:
     return Variable(a.name, a.name, "attribute", a.units, a.units, a.meaning, "mean", a.lower, a.upper)
 
 
-def _state(state: StateVariable) -> Variable:
+def _state(state: StateVariable, stored: bool) -> Variable:
     name, units = state.name, state.units
-    return Variable(name, name, "state", units, units, state.meaning, size=prod(state.shape))
+    lower = 0.0 if stored else -inf  # of what is conserved there is never less than nothing
+    return Variable(name, name, "state", units, units, state.meaning, lower=lower, size=prod(state.shape))
 
 
 def unknown_variable(name: str) -> VariableError:

@@ -1,4 +1,4 @@
-"""The command line: ``dmg-bmi demo | train | run | inspect``."""
+"""The command line: ``dmg-bmi COMMAND``."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class Component:
         if variable is None or variable.kind == "output":
             raise VariableError(f"{name!r} is given by the component and cannot be set")
         if variable.kind == "state":
-            self._set_state(variable.symbol, values)
+            self._set_state(variable, values)
             return
         target = self.array(name)
         if values.size != target.size:
@@ -244,17 +244,19 @@ class Component:
         self.settable[name][...] = values
         self.changed[name] = None
 
-    def _set_state(self, name: str, values: NDArray[np.generic]) -> None:
+    def _set_state(self, variable: Variable, values: NDArray[np.generic]) -> None:
+        name = variable.symbol
         old = self.group.state(self)[name]
         if values.size != old.numel():
             raise ValueShapeError(f"{name!r} has {old.numel()} values, not {values.size}")
         new = np.array(values, dtype=np.float64).reshape(self.size, -1)
-        bad = implausible(new)
+        bad = implausible(new) | (new < variable.lower)
         if bad.any():
             row, k = (int(i) for i in np.argwhere(bad)[0])
             raise StateError(
                 f"{name!r} of catchment {self.ids[row]!r} cannot be {new[row, k]}; it needs "
                 f"{new.shape[1]} finite values per catchment"
+                + (f", {variable.lower:g} or more" if np.isfinite(variable.lower) else "")
             )
         ledger = self._ledger
         held = 0.0 if ledger is None else ledger.storage()

@@ -101,7 +101,7 @@ def test_it_works_in_parallel(run):
         (("--bmi", "no_such:Tank", "--bmi-config", "level.txt"), "No module named 'no_such'"),
         (("--bmi", "tank:Pond", "--bmi-config", "level.txt"), "has no attribute 'Pond'"),
         (("--bmi", "tank", "--bmi-config", "level.txt"), "as package.module:Class"),
-        (("--bmi", "tank:TANK", "--bmi-config", "level.txt"), "is no class"),
+        (("--bmi", "tank:np", "--bmi-config", "level.txt"), "is no class"),
         (
             ("--bmi", "tank:Tank", "--bmi-config", "level.txt", "--bmi-value", "x=wet"),
             "must be NAME=NUMBER",

@@ -66,7 +66,7 @@ def test_a_time_without_a_zone_is_utc(read):
         ("bundle: demo\ncatchments: {ids: cat-1}", r"key 'catchments.ids' must be a list.*write \[cat-1\]"),
         ("bundle: demo\ncatchments: {ids: [01333000]}", r"'catchments.ids\[0\]' must be text.*in quotes"),
         ("bundle: demo\ncatchments: {attributes: {slope: steep}}", "'catchments.attributes.slope' must be"),
-        ("bundle: demo\ncatchments: {area: [1, big]}", "'catchments.area' must be a number or a list"),
+        ("bundle: demo\ncatchments: {area: [1, big]}", r"'catchments.area\[1\]' must be a number, not 'big'"),
         ("bundle: demo\ntime_step: 0", "time_step must be a positive number of seconds, not 0"),
         ("bundle: demo\ntime_step: -3600", "time_step must be a positive number of seconds, not -3600"),
         ("bundle: demo\ntime_step: .nan", "time_step must be a positive"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from dmg_bmi.physics import residual, run
 from dmg_bmi.physics.gr4j import GR4J
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 seeds = st.integers(0, 2**32 - 1)
@@ -144,6 +144,8 @@ def test_a_queue_that_is_too_short_delays_less_but_loses_nothing(legal, seed):
 
 @given(x4=st.floats(0.6, 14.0))
 def test_the_hydrographs_are_differentiable_in_x4(x4):
+    # An S-curve has a kink where it ends: at whole days.
+    assume(abs(2 * x4 - round(2 * x4)) > 1e-4)
     model = GR4J(queue=30)
 
     def ordinates(value):

@@ -47,11 +47,15 @@ def test_a_step_divides_the_models(step):
         Clock(step, DAY)
 
 
-@pytest.mark.parametrize(
-    ("step", "ratio"), [(DAY, 1), (3600.0, 24), (900.0, 96), (DAY / 7, 7), (0.1, 864000)]
-)
+@pytest.mark.parametrize(("step", "ratio"), [(DAY, 1), (3600.0, 24), (900.0, 96), (DAY / 7, 7), (1.0, 86400)])
 def test_a_model_step_is_a_whole_number_of_steps(step, ratio):
     assert Clock(step, DAY).ratio == ratio
+
+
+@pytest.mark.parametrize("step", [0.1, 7.0, 2 * DAY, 0.0, -1.0, float("nan")])
+def test_any_other_step_is_refused(step):
+    with pytest.raises(ConfigError, match="into 1 to 86400 parts"):
+        Clock(step, DAY)
 
 
 def test_position_goes_round_from_the_phase():
