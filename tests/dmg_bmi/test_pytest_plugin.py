@@ -1,5 +1,6 @@
 """``pytest --bmi`` checks a component of anybody, and without it pytest is as it was."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -45,7 +46,10 @@ def run(tmp_path):
 
     def call(*arguments):
         command = [sys.executable, "-m", "pytest", "-v", "-p", MODULE, "-p", "no:cacheprovider", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        )
 
     return call
 

@@ -270,7 +270,7 @@ model.finalize()
 @pytest.mark.parametrize("name", NAMES)
 def test_real_pymt_finds_sets_up_runs_and_converts(name, tmp_path):
     """Away from the checkout, whose build leftovers pymt would take for what is installed."""
-    reason = "pymt comes from conda or source; see docs/frameworks/pymt.md"
+    reason = "pymt comes from conda or source; see docs/frameworks/README.md"
     pytest.importorskip("pymt.models", reason=reason)
     command = [sys.executable, "-W", "ignore", "-c", REAL, name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
