@@ -65,6 +65,12 @@ def read_yaml(path: Path, error: type[DmgBmiError]) -> dict[str, Any]:
     return content
 
 
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder that nobody else writes to."""
+    for rest in folder.rglob(".*.part"):
+        rest.unlink(missing_ok=True)
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: temporary name, flush, rename."""
     path = Path(path)

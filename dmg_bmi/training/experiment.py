@@ -19,7 +19,7 @@ from ..bundle import Bundle
 from ..dataset import COORDINATES, Dataset
 from ..delta_model import DeltaModel
 from ..errors import TrainingError
-from ..files import write_atomic
+from ..files import sweep, write_atomic
 from ..run_config import write_config
 from . import checkpoint, distributed, readers
 from .config import TrainingConfig, bounds
@@ -94,6 +94,8 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
         _require_unfinished(folder, config)
         with checkpoint.writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            if distributed.rank() == 0:
+                sweep(folder)
         with _quiet() if distributed.rank() else _logged(folder / "train.log"):
             dataset = read(config)
             model = build(config, dataset)

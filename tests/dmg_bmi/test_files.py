@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from dmg_bmi.errors import BundleError, ConfigError
-from dmg_bmi.files import canonical, read_yaml, sha256, write_atomic
+from dmg_bmi.files import canonical, read_yaml, sha256, sweep, write_atomic
 
 
 @pytest.fixture
@@ -122,6 +122,23 @@ def test_an_interrupt_leaves_no_litter(tmp_path, monkeypatch):
         write_atomic(tmp_path / "f", b"new")
     monkeypatch.undo()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_writer_left_is_swept_away_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    kept = {tmp_path / "a.part", tmp_path / ".hidden", tmp_path / "inner" / "state"}
+    for path in kept:
+        path.write_text("kept", encoding="utf-8")
+    # A kill between writing and renaming: nothing of ours runs any more.
+    monkeypatch.setattr(os, "replace", lambda *_: os._exit(9))
+    for path in (tmp_path / "state", tmp_path / "inner" / "state"):
+        pid = os.fork()
+        if pid == 0:
+            write_atomic(path, b"half")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert len(list(tmp_path.rglob(".*.part"))) == 2
+    sweep(tmp_path)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept
 
 
 def test_writers_of_one_file_do_not_mix(tmp_path):
