@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dmg_bmi.bundle import Bundle
-from dmg_bmi.dataset import Dataset
+from dmg_bmi.dataset import COORDINATES, Dataset
 from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.config import bounds
 from dmg_bmi.training.data import Windows, statistics, tensors
@@ -157,10 +157,11 @@ def calibrated(hbv: Catchment, dataset: Dataset, config: TrainingConfig, file: P
     return best
 
 
-def most_similar(dataset: Dataset, known: Sequence[int], unknown: Sequence[int]) -> list[int]:
-    """Of the known basins the nearest to each unknown one in the normalised attributes."""
-    donors = dataset.columns(list(known))
-    stats = statistics(donors, list(dataset.attributes))
+def most_similar(
+    dataset: Dataset, names: Sequence[str], known: Sequence[int], unknown: Sequence[int]
+) -> list[int]:
+    """Of the known basins the nearest to each unknown one in the named attributes, normalised."""
+    stats = statistics(dataset.columns(list(known)), list(names))
     place = np.stack([(dataset.attributes[a] - s.mean) / s.std for a, s in stats.items()])
     distance = np.linalg.norm(place[:, unknown, None] - place[:, None, known], axis=0)
     return [known[nearest] for nearest in distance.argmin(1)]
@@ -189,16 +190,19 @@ def gauged_and_left_out(
             left_out[name][:, fold::FOLDS] = flow(bundle, dataset.columns(slice(fold, None, FOLDS)), without)
     whole, part = tested(dataset, config)
     forcing = tensors(whole, ("P", "T", "PET"), (), ()).forcing
-    donors = list(places)
+    shown = [name for name in dataset.attributes if name not in COORDINATES]
+    kinds = {"of the most similar basin": shown, "of the most similar and near basin": [*dataset.attributes]}
+    donors = {by: list(places) for by in kinds}
     for fold in range(FOLDS):
         known = [i for i in places if i % FOLDS != fold]
-        donors[fold::FOLDS] = most_similar(dataset, known, places[fold::FOLDS])
+        for by, names in kinds.items():
+            donors[by][fold::FOLDS] = most_similar(dataset, names, known, places[fold::FOLDS])
     for name, components in COMPONENTS.items():
         hbv = Catchment(HBV(betaet=True), nmul=components, routing=15)
         parameters = calibrated(hbv, dataset, config, output / f"HBV_{components}-{seed}" / "parameters.npy")
         for flows, by, rows in (
             (gauged, "per basin", places),
-            (left_out, "of the most similar basin", donors),
+            *((left_out, by, rows) for by, rows in donors.items()),
         ):
             with torch.no_grad():
                 simulated = simulate(hbv, parameters[rows], forcing, 0)[-len(part.times) :]

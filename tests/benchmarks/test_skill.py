@@ -94,8 +94,8 @@ def test_a_second_run_trains_nothing_and_prints_the_same_tables(run_twice):
 def test_parameters_come_from_the_nearest_basin_that_is_known(benchmarks, camels):
     skill, _ = benchmarks
     dataset = camels(aridity=[1.0, 1.1, 5.0, 4.0], slope=[10.0, 12.0, 1.0, 3.0])
-    assert skill.most_similar(dataset, [0, 2], [1, 3]) == [0, 2]
-    assert skill.most_similar(dataset, [2, 3], [0, 1]) == [3, 3]
+    assert skill.most_similar(dataset, [*dataset.attributes], [0, 2], [1, 3]) == [0, 2]
+    assert skill.most_similar(dataset, [*dataset.attributes], [2, 3], [0, 1]) == [3, 3]
 
 
 @pytest.fixture
