@@ -142,14 +142,14 @@ class BundleInfo:
             model = DeltaModel.build(**self.description)
             dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
             model.to(dtype).load_state_dict(weights)
-            derived = {(v.kind, v.symbol): v.size for v in checked(variable_table(model))}
+            derived = {(v.kind, v.symbol): (v.size, v.of) for v in checked(variable_table(model))}
         except Exception as problem:  # a description may be wrong in any way
             raise BundleError(f"{self.path}: weights and description do not fit: {problem}") from problem
         for variable in self.variables:
-            if derived.get((variable.kind, variable.symbol)) != variable.size:
+            if derived.get((variable.kind, variable.symbol)) != (variable.size, variable.of):
                 raise BundleError(
-                    f"{self.path}: the model has no {variable.kind} {variable.symbol!r} "
-                    f"of size {variable.size}"
+                    f"{self.path}: the model has no {variable.kind} {variable.symbol!r} of size "
+                    f"{variable.size}" + (f" that is made of {variable.of!r}" if variable.of else "")
                 )
         _check_steps(model, self.name)
         return model.eval().requires_grad_(False)

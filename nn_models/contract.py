@@ -8,6 +8,13 @@ from torch import Tensor, nn
 State = dict[str, Tensor]
 
 
+def make_dropout(p: float) -> nn.Dropout:
+    """``nn.Dropout``, which itself takes NaN; ValueError if `p` is no probability."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout is a probability, not {p}")
+    return nn.Dropout(p)
+
+
 class Network(nn.Module):
     """Base of every network.
 

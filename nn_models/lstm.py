@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .contract import Network, State
+from .contract import Network, State, make_dropout
 
 
 class LSTM(Network):
@@ -28,7 +28,7 @@ class LSTM(Network):
         self.hidden_size = hidden_size
         self.linear_in = nn.Linear(n_inputs, hidden_size)
         self.lstm = nn.LSTM(hidden_size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = make_dropout(dropout)
         self.linear_out = nn.Linear(hidden_size, n_outputs)
 
     def init_state(self, n: int) -> State:

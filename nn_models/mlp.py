@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .contract import Network, State
+from .contract import Network, State, make_dropout
 
 
 class MLP(Network):
@@ -30,7 +30,7 @@ class MLP(Network):
         self.dropout = dropout
         layers: list[nn.Module] = []
         for before, after in pairwise((n_inputs, *self.hidden_sizes)):
-            layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(before, after), nn.ReLU(), make_dropout(dropout)]
         self.layers = nn.Sequential(*layers, nn.Linear((n_inputs, *self.hidden_sizes)[-1], n_outputs))
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:

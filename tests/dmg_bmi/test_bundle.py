@@ -205,7 +205,9 @@ def test_a_bundle_of_a_newer_format_says_that_an_upgrade_helps(copied):
         (lambda c: c["model"]["phy_model"]["phy"].update(name="subprocess:run"), "no process model named"),
         (lambda c: c["model"]["phy_model"]["phy"].update(nmul=3), "do not fit"),
         (lambda c: c["model"]["roles"][0].update(inputs="P"), "do not fit"),
+        (lambda c: c["model"]["nn"]["fast"].update(dropout=float("nan")), "dropout is a probability"),
         (lambda c: c.update(model=None), "do not fit"),
+        (lambda c: [v.pop("of", None) for v in c["variables"]], "no output 'Q_flow' of size 1"),
     ],
 )
 def test_a_sealed_description_must_still_make_sense(copied, change, reason):

@@ -233,7 +233,7 @@ class Reference:
 
     def put(self, v: Any, new: np.ndarray) -> None:
         if v.kind == "state":
-            need((not plausible(new), StateError))
+            need((not plausible(new) or (new < v.lower).any(), StateError))
             old = self.state[v.symbol]
             shaped = torch.from_numpy(new).reshape(old.shape).to(old.dtype)
             self.state = {**self.state, v.symbol: shaped}

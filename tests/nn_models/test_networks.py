@@ -160,3 +160,10 @@ def test_dropout_acts_in_training_only():
         assert not torch.equal(*runs)
         runs = [network.eval()(x, network.init_state(5))[0] for _ in range(2)]
         assert torch.equal(*runs)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("network", [LSTM, MLP])
+def test_what_is_no_probability_of_dropout_is_refused(network, p):
+    with pytest.raises(ValueError, match="dropout is a probability"):
+        network(2, 3, dropout=p)
