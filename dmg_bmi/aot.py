@@ -35,9 +35,16 @@ Flat = Callable[[list[Tensor]], list[Tensor]]
 
 
 def cache_base() -> Path:
-    """The user's private folder of compiled code."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dmg_bmi"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """The user's folder of compiled code, which looking for some does not make: it may not be writable."""
+    # Not Path.home, which raises where a container's user has no home.
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "dmg_bmi"
+
+
+def private(folder: Path) -> Path:
+    """Make a folder that is its owner's alone."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True, mode=0o700)
     return folder
 
 
@@ -95,7 +102,7 @@ def build(
     if lacking:
         raise DmgBmiError(lacking)
     rows = torch.export.Dim("rows", min=1)
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private(folder.parent)
     work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         with warnings.catch_warnings(), torch.no_grad():

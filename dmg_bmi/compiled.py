@@ -159,9 +159,7 @@ def _example(tensor: Tensor, axis: int) -> Tensor:
 def _traced(block: _Block, processes: Processes, tensors: list[Tensor]) -> Function:
     """By `torch.compile`, which keeps its results in a folder that is the user's own too."""
     if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
-        folder = aot.cache_base() / "inductor"
-        folder.mkdir(exist_ok=True, mode=0o700)
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(aot.private(aot.cache_base() / "inductor"))
 
     def function(processes: Processes, tensors: list[Tensor]) -> Sequence[Tensor]:
         return block(*tensors, processes=processes)

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import HydrofabricError
 
 #: A table: name of the column, one value per row.
 Columns = dict[str, list[Any]]
+
+
+def numbers(values: Iterable[Any]) -> NDArray[np.float64]:
+    """Values of a column as float64, NaN where there is no number."""
+
+    def number(value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return np.nan
+
+    return np.array([number(value) for value in values], dtype=np.float64)
 
 
 class GeoPackage:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import HydrofabricError
-from .geopackage import Columns, GeoPackage
+from .geopackage import Columns, GeoPackage, numbers
 from .physics import channel
 from .physics.river import river_static
 
@@ -245,11 +245,11 @@ def read(path: str | Path) -> Hydrofabric:
     reach_of = {divide: i for i, divide in enumerate(flowpaths["divide_id"])}
     reach = np.array([reach_of.get(name, -1) for name in divides["divide_id"]], dtype=np.int64)
     catchments = Divides(
-        tuple(divides["divide_id"]), tuple(map(str, divides["toid"])), _numbers(divides["area"]), reach
+        tuple(divides["divide_id"]), tuple(map(str, divides["toid"])), numbers(divides["area"]), reach
     )
     drained = reach >= 0
     np.add.at(network.area, reach[drained], catchments.area[drained])
-    _check_areas(catchments, divides["type"], network, _numbers(flowpaths["total"]), report)
+    _check_areas(catchments, divides["type"], network, numbers(flowpaths["total"]), report)
     table = None
     if attributes is not None:
         attributes = report.unique(ATTRIBUTE_TABLE[0], attributes, "divide_id")
@@ -306,7 +306,7 @@ def _network(
             source[row[name]] = i
     table = CHANNEL_TABLE[0]
     report.add("missing attributes", _chosen(ids, source < 0), f"not in the table {table}", fatal=True)
-    shape = {name: np.append(_numbers(reaches[name]), np.nan)[source] for name in CHANNEL}
+    shape = {name: np.append(numbers(reaches[name]), np.nan)[source] for name in CHANNEL}
     for name, values in shape.items():
         empty = np.isnan(values) & (source >= 0)
         report.add(
@@ -399,7 +399,7 @@ def _divide_attributes(table: Columns, ids: Sequence[str], report: _Report) -> D
             name, unit, entries = "twi", "1", [_mean_of_classes(entry) for entry in entries]
         elif any(isinstance(entry, str) for entry in entries):
             continue
-        values[name] = np.append(_numbers(entries) * scale + offset, np.nan)[source]
+        values[name] = np.append(numbers(entries) * scale + offset, np.nan)[source]
         if unit:
             units[name] = unit
         empty = np.isnan(values[name]) & (source >= 0)
@@ -414,18 +414,6 @@ def _mean_of_classes(text: str | None) -> float:
         return sum(v * f for v, f in classes) / sum(f for _, f in classes)
     except (ValueError, TypeError, KeyError, ZeroDivisionError):
         return np.nan
-
-
-def _numbers(values: Iterable[Any]) -> Floats:
-    """As float64, NaN where there is no number."""
-
-    def number(value: Any) -> float:
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return np.nan
-
-    return np.array([number(value) for value in values], dtype=np.float64)
 
 
 def _chosen(ids: Sequence[str], mask: NDArray[np.bool_]) -> list[str]:

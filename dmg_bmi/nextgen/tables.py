@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import NextGenError
+from ..geopackage import numbers
 
 FloatArray = NDArray[np.float64]
 #: Names that the column of ids may have.
@@ -84,7 +85,7 @@ def _csv(path: Path) -> Read:
     ragged = [line[key] for line in lines if len(line) != len(names)]
     if ragged:
         raise NextGenError(f"{path}: the line of {ragged[0]} has not {len(names)} values")
-    columns = {name: _numbers([line[k] for line in lines]) for k, name in enumerate(names) if k != key}
+    columns = {name: numbers([line[k] for line in lines]) for k, name in enumerate(names) if k != key}
     return [line[key].strip() for line in lines], columns, units
 
 
@@ -96,7 +97,7 @@ def _netcdf(path: Path) -> Read:
         dimension = data[name].dimensions
         ids = [str(i) for i in data[name][:]]
         chosen = {n: v for n, v in data.variables.items() if v.dimensions == dimension and n != name}
-        columns = {n: _numbers(np.ma.filled(v[:].astype(float), np.nan)) for n, v in chosen.items()}
+        columns = {n: numbers(np.ma.filled(v[:].astype(float), np.nan)) for n, v in chosen.items()}
         return ids, columns, {n: v.units for n, v in chosen.items() if hasattr(v, "units")}
 
 
@@ -107,7 +108,7 @@ def _parquet(path: Path) -> Read:
         raise NextGenError(f"{path}: Parquet needs pyarrow; install it or convert to CSV") from problem
     table = parquet.read_table(path)
     key = table.column_names[_id_column(path, table.column_names)]
-    columns = {n: _numbers(table[n].to_pylist()) for n in table.column_names if n != key}
+    columns = {n: numbers(table[n].to_pylist()) for n in table.column_names if n != key}
     return [str(i) for i in table[key].to_pylist()], columns, {}
 
 
@@ -117,13 +118,3 @@ def _id_column(path: Path, names: Sequence[str]) -> Any:
         if name in names:
             return name if path.suffix == ".nc" else names.index(name)
     raise NextGenError(f"{path}: has no column of ids: one of {', '.join(ID_COLUMNS)}")
-
-
-def _numbers(values: Iterable[Any]) -> FloatArray:
-    def number(value: Any) -> float:
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return np.nan
-
-    return np.array([number(value) for value in values], dtype=np.float64)

@@ -112,6 +112,16 @@ def test_without_a_package_auto_is_eager_and_says_nothing(info, tmp_path, monkey
     assert not caplog.records
 
 
+def test_looking_for_a_package_needs_no_folder_that_can_be_written(info, tmp_path, monkeypatch):
+    """As for a container's user: a home below a file, where nothing can be made, root or not."""
+    (tmp_path / "home").write_text("", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / "cache"))
+    assert isinstance(make_engine("auto", info.load_model(), info), Eager)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert isinstance(make_engine("auto", info.load_model(), info), Eager)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_without_a_compiler_the_message_says_what_is_needed(info, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DmgBmiError, match=r"g\+\+"):
