@@ -1,10 +1,9 @@
 """Tests that need an environment of their own, each made under .ci/venvs and printed with its skips.
 
-- wheel: a clean environment with only the built wheel.
+- wheel: a clean environment with only the built wheel; then, beside numpy 2, a process model
+  written in JAX, and the component in another process through the client of grpc4bmi.
 - ngen: the pins of NextGen's images, numpy 1.26, pydantic < 2 and pandas < 3.
 - peers: the public dmg and hydrodl2 (numpy 1.26), run beside ours.
-- jax: a process model written in JAX (numpy 2).
-- grpc: the component in another process, through the client of grpc4bmi.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +20,7 @@ VENVS = ROOT / ".ci" / "venvs"
 TOOLS = (
     "pytest>=8",
     "pytest-xdist>=3.5",
+    "pytest-timeout>=2.3",
     "hypothesis>=6.100",
     "psutil",
     "matplotlib",
@@ -28,15 +29,15 @@ TOOLS = (
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
-    """Run; a failure ends everything."""
-    print("+", *command, flush=True)
+    """Run; a failure, or more than a quarter of an hour, ends everything."""
+    print(time.strftime("%H:%M:%S +"), *command, flush=True)
     # A safe path: what is tested is what was installed, not the checkout around it.
     environment = {
         "DMG_BMI_SHARED": str(ROOT.parent / "shared" / "data"),
         **os.environ,
         "PYTHONSAFEPATH": "1",
     }
-    subprocess.run([str(c) for c in command], cwd=cwd, check=True, env=environment)
+    subprocess.run([str(c) for c in command], cwd=cwd, check=True, env=environment, timeout=900)
 
 
 def environment(name: str, *packages: str) -> Path:
@@ -44,10 +45,14 @@ def environment(name: str, *packages: str) -> Path:
     folder = VENVS / name
     run(sys.executable, "-m", "venv", "--clear", folder)
     python = folder / "bin" / "python"
-    pip = (python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt")
-    run(*pip, "torch")
-    run(*pip, *packages)
+    install(python, "torch")
+    install(python, *packages)
     return python
+
+
+def install(python: Path, *packages: str) -> None:
+    """Into the environment of `python`, within the project's constraints."""
+    run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", *packages)
 
 
 def wheel() -> Path:
@@ -69,18 +74,14 @@ def main() -> None:
         run(python, "-c", "import importlib.util as u; assert u.find_spec('physics') is None", cwd=away)
         run(python, "-m", "dmg_bmi.cli", "demo", "--output", away / "demo", cwd=away)
         run(python, "-m", "dmg_bmi.cli", "inspect", "demo_daily", cwd=away)
+    install(python, f"{built}[grpc,jax]", "numpy>=2", *TOOLS)
+    pytest(python, "tests/interop", "tests/grpc")
 
     python = environment("ngen", str(built), "numpy==1.26.4", "pydantic<2", "pandas<3", *TOOLS)
     pytest(python, "tests/nn_models", "tests/dmg_bmi", "tests/nextgen")
 
     python = environment("peers", str(built), "dmg==1.5.0", "hydrodl2==1.4.0", *TOOLS)
     pytest(python, "tests/peers")
-
-    python = environment("jax", str(built), "jax", "numpy>=2", *TOOLS)
-    pytest(python, "tests/interop")
-
-    python = environment("grpc", f"{built}[grpc]", *TOOLS)
-    pytest(python, "tests/grpc")
 
 
 def pytest(python: Path, *folders: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -67,30 +69,36 @@ def read_yaml(path: Path, error: type[DmgBmiError]) -> dict[str, Any]:
 
 def sweep(folder: Path) -> None:
     """Remove what writers that were killed left in a folder that nobody else writes to."""
-    for rest in folder.rglob(".*.part"):
+    # What follows the suffix is a journal that a database keeps beside its file.
+    for rest in folder.rglob(".*.part*"):
         rest.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary name, flush, rename."""
-    path = Path(path)
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; what is written there takes its place whole, or not at all."""
     temporary = path.with_name(f".{path.name}.{token_hex(4)}.part")
-    # not tempfile.mkstemp: it would hide the result from everybody but its owner
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _sync(temporary, os.O_RDWR)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    _sync(path.parent, os.O_RDONLY)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: temporary name, flush, rename."""
+    with replacing(Path(path)) as temporary:
+        # not tempfile.mkstemp: it would hide the result from everybody but its owner
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from .. import hydrofabric
 from ..bundle import SHIPPED, BundleInfo, find
 from ..errors import NextGenError
-from ..files import write_atomic
+from ..files import sweep, write_atomic
 from ..hydrofabric import Hydrofabric
 from ..physics.forcings import PET
 from ..run_config import Pet
@@ -175,6 +175,7 @@ def prepare(plan: Plan) -> Prepared:
     models = config / "cat_config" / MODEL
     # Written last, so that nothing starts on what a killed preparation left half written.
     (config / "realization.json").unlink(missing_ok=True)
+    sweep(config)
     if models.exists():
         shutil.rmtree(models)
     models.mkdir(parents=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import yaml
 
 from ..errors import NextGenError
+from ..files import replacing
 from ..hydrofabric import Hydrofabric
 from .realization import stamp
 
@@ -108,15 +110,14 @@ def copy_for_routing(fabric: Hydrofabric, target: Path, dropped: Sequence[str] =
     NextGenError
         If the file cannot be changed.
     """
-    shutil.copyfile(fabric.path, target)
     try:
-        with sqlite3.connect(target) as file:
-            _clean(file)
-            if dropped:
-                _drop(file, dropped)
-        file.close()
+        with replacing(target) as copy:
+            shutil.copyfile(fabric.path, copy)
+            with closing(sqlite3.connect(copy)) as file, file:
+                _clean(file)
+                if dropped:
+                    _drop(file, dropped)
     except sqlite3.Error as problem:
-        target.unlink(missing_ok=True)
         raise NextGenError(f"{target}: the copy of the hydrofabric cannot be changed: {problem}") from problem
 
 

@@ -211,7 +211,7 @@ def ngen():
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         done = subprocess.run(
-            command, cwd=folder, env=plain | ascii_only, capture_output=True, text=True, timeout=600
+            command, cwd=folder, env=plain | ascii_only, capture_output=True, text=True, timeout=200
         )
         # An abort, as a shell reports it.
         status = 134 if done.returncode == -signal.SIGABRT else done.returncode
