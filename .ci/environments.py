@@ -26,7 +26,7 @@ TOOLS = (
     "matplotlib",
     "gimli.units<0.4",
 )
-#: Tests in which numpy has no part, or that start processes by the dozen: once, in the README's command, is enough.
+#: Tests in which numpy has no part, or that start many processes: the README's command runs them once.
 ONCE = (
     "test_compiled.py",
     "test_delta_model_split.py",
