@@ -1,4 +1,4 @@
-"""Shortcuts, with nothing but Python 3.11: ``python3 tasks.py demo | test | lint | types | build``.
+"""Shortcuts, with nothing but Python 3.11: ``python3 tasks.py demo | test | coverage | lint | types | build``.
 
 The first call makes the environment ``.venv`` and installs the project into it.
 """
@@ -53,6 +53,11 @@ def test(arguments: Sequence[str]) -> None:
     run(PYTHON, "-m", "pytest", "-n", "2", *arguments)
 
 
+def coverage(arguments: Sequence[str]) -> None:
+    """Run the tests and print which lines none of them ran."""
+    test(["--cov", "--cov-report=term", *arguments])
+
+
 def lint(arguments: Sequence[str]) -> None:
     """Format and lint; ``--check`` changes nothing."""
     install("dev")
@@ -73,7 +78,7 @@ def build(arguments: Sequence[str]) -> None:
     run(PYTHON, "-m", "build", *arguments)
 
 
-TASKS = {task.__name__: task for task in (demo, test, lint, types, build)}
+TASKS = {task.__name__: task for task in (demo, test, coverage, lint, types, build)}
 
 
 def main() -> None:

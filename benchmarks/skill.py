@@ -39,6 +39,9 @@ LSTM = (
     "model.nn={name: lstm, hidden_size: 64, dropout: 0.4}",
     "model.phy_model={}",
     "model.roles=[{role: output, inputs: [P, T, PET, SRAD, VP, daylength], outputs: [Q]}]",
+    "training.members=1",
+    "training.window=545",
+    "training.batch=208",
 )
 #: Shipped configuration and what differs from it, for basins of the training and for others.
 MODELS: Mapping[str, Sequence[str]] = {"hybrid": ("camels",), "LSTM alone": ("camels", *LSTM)}

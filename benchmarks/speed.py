@@ -1,11 +1,13 @@
 """What this project costs beside its peers and its limits, in one run on one machine.
 
-    python benchmarks/speed.py --output DIR [--hydrodl2 PYTHON] [--dmg PYTHON] [--years 30]
+    python benchmarks/speed.py --output DIR [--peers PYTHON] [--docs docs/performance.md]
+    python benchmarks/speed.py --output DIR --only one_shot --years 30
 
-Writes DIR/speed.md (a table) and three plots. One thread, processor time, the least of some
-repeats, so that other work on the machine disturbs little; best on an idle one all the same. The first
-run compiles for some minutes, later ones find that again. `--hydrodl2` and `--dmg` name Python
-interpreters with those packages; without them their lines are left out.
+Writes DIR/speed.md, a table of what compiling costs, and three plots; `--docs` puts the tables into that
+page too. One thread, processor time; what is compared is measured in turn, and the least of some repeats
+taken, so that other work on the machine disturbs little; best on an idle one all the same. Eight minutes
+there. `--peers` names a Python that has dhbv2, and with it dmg and hydrodl2 (`pip install dhbv2`);
+without it their lines are left out.
 
 The limit is what the network's matrix products take alone, by `torch.mm` or `torch.mv` on the same weights
 at the same batch: no LSTM of this size can be faster on this processor with this library.
@@ -16,13 +18,19 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nextgen
+import precision
+import speed_compile
 import torch
 from dmg_bmi.physics import HBV, Catchment, run
 
@@ -33,8 +41,9 @@ from dmg_bmi.runtime import package
 from dmg_bmi.runtime.engine import Eager
 
 BASINS, DAYS, NMUL, DYNAMIC = 100, 730, 16, ("BETA", "BETAET")
-#: dhbv2 0.6.0 from PyPI: one daily model step of its BMI, static MLP 4096, on the machine of the field notes.
-DHBV2 = 23.7e-3
+#: Between these lines of a page stand the last measured tables.
+MEASURED = ("<!-- measured: begin -->", "<!-- measured: end -->")
+COMPILED = ("<!-- compiled: begin -->", "<!-- compiled: end -->")
 
 
 class Table:
@@ -71,16 +80,24 @@ def seconds(value: float) -> str:
 
 def best(function, repeats: int = 5, budget: float = 20.0) -> float:
     """Least processor time of a call, after one that is not counted; short calls in runs of 10 ms."""
-    begin = time.process_time()
-    function()
-    inner = max(1, int(0.01 / max(time.process_time() - begin, 1e-6)))
-    least, spent = float("inf"), 0.0
-    for _ in range(repeats):
+    return in_turn([function], repeats, budget)[0]
+
+
+def in_turn(functions, repeats: int = 5, budget: float = 20.0) -> list[float]:
+    """:func:`best` of each of some functions, called one after the other in each repeat."""
+    inner = []
+    for function in functions:
         begin = time.process_time()
-        for _ in range(inner):
-            function()
-        took = time.process_time() - begin
-        least, spent = min(least, took / inner), spent + took
+        function()
+        inner.append(max(1, int(0.01 / max(time.process_time() - begin, 1e-6))))
+    least, spent = [math.inf] * len(inner), 0.0
+    for _ in range(repeats):
+        for k, function in enumerate(functions):
+            begin = time.process_time()
+            for _ in range(inner[k]):
+                function()
+            took = time.process_time() - begin
+            least[k], spent = min(least[k], took / inner[k]), spent + took
         if spent > budget:
             break
     return least
@@ -125,14 +142,29 @@ def network_weights(network) -> list[torch.Tensor]:
     return [w.detach().t().contiguous() for w in weights]
 
 
-def products(network, rows: int) -> float:
-    """Seconds of the bare matrix products of a step."""
+def products(network, rows: int):
+    """The bare matrix products of a step, to be called."""
     weights = network_weights(network)
     if rows == 1:
-        pairs = [(w.t().contiguous(), torch.rand(len(w))) for w in weights]
-        return best(lambda: [torch.mv(w, x) for w, x in pairs])
+        vectors = [(w.t().contiguous(), torch.rand(len(w))) for w in weights]
+        return lambda: [torch.mv(w, x) for w, x in vectors]
     pairs = [(w, torch.rand(rows, len(w))) for w in weights]
-    return best(lambda: [torch.mm(x, w) for w, x in pairs], 3)
+    return lambda: [torch.mm(x, w) for w, x in pairs]
+
+
+class Stepping:
+    """An engine that goes on, step after step, from its own state."""
+
+    def __init__(self, engine, model: DeltaModel, rows: int) -> None:
+        attributes = {k: torch.rand(rows, dtype=torch.float64) for k in model.attribute_names}
+        with torch.inference_mode():
+            self.prepared = model.prepare(attributes, rows)
+        self.engine, self.state = engine, model.init_state(rows)
+        self.forcing = weather(1, rows, torch.float64)
+
+    @torch.inference_mode()
+    def __call__(self) -> None:
+        _, self.state = self.engine.run(self.forcing, self.prepared, self.state)
 
 
 def sequence_products(network, days: int, rows: int, backward: bool = False) -> float:
@@ -216,8 +248,19 @@ def large_model(hidden: int = 256, nmul: int = NMUL) -> DeltaModel:
     ).eval()
 
 
-def single_steps(table: Table, folder: Path) -> dict[str, list[tuple[int, float]]]:
+def packaged(table: Table, title: str, info: BundleInfo):
+    """The compiled step of a bundle, made now if it is not there."""
+    folder = package.cache_folder(info)
+    if not folder.is_dir():
+        begin = time.perf_counter()
+        package.build(info, folder)
+        print(f"({title}: compiled in {time.perf_counter() - begin:.0f} s)", flush=True)
+    return package.find(info)
+
+
+def single_steps(table: Table, folder: Path, python: Path | None) -> dict[str, list[tuple[int, float]]]:
     """Points 2 and 3: one model step of one to many catchments."""
+    theirs = peer(python, "dhbv2")
     small = nextgen.bundle(folder / "small")  # with weights that are the same in every run
     torch.manual_seed(0)
     Bundle(large_model(), "LSTM 256, HBV nmul 16").save(folder / "large")
@@ -227,31 +270,24 @@ def single_steps(table: Table, folder: Path) -> dict[str, list[tuple[int, float]
         ("LSTM 256, nmul 16", folder / "large", (1, 10, 100, 1000, 10_000)),
     ):
         info = BundleInfo.read(path)
-        model = info.load_model()
-        if not package.cache_folder(info).is_dir():
-            begin = time.perf_counter()
-            package.build(info, package.cache_folder(info))
-            table.say(f"{title}: compiling its package", seconds(time.perf_counter() - begin), "once", "")
-        begin = time.perf_counter()
-        compiled = package.find(info)
-        table.say(f"{title}: loading its package", seconds(time.perf_counter() - begin), "", "")
+        rounded = replace(info, network_precision="bfloat16")
+        model, low = info.load_model(), rounded.load_model()
+        engines = {"package": (packaged(table, title, info), model), "eager": (Eager(model), model)}
+        if path != small:
+            engines["bfloat16 package"] = (packaged(table, title, rounded), low)
         network = next(n for n in model.networks.values() if n.recurrent)
         for rows in counts:
-            attributes = {k: torch.rand(rows, dtype=torch.float64) for k in model.attribute_names}
-            with torch.inference_mode():
-                prepared = model.prepare(attributes, rows)
-            forcing, state = weather(1, rows, torch.float64), model.init_state(rows)
-            limit = products(network, rows)
-            for name, engine in (("package", compiled), ("eager", Eager(model))):
-                if engine is None or (name == "eager" and rows > 10_000):
-                    continue
-                took = best(lambda e=engine, a=(forcing, prepared, state): e.run(*a), 5, 5.0)
-                table.add(f"{title}, {name}: {rows} rows", took, "bare products", limit, slower=False)
-                curves.setdefault(f"{title}, {name}", []).append((rows, took / rows))
+            names = [n for n in engines if engines[n][0] is not None and (n == "package" or rows <= 10_000)]
+            steps = [Stepping(*engines[name], rows) for name in names]
+            limit, *took = in_turn([products(network, rows), *steps], 7, 12.0)
+            for name, seconds_ in zip(names, took, strict=True):
+                what = f"{title}, {name}: {rows} {'row' if rows == 1 else 'rows'}"
+                if name != "eager" or rows in (1, 10_000):
+                    beside = "bare float32 products" if "bfloat16" in name else "bare products"
+                    table.add(what, seconds_, beside, limit, slower=False)
+                curves.setdefault(f"{title}, {name}", []).append((rows, seconds_ / rows))
                 if rows == 1 and path == small:
-                    table.add(
-                        f"{title}, {name}: 1 row", took, "dhbv2 0.6.0 (field notes, not this run)", DHBV2
-                    )
+                    table.add(what, seconds_, "dhbv2, a day's step of its BMI", theirs.get("step"))
             curves.setdefault(f"{title}: bare products", []).append((rows, limit / rows))
     return curves
 
@@ -309,23 +345,29 @@ def training(table: Table, python: Path | None) -> None:
 
 
 def bfloat16(table: Table) -> None:
-    """What network weights in bfloat16 do to speed and flow."""
+    """What network weights in bfloat16 do to flow, after a first year."""
+    days, after = 4 * 365, slice(365, None)
+    daily = BundleInfo.read("demo_daily")
+    series = {k: torch.from_numpy(v) for k, v in precision.weather(4).items()}
+    typical = {k: v["mean"] for k, v in daily.description["statistics"].items()}
+    attributes = {k: torch.full((3,), typical[k]) for k in daily.load_model().attribute_names}
     torch.manual_seed(1)
-    model = large_model()
-    forcing, attributes = weather(1000, BASINS), {k: torch.rand(BASINS) for k in model.attribute_names}
-    flows, took = [], []
-    for dtype in (torch.float32, torch.bfloat16):
-        model.nn.to(dtype)
-        with torch.no_grad():
-            begin = time.process_time()
-            flows.append(model(forcing, attributes, outputs=("Q",))[0]["Q"][365:].double())
-            took.append(time.process_time() - begin)
-    exact, rounded = flows
-    nse = 1 - ((rounded - exact) ** 2).sum(0) / ((exact - exact.mean(0)) ** 2).sum(0)
-    volume = (rounded.sum(0) / exact.sum(0) - 1).abs()
-    table.add("1000 days x 100 rows, weights in bfloat16", took[1], "float32", took[0])
-    table.say("the same: error in flow", f"NSE to float32 at least {nse.min():.5f}",
-              f"volume within {volume.max():.2%}", "")  # fmt: skip
+    large = large_model()
+    many = {k: torch.rand(BASINS) for k in large.attribute_names}
+    for title, model, forcing, of_rows in (
+        ("demo_daily, 3 climates", daily.load_model(), series, attributes),
+        (f"LSTM 256 (untrained), {BASINS} rows", large, weather(days, BASINS, torch.float64), many),
+    ):
+        flows = []
+        for dtype in (torch.float32, torch.bfloat16):
+            model.nn.to(dtype)
+            with torch.no_grad():
+                flows.append(model(forcing, of_rows, outputs=("Q",))[0]["Q"][after])
+        exact, rounded = flows
+        nse = 1 - ((rounded - exact) ** 2).sum(0) / ((exact - exact.mean(0)) ** 2).sum(0)
+        volume = (rounded.sum(0) / exact.sum(0) - 1).abs()
+        table.say(f"weights in bfloat16, {title}: error in flow", f"NSE to float32 at least {nse.min():.5f}",
+                  f"volume within {volume.max():.2%}", "")  # fmt: skip
 
 
 def record_length(table: Table) -> list[tuple[int, float]]:
@@ -360,7 +402,7 @@ def instances(table: Table, folder: Path) -> list[tuple[int, float]]:
             result.append((k, nextgen.memory() - start))
     each = (result[-1][1] - result[0][1]) * 1e3 / (result[-1][0] - 1)
     table.say("a further BMI object of a group (dHBV 2.0 size)", f"{each:.0f} kB",
-              "dhbv2 0.6.0 (field notes): 387 MB", "")  # fmt: skip
+              "dhbv2 0.6.0 (noted before, not this run): 387 MB", "")  # fmt: skip
     for bmi in objects:
         bmi.finalize()
     return result
@@ -375,13 +417,15 @@ def imports(table: Table) -> None:
 
 
 def plots(folder: Path, curves, lengths, held) -> None:
-    """The three pictures."""
+    """The three pictures, of what was measured."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     def picture(name: str, x: str, y: str, series) -> None:
+        if not any(series.values()):
+            return
         figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
         for label, points in series.items():
             style = ":" if "bare" in label else "-"
@@ -400,43 +444,74 @@ def plots(folder: Path, curves, lengths, held) -> None:
     picture("speed_memory.png", "BMI objects in the process", "MB more than before the first", {"": held})
 
 
+def into(page: Path, lines: list[str], marks: tuple[str, str]) -> None:
+    """Put lines between two marks of a page."""
+    text = page.read_text(encoding="utf-8")
+    head, rest = text.split(marks[0] + "\n")
+    tail = rest.split(marks[1])[1]
+    page.write_text("\n".join([head + marks[0], *lines, marks[1]]) + tail, encoding="utf-8")
+
+
 def main() -> None:
-    """Run everything."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("speed"))
-    parser.add_argument("--hydrodl2", type=Path, help="a Python that has hydrodl2")
-    parser.add_argument("--dmg", type=Path, help="a Python that has dmg")
-    parser.add_argument("--years", type=int, default=3, help="of the one-shot simulation (default: 3)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--peers", type=Path, help="a Python that has dhbv2, dmg and hydrodl2")
+    parser.add_argument("--years", type=int, default=2, help="of the one-shot simulation (default: 2)")
+    parser.add_argument("--docs", type=Path, help="a page with marks, between which the tables go")
+    parser.add_argument(
+        "--only",
+        choices=SECTIONS,
+        nargs="+",
+        default=[*SECTIONS],
+        metavar="PART",
+        help=f"some of {', '.join(SECTIONS)}; all by default",
+    )
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     given.output.mkdir(parents=True, exist_ok=True)
     table, begin = Table(), time.perf_counter()
-
-    def save() -> None:
-        text = (
-            f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, "
-            f"processor time; {time.perf_counter() - begin:.0f} s in all\n\n"
-        )
-        (given.output / "speed.md").write_text(text + "\n".join(table.lines) + "\n", encoding="utf-8")
+    drawn: dict[str, Any] = {}
 
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        imports(table)
-        held = instances(table, folder)  # first, while the process is small
-        physics(table, given.hydrodl2)
-        save()
-        curves = single_steps(table, folder)
-        save()
-        one_shot(table, given.years)
-        training(table, given.dmg)
-        save()
-        bfloat16(table)
-        lengths = record_length(table)
-    save()
-    plots(given.output, curves, lengths, held)
-    print(f"{given.output / 'speed.md'} and three plots")
+        for section in given.only:
+            drawn[section] = SECTIONS[section](table, Path(name), given)
+            (given.output / "speed.md").write_text("\n".join(table.lines) + "\n", encoding="utf-8")
+    said = (
+        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, processor time; "
+        f"{time.perf_counter() - begin:.0f} s in all"
+    )
+    (given.output / "speed.md").write_text(f"{said}\n\n" + "\n".join(table.lines) + "\n", encoding="utf-8")
+    plots(given.output, drawn.get("steps", {}), drawn.get("lengths", []), drawn.get("instances", []))
+    if given.docs is not None and len(table.lines) > 2:
+        into(given.docs, [said, "", *table.lines], MEASURED)
+    if given.docs is not None and "compiling" in drawn:
+        into(given.docs, drawn["compiling"], COMPILED)
+    print(f"{said}\n{given.output / 'speed.md'} and plots")
+
+
+def compiling(folder: Path) -> list[str]:
+    """What `speed_compile.py` measures, as a table of its own."""
+    lines = speed_compile.lines()
+    (folder / "compiling.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return lines
+
+
+#: Memory of instances is measured first, while the process is small.
+SECTIONS: dict[str, Callable[[Table, Path, argparse.Namespace], Any]] = {
+    "instances": lambda table, folder, given: instances(table, folder),
+    "imports": lambda table, folder, given: imports(table),
+    "physics": lambda table, folder, given: physics(table, given.peers),
+    "steps": lambda table, folder, given: single_steps(table, folder, given.peers),
+    "one_shot": lambda table, folder, given: one_shot(table, given.years),
+    "training": lambda table, folder, given: training(table, given.peers),
+    "bfloat16": lambda table, folder, given: bfloat16(table),
+    "lengths": lambda table, folder, given: record_length(table),
+    "compiling": lambda table, folder, given: compiling(given.output),
+}
 
 
 if __name__ == "__main__":

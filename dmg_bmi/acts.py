@@ -149,15 +149,17 @@ class Act:
         """What the network says, ``[time, rows, n_outputs]`` (one step if it is constant)."""
         if self.constant:
             return block.prepared[f"{self.key}.values"].unsqueeze(0)
-        x = self._inputs(block.forcing)
-        dtype = x.dtype
-        x = x.to(network.dtype)
+        return self.scaled(self.raw(network, block), next(iter(block.forcing.values())).dtype)
+
+    def raw(self, network: Network, block: Block) -> Tensor:
+        """What a network with inputs says, before it is scaled."""
+        x = self._inputs(block.forcing).to(network.dtype)
         if self._sees_attributes:
             shown = block.prepared[f"{self.key}.attributes"]
             x = torch.cat([x, shown.expand(x.shape[0], *shown.shape)], dim=-1)
         raw, renewed = network(x, below(block.state, self.key))
         block.new |= {f"{self.key}.{name}": value for name, value in renewed.items()}
-        return self.scaled(raw, dtype)
+        return raw
 
 
 class Parameters(Act):
@@ -195,10 +197,10 @@ class Parameters(Act):
     def init_state(
         self, network: Network, n: int, dtype: torch.dtype, device: torch.device | str | None
     ) -> State:
-        """The network's own; static parameters that are not yet frozen, and steps seen."""
+        """The network's own; what it said of static parameters, not yet scaled, and steps seen."""
         state = super().init_state(network, n, dtype, device)
         if self._n_static and not self.constant:
-            state[f"{self.key}.frozen"] = torch.zeros(n, self._n_static, dtype=dtype, device=device)
+            state[f"{self.key}.frozen"] = torch.zeros(n, self._n_static, dtype=network.dtype, device=device)
             state[f"{self.key}.seen"] = torch.zeros(n, dtype=torch.int64, device=device)
         return state
 
@@ -206,9 +208,10 @@ class Parameters(Act):
         """Parameters of each step, static ones held."""
         if self.constant:
             return
-        values = self.values(network, block)
+        raw = self.raw(network, block)
         if self._n_static:
-            values = self._hold(values, block)
+            raw = self._hold(raw, block)
+        values = self.scaled(raw, next(iter(block.forcing.values())).dtype)
         if network.training and self.role.dropout:
             values = self._drop(values)
         parts = self.split(values)
@@ -222,15 +225,14 @@ class Parameters(Act):
         """Hold from the start what the network says at the end of the block."""
         if not self._n_static or self.constant:
             return
-        values = self.values(network, block)
-        block.state[f"{self.key}.frozen"] = values[-1, :, -self._n_static :]
+        block.state[f"{self.key}.frozen"] = self.raw(network, block)[-1, :, -self._n_static :]
         block.state[f"{self.key}.seen"] += self.role.freeze_after
 
-    def _hold(self, values: Tensor, block: Block) -> Tensor:
-        """Follow the network's value until a row has seen `freeze_after` steps, then hold it."""
+    def _hold(self, raw: Tensor, block: Block) -> Tensor:
+        """Follow the network's answer until a row has seen `freeze_after` steps, then hold it."""
         frozen, seen = block.state[f"{self.key}.frozen"], block.state[f"{self.key}.seen"]
-        time, after = values.shape[0], self.role.freeze_after
-        moving, static = values.split([values.shape[-1] - self._n_static, self._n_static], dim=-1)
+        time, after = raw.shape[0], self.role.freeze_after
+        moving, static = raw.split([raw.shape[-1] - self._n_static, self._n_static], dim=-1)
         last = after - 1 - seen
         step = torch.arange(time, device=seen.device).unsqueeze(-1)
         source = torch.minimum(step, last.clamp(min=0)).unsqueeze(-1).expand_as(static)

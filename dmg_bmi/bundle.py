@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class BundleInfo:
     weights_file, weights_sha256 : str
     path : Path
         The bundle's folder.
+    network_precision : {"bfloat16"}, optional
+        What weights of networks are rounded to when the model is loaded.
     """
 
     name: str
@@ -57,6 +60,7 @@ class BundleInfo:
     weights_file: str
     weights_sha256: str
     path: Path
+    network_precision: str | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -104,7 +108,9 @@ class BundleInfo:
         try:
             weights, digest = content["weights"]["file"], content["weights"]["sha256"]
             table = from_plain(content["variables"])
-        except (KeyError, TypeError) as problem:
+            if not 0 < float(content["model"]["step"]) < inf:
+                raise ValueError(f"a model's step is a number of seconds, not {content['model']['step']}")
+        except (KeyError, TypeError, ValueError) as problem:
             raise BundleError(f"{file}: is not a valid bundle description: {problem}") from problem
         if not isinstance(weights, str) or Path(weights).name != weights or "\0" in weights:
             raise BundleError(f"{file}: weights file {weights!r} must lie in the bundle's folder")
@@ -126,6 +132,8 @@ class BundleInfo:
         ------
         BundleError
             If the weights are missing, torn, or do not fit the description, or the model cannot step.
+        ConfigError
+            If its networks cannot have the precision that is asked for.
         """
         file = self.path / self.weights_file
         try:
@@ -151,7 +159,15 @@ class BundleInfo:
                     f"{self.path}: the model has no {variable.kind} {variable.symbol!r} of size "
                     f"{variable.size}" + (f" that is made of {variable.of!r}" if variable.of else "")
                 )
+        known = {(v.kind, v.symbol) for v in self.variables}
+        for kind, symbol in derived:
+            if kind in ("input", "attribute") and (kind, symbol) not in known:
+                raise BundleError(
+                    f"{self.path}: the model needs the {kind} {symbol!r}, which is not in its table"
+                )
         _check_steps(model, self.name)
+        if self.network_precision is not None:
+            _round(model, self.name)
         return model.eval().requires_grad_(False)
 
 
@@ -265,6 +281,19 @@ def _check_steps(model: DeltaModel, name: str) -> None:
                 f"{name}: process model {part.declaration.name!r} trains and runs forward, but a bundle "
                 f"and the BMI need one that steps: {part.sequence_only}"
             )
+
+
+def _round(model: DeltaModel, name: str) -> None:
+    """Weights of networks in bfloat16."""
+    if not model.networks:
+        raise ConfigError(f"network_precision: {name} has no networks; leave it out")
+    for key, network in model.networks.items():
+        if not network.takes_bfloat16:
+            raise ConfigError(
+                f"network_precision: network {key!r} ({type(network).__name__}) runs only as it was trained; "
+                "leave it out"
+            )
+        network.to(torch.bfloat16)
 
 
 def _checksum(content: Mapping[str, Any]) -> str | None:

@@ -109,7 +109,9 @@ def _union(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
             meant = isinstance(value, list | tuple) and get_origin(option) in (tuple, list)
             if len(real) == 1 or meant:
                 raise
-    raise _wrong(source, key, " or ".join(_named(option) for option in real), value)
+    ids = isinstance(value, int) and tuple[str, ...] in real
+    hint = f"; write ['{value}'] for a list of one" if ids else ""
+    raise _wrong(source, key, " or ".join(_named(option) for option in real), value, hint)
 
 
 def _tagged(options: list[Any], value: Any, source: str, key: str) -> Any:
@@ -126,12 +128,12 @@ def _tagged(options: list[Any], value: Any, source: str, key: str) -> Any:
 
 
 def _sequence(kind: Any, arguments: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
-    if not isinstance(value, list | tuple):
-        raise _wrong(source, key, "a list", value, f"; write [{value}] for a list of one")
     if kind is tuple and arguments and arguments[-1] is not Ellipsis:
-        if len(value) != len(arguments):
+        if not isinstance(value, list | tuple) or len(value) != len(arguments):
             raise _wrong(source, key, f"a list of {len(arguments)} values", value)
         kinds = arguments
+    elif not isinstance(value, list | tuple):
+        raise _wrong(source, key, "a list", value, f"; write [{value}] for a list of one")
     else:
         kinds = (arguments[0] if arguments else Any,) * len(value)
     return kind(
@@ -158,7 +160,7 @@ def _scalar(kind: Any, value: Any, source: str, key: str) -> Any:
         except ValueError:
             pass
     if kind is str:
-        hint = "; put it in quotes"
+        hint = f"; put it in quotes: '{value}'" if type(value) in (int, float) else "; put it in quotes"
     raise _wrong(source, key, _named(kind), value, hint)
 
 
@@ -193,5 +195,5 @@ def _shown(value: Any) -> str:
     """A value as a user would recognise it, shortened."""
     if value is None:
         return "empty"
-    text = repr(value)
+    text = str(value) if isinstance(value, date) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

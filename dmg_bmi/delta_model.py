@@ -150,8 +150,8 @@ class DeltaModel(nn.Module):
         roles, fixed, statistics, step
             As for the constructor, each item plain or typed.
         """
-        models = {k: build_process_model(d) for k, d in _descriptions(phy_model, "phy").items()}
-        described = _descriptions(nn, "nn")
+        models = {k: build_process_model(d) for k, d in descriptions(phy_model, "phy").items()}
+        described = descriptions(nn, "nn")
         typed = resolve_roles([from_plain(role) for role in roles], described, models, fixed or {})
         stats = {name: _statistic(name, s) for name, s in (statistics or {}).items()}
         networks = {}
@@ -340,25 +340,39 @@ class DeltaModel(nn.Module):
         networks = self.networks
         for act in self._acts:
             act.before(networks[act.key], block)
-        for key, model in self.process_models.items():
-            known = below(prepared, key)
+        for keys in self._alike(block, prepared):
+            known = _beside([below(prepared, key) for key in keys])
             series, own = physics.run(
-                model,
-                block.driving[key],
-                below(state, key),
+                self.process_models[keys[0]],
+                _beside([block.driving[key] for key in keys], rows=1),
+                _beside([below(state, key) for key in keys]),
                 known,
                 below(known, "static"),
                 self.dt,
-                dynamic=block.dynamic[key],
-                processes=block.processes[key],
-                outputs=None if outputs is None else {n for o in wanted for k, n in o.needs if k == key},
+                dynamic=_beside([block.dynamic[key] for key in keys], rows=1),
+                processes=block.processes[keys[0]],
+                outputs=None if outputs is None else {n for o in wanted for k, n in o.needs if k in keys},
                 block=CompiledBlocks() if self.compiled else None,
             )
-            block.fluxes[key] |= series
-            block.new |= {f"{key}.{name}": value for name, value in own.items()}
+            for place, key in enumerate(keys):
+                block.fluxes[key] |= _of(series, place, len(keys), rows=1)
+                block.new |= {f"{key}.{name}": value for name, value in _of(own, place, len(keys)).items()}
         for act in self._acts:
             act.after(networks[act.key], block)
         return {o.flux.name: block.fluxes[o.key][o.name] for o in wanted}, block.new
+
+    def _alike(self, block: Block, prepared: State) -> list[list[str]]:
+        """Process models by key, those together that can run as rows of one: a step costs by its calls."""
+        models = self.process_models
+        if len(models) == 1:
+            return [[*models]]
+        found: dict[object, list[str]] = {}
+        for key, model in models.items():
+            alone = model.declaration.graph or block.processes[key] or any(True for _ in model.parameters())
+            names = (*block.dynamic[key],), (*below(prepared, key),)
+            kind = key if alone else (type(model), repr(model.describe()), names)
+            found.setdefault(kind, []).append(key)
+        return [*found.values()]
 
     def _block(self, forcing: Mapping[str, Tensor], prepared: State, state: State) -> Block:
         models = self.process_models
@@ -403,6 +417,17 @@ class DeltaModel(nn.Module):
         return supplied - physics.withdrawn(balance, fluxes).sum(0) - change
 
 
+def _beside(parts: Sequence[Mapping[str, Tensor]], rows: int = 0) -> Mapping[str, Tensor]:
+    """The rows, which stand at this place of the shapes, of several mappings in one."""
+    first = parts[0]
+    return first if len(parts) == 1 else {n: torch.cat([part[n] for part in parts], rows) for n in first}
+
+
+def _of(whole: Mapping[str, Tensor], place: int, count: int, rows: int = 0) -> dict[str, Tensor]:
+    """One part of what :func:`_beside` made of so many."""
+    return {n: v.tensor_split(count, rows)[place] for n, v in whole.items()} if count > 1 else {**whole}
+
+
 def _as_module(modules: Modules) -> nn.Module | None:
     if not isinstance(modules, Mapping):
         return modules
@@ -418,7 +443,8 @@ def _by_key(module: nn.Module | None, default: str) -> dict[str, Any]:
     return dict(module.items()) if isinstance(module, nn.ModuleDict) else {default: module}
 
 
-def _descriptions(given: Mapping[str, Any] | None, default: str) -> dict[str, Mapping[str, Any]]:
+def descriptions(given: Mapping[str, Any] | None, default: str) -> dict[str, Mapping[str, Any]]:
+    """By key: one description, which has a key ``name``, gets the key `default`."""
     if not given:
         return {}
     return {default: given} if "name" in given else dict(given)

@@ -3,6 +3,18 @@
 A message says what is wrong, where, and what to do about it.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def there_is(name: str, known: Iterable[str], shown: int = 10) -> str:
+    """What to choose from in place of a name that does not exist, for the end of a message."""
+    names = [*known]
+    close = get_close_matches(name, names, n=1, cutoff=0.8)
+    meant = f"did you mean {close[0]}? " if close else ""
+    more = f", ... ({len(names)} in all)" if len(names) > shown else ""
+    return f"{meant}there is {', '.join(names[:shown]) or 'none'}{more}"
+
 
 class DmgBmiError(Exception):
     """Base of all errors of this package that a user's input can cause."""

@@ -18,15 +18,20 @@ from .errors import DmgBmiError
 MAX_YAML = 64 * 2**20
 
 
+class _Refused(yaml.constructor.ConstructorError):
+    """Valid YAML that is not taken."""
+
+    def __init__(self, problem: str, where: Any) -> None:
+        super().__init__(None, None, problem, where.start_mark)
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe loader that also refuses duplicate keys and aliases (which can grow without bound)."""
+    """Safe loader that refuses duplicate keys, octal numbers, and aliases, which can grow without bound."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             event = self.peek_event()
-            raise yaml.constructor.ConstructorError(
-                None, None, "aliases (*name) are not allowed", event.start_mark
-            )
+            raise _Refused("aliases (*name) are not allowed", event)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -34,15 +39,24 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, (str, int, float, bool)):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "keys must be names or numbers", key_node.start_mark
-                )
+                raise _Refused("keys must be names or numbers", key_node)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands twice", key_node.start_mark
-                )
+                raise _Refused(f"key {key!r} stands twice", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        number: int = super().construct_yaml_int(node)
+        if node.value[0] == "0" and node.value.isdigit() and number:
+            raise _Refused(
+                f"{node.value} means {number}, since a number that begins with 0 is octal in YAML; "
+                f"write an id in quotes, '{node.value}', and a number without the 0",
+                node,
+            )
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def read_yaml(path: Path, error: type[DmgBmiError]) -> dict[str, Any]:
@@ -57,14 +71,24 @@ def read_yaml(path: Path, error: type[DmgBmiError]) -> dict[str, Any]:
     if len(raw) > MAX_YAML:
         raise error(f"{path}: larger than {MAX_YAML >> 20} MiB; this is no configuration")
     try:
-        content = yaml.load(raw.decode("utf-8"), _Loader)  # noqa: S506  _Loader is a SafeLoader
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as problem:
         raise error(f"{path}: is not UTF-8 text") from problem
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise error(f"{path}: is not valid YAML: {problem}") from problem
+    content = parse_yaml(text, str(path), error)
     if not isinstance(content, dict):
         raise error(f"{path}: must hold keys and values, not {type(content).__name__}")
     return content
+
+
+def parse_yaml(text: str, source: str, error: type[DmgBmiError]) -> Any:
+    """What YAML text says; raises `error` naming its source and line."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  _Loader is a SafeLoader
+    except _Refused as problem:
+        line = f", line {problem.problem_mark.line + 1}" if "\n" in text else ""
+        raise error(f"{source}{line}: {problem.problem}") from problem
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise error(f"{source}: is not valid YAML: {problem}") from problem
 
 
 def sweep(folder: Path) -> None:

@@ -60,7 +60,8 @@ def hydrograph(
     axes.spines[["top", "right"]].set_visible(False)
     if precipitation is not None:
         _hang(axes.twinx(), times, precipitation, units)
-    axes.legend(loc="upper left", frameon=False, bbox_to_anchor=(0.0, 0.75))
+    # Beside the title, where it hides nothing.
+    axes.legend(loc="lower right", frameon=False, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0, ncols=2)
     axes.set_title(title, loc="left", fontsize=11)
     figure.savefig(path, dpi=130)
     plt.close(figure)

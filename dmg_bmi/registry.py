@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Any
 
-from .errors import ConfigError
+from .errors import ConfigError, there_is
 from .nn_models import Network
 from .physics import Catchment, ProcessModel
 
@@ -30,6 +31,8 @@ PROCESS_MODELS = {
     "photosynthesis": "dmg_bmi.physics.photosynthesis:Photosynthesis",
     "simhyd": "dmg_bmi.physics.simhyd:SIMHYD",
 }
+#: Options of any process model, see :class:`Catchment`.
+AROUND = ("nmul", "routing")
 
 
 def build_network(description: Mapping[str, Any], n_inputs: int, n_outputs: int) -> Network:
@@ -41,8 +44,8 @@ def build_network(description: Mapping[str, Any], n_inputs: int, n_outputs: int)
 def build_process_model(description: Mapping[str, Any]) -> ProcessModel:
     """The process model that `description` stands for, within :class:`Catchment` if it has `nmul`."""
     factory, options = _find("process model", PROCESS_MODELS, "dmg_bmi.physics", description)
-    around: dict[str, Any] = {key: options.pop(key) for key in ("nmul", "routing") if key in options}
-    column = _call(factory, description, options)
+    around: dict[str, Any] = {key: options.pop(key) for key in AROUND if key in options}
+    column = _call(factory, description, options, AROUND)
     return _call(Catchment, description, {"column": column, **around}) if around else column
 
 
@@ -61,7 +64,14 @@ def _find(
     raise ConfigError(f"there is no {kind} named {name!r}; registered are {names}")
 
 
-def _call(factory: Any, description: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+def _call(
+    factory: Any, description: Mapping[str, Any], options: Mapping[str, Any], more: tuple[str, ...] = ()
+) -> Any:
+    known = signature(factory).parameters
+    odd = [name for name in options if name not in known]
+    if odd and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        own = [*(name for name in known if name not in ("n_inputs", "n_outputs")), *more]
+        raise ConfigError(f"{description.get('name')}: no option {odd[0]!r}; {there_is(odd[0], own)}")
     try:
         return factory(**options)
     except (TypeError, ValueError) as error:

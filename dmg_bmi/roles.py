@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from inspect import signature
 from typing import Any, ClassVar, Literal
 
-from .errors import ConfigError
+from .errors import ConfigError, there_is
 from .physics import Declaration, ProcessModel
 
 Bounds = tuple[float, float]
@@ -258,6 +259,10 @@ def from_plain(description: Mapping[str, Any] | Role) -> Role:
     kind = options.pop("role", ParameterRole.kind)
     if kind not in KINDS:
         raise ConfigError(f"roles: there is no role {kind!r}; there are {', '.join(KINDS)}")
+    known = signature(KINDS[kind]).parameters
+    odd = [name for name in options if name not in known]
+    if odd:
+        raise ConfigError(f"roles: {kind} has no key {odd[0]!r}; {there_is(odd[0], known)}")
     try:
         return KINDS[kind](**options)
     except TypeError as error:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import from_mapping, read_yaml
+from .csv_table import CsvTable
 from .dataset import Dataset
 from .errors import AttributeTableError, ConfigError
 
@@ -119,7 +120,7 @@ class RunConfig:
     day_start_hour : float
         UTC hour at which a daily model's day begins.
     forcing : Path, optional
-        A stored forcing (see :mod:`dmg_bmi.runtime.forcing`). Without it forcing is set by
+        A stored forcing (see :mod:`dmg_bmi.runtime.store`). Without it forcing is set by
         the framework, step by step.
     pet : Pet, optional
         Take the weather instead of potential evapotranspiration, and compute that.
@@ -130,6 +131,9 @@ class RunConfig:
     trusted_compiled : Path, optional
         Folder of a compiled step to load instead of looking into the user's cache.
     device : str
+    network_precision : {"bfloat16"}, optional
+        Round the weights of networks. It takes half the memory and, for hundreds of catchments on
+        a processor with bfloat16 products, a fraction of the time; `docs/performance.md` has the error.
     threads : int
         Torch threads of this process. One by default: frameworks run a process per core, and the
         small steps of few catchments gain nothing from more.
@@ -150,6 +154,7 @@ class RunConfig:
     engine: Literal["auto", "eager", "compiled"] = "auto"
     trusted_compiled: Path | None = None
     device: str = "cpu"
+    network_precision: Literal["bfloat16"] | None = None
     threads: int = 1
     restart: Restart = field(default_factory=Restart)
 
@@ -359,34 +364,11 @@ def _column(name: str, value: float | list[float], n: int) -> FloatArray:
 def _read_csv(
     path: Path, chosen: Sequence[str], wanted: set[str]
 ) -> tuple[tuple[str, ...], dict[str, FloatArray]]:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise AttributeTableError(f"{path}: cannot be read: {problem}") from problem
-    rows = [row for row in rows if row]
-    if len(rows) < 2:
-        raise AttributeTableError(f"{path}: needs a header line and a line for each catchment")
-    header = [name.strip() for name in rows[0]]
-    lines = {row[0].strip(): row for row in rows[1:]}
-    if len(lines) != len(rows) - 1:
-        raise AttributeTableError(f"{path}: a catchment id stands twice in the first column")
-    absent = [i for i in chosen if i not in lines]
+    table = CsvTable.read(path, AttributeTableError)
+    place = table.rows()
+    absent = [i for i in chosen if i not in place]
     if absent:
         raise AttributeTableError(f"{path}: has no catchment {', '.join(absent[:5])}")
-    ids = tuple(chosen) or tuple(lines)
-    columns = {}
-    for k, name in enumerate(header[1:], start=1):
-        if name in wanted:
-            columns[name] = np.array([_number(path, lines[i], k, name) for i in ids])
-    return ids, columns
-
-
-def _number(path: Path, row: list[str], k: int, name: str) -> float:
-    text = row[k].strip() if k < len(row) else ""
-    try:
-        return float(text) if text else np.nan
-    except ValueError as problem:
-        raise AttributeTableError(
-            f"{path}: {name} of catchment {row[0]!r} is {text!r}, not a number"
-        ) from problem
+    ids = tuple(chosen) or tuple(place)
+    rows = [place[i] for i in ids]
+    return ids, {name: table.numbers(name, rows) for name in [*table.columns][1:] if name in wanted}

@@ -147,7 +147,8 @@ def _attribute(a: Quantity) -> Variable:
 
 def _state(state: StateVariable, stored: bool) -> Variable:
     name, units = state.name, state.units
-    lower = 0.0 if stored else -inf  # of what is conserved there is never less than nothing
+    # Of what is conserved there is never less than nothing.
+    lower = 0.0 - state.rounding if stored else -inf
     return Variable(name, name, "state", units, units, state.meaning, lower=lower, size=prod(state.shape))
 
 

@@ -27,9 +27,12 @@ class Network(nn.Module):
     ----------
     recurrent : bool
         Whether the outputs of a step depend on earlier steps.
+    takes_bfloat16 : bool
+        Whether its weights may be in bfloat16, to which it then rounds what it multiplies with them.
     """
 
     recurrent = False
+    takes_bfloat16 = False
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
         super().__init__()
@@ -64,8 +67,8 @@ class Network(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights, and so of inputs, outputs and state."""
-        return next(self.parameters()).dtype
+        """Of inputs, outputs and state: that of the weights, but no shorter than float32."""
+        return torch.promote_types(next(self.parameters()).dtype, torch.float32)
 
     @property
     def device(self) -> torch.device:

@@ -22,6 +22,7 @@ class LSTM(Network):
     """
 
     recurrent = True
+    takes_bfloat16 = True
 
     def __init__(self, n_inputs: int, n_outputs: int, hidden_size: int = 64, dropout: float = 0.0) -> None:
         super().__init__(n_inputs, n_outputs)
@@ -38,15 +39,40 @@ class LSTM(Network):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`Network.forward`."""
-        x = torch.relu(self.linear_in(x))
+        h, c, of_weights = state["h"], state["c"], self.linear_in.weight.dtype
+        x = torch.relu(self.linear_in(x.to(of_weights)))
         if len(x) == 1:  # a whole layer costs up to four times as much to call
-            h, c = torch.lstm_cell(x[0], (state["h"], state["c"]), *self.lstm.all_weights[0])
+            h, c = self._cell(x[0], h, c)
             x = h.unsqueeze(0)
-        else:
-            x, (h, c) = self.lstm(x, (state["h"].unsqueeze(0), state["c"].unsqueeze(0)))
+        elif of_weights == h.dtype:
+            x, (h, c) = self.lstm(x, (h.unsqueeze(0), c.unsqueeze(0)))
             h, c = h.squeeze(0), c.squeeze(0)
-        return self.linear_out(self.dropout(x)), {"h": h, "c": c}
+        else:  # the layer would round the state as well
+            hidden = []
+            for now in x:
+                h, c = self._cell(now, h, c)
+                hidden.append(h)
+            x = torch.stack(hidden)
+        return self.linear_out(self.dropout(x).to(of_weights)).to(self.dtype), {"h": h, "c": c}
+
+    def _cell(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden and cell state ``[rows, hidden_size]`` after one step of the layer."""
+        weights = self.lstm.all_weights[0]
+        if x.dtype == c.dtype and not torch.compiler.is_compiling():
+            return torch.lstm_cell(x, (h, c), *weights)
+        # What a compiler makes of that cell copies the bias to all rows before each product, and takes
+        # the tanh, which costs three times this one.
+        of_x, of_h, b_x, b_h = weights
+        products = (x @ of_x.t(), h.to(x.dtype) @ of_h.t(), b_x + b_h)
+        gates = zip(*(part.to(c.dtype).split(self.hidden_size, -1) for part in products), strict=True)
+        i, f, g, o = (a + b + bias for a, b, bias in gates)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * _tanh(g)
+        return torch.sigmoid(o) * _tanh(c), c
 
     def describe(self) -> dict[str, object]:
         """Name and options."""
         return {"name": "lstm", "hidden_size": self.hidden_size, "dropout": self.dropout.p}
+
+
+def _tanh(x: Tensor) -> Tensor:
+    return 2.0 * torch.sigmoid(2.0 * x) - 1.0

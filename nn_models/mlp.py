@@ -22,6 +22,8 @@ class MLP(Network):
         Probability of dropping an output of a hidden layer in training.
     """
 
+    takes_bfloat16 = True
+
     def __init__(
         self, n_inputs: int, n_outputs: int, hidden_sizes: Sequence[int] = (64,), dropout: float = 0.0
     ) -> None:
@@ -35,7 +37,7 @@ class MLP(Network):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`Network.forward`; the state is empty."""
-        return self.layers(x), {}
+        return self.layers(x.to(next(self.parameters()).dtype)).to(self.dtype), {}
 
     def describe(self) -> dict[str, object]:
         """Name and options."""

@@ -10,7 +10,7 @@ from .contract import State, StateVariable
 from .river import River
 
 STATES = (
-    StateVariable("storage", "m3", "water in the reach"),
+    StateVariable("storage", "m3", "water in the reach", rounding=1e-3),
     StateVariable("discharge", "m3 s-1", "flow out of the reach in the last sub-step"),
 )
 SOURCE = "Cunge (1969), Journal of Hydraulic Research 7, 205-230; Todini (2007), https://doi.org/10.5194/hess-11-1645-2007"

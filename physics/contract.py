@@ -99,7 +99,8 @@ class StateVariable:
 
     `reduce` says how the trailing axes make one number per row: the ordinates of a queue
     are summed. The first `components` axes of `shape` are parallel components, which are
-    averaged whatever `reduce` says.
+    averaged whatever `reduce` says. By `rounding` a store may fall short of nothing, where its
+    step takes that for nothing.
     """
 
     name: str
@@ -109,6 +110,7 @@ class StateVariable:
     reduce: Literal["mean", "sum"] = "mean"
     initial: float = 0.0
     components: int = 0
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from .river import GRAPH, River
 
 DAY = 86400.0
 KERNELS = {"conservative": conservative_routing, "nwm": nwm_routing}
+#: Minutes of a day.
+MOST_SUBSTEPS = 1440
 
 LATERAL_INFLOW = Forcing(
     "lateral_inflow",
@@ -67,7 +69,7 @@ class MuskingumCunge(ProcessModel):
         (:mod:`.nwm_routing`) is the National Water Model's kernel as t-route runs it,
         which closes no volume and therefore declares no balance.
     substeps : int
-        Equal parts of a step; 12 of an hourly step are the National Water Model's 300 s.
+        Equal parts of a step, 1 to 1440; 12 of an hourly step are the National Water Model's 300 s.
         The conservative kernel is stable with any.
     """
 
@@ -75,8 +77,8 @@ class MuskingumCunge(ProcessModel):
         super().__init__()
         if kernel not in KERNELS:
             raise TypeError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
-        if substeps < 1:
-            raise TypeError(f"substeps must be at least 1, not {substeps}")
+        if type(substeps) is not int or not 1 <= substeps <= MOST_SUBSTEPS:
+            raise TypeError(f"substeps must be a whole number from 1 to {MOST_SUBSTEPS}, not {substeps!r}")
         self.kernel = kernel
         self.substeps = substeps
         self.route = KERNELS[kernel].route

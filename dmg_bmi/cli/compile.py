@@ -6,6 +6,7 @@ A model of rivers is compiled for networks of one depth: give its configuration 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -20,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bundle", help="a bundle's folder, a shipped bundle's name, or a routing component's configuration"
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0 (default: %(default)s)")
+    parser.add_argument(
+        "--network-precision", choices=["bfloat16"], help="as in the run configuration (default: as trained)"
+    )
     parser.add_argument("--output", type=Path, help="folder to name under trusted_compiled in a run config")
 
 
@@ -45,6 +49,7 @@ def command(given: argparse.Namespace) -> None:
     from ..runtime import package
 
     info, graph = _meant(given.bundle)
+    info = replace(info, network_precision=given.network_precision)
     folder = given.output or package.cache_folder(info, given.device, graph)
     print(f"compiling one step of {info.name}, once; about a minute ...", flush=True)
     begin = perf_counter()

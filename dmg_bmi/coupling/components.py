@@ -17,6 +17,7 @@ import torch
 from bmipy import Bmi
 from numpy.typing import NDArray
 
+from ..csv_table import CsvTable
 from ..errors import ConfigError, DmgBmiError, StateError
 from ..netcdf import Column, model_input, read
 from ..run_config import utc
@@ -25,7 +26,7 @@ from ..runtime.saved import TIME, steps_between
 from ..units import conversion
 from ..variables import Variable
 from .config import CouplingConfig, Exchange, Part
-from .links import Link, table
+from .links import Link
 
 FloatArray = NDArray[np.float64]
 STATE, SIZE, CREATE, FREE = (f"ngen::serialization_{what}" for what in ("state", "size", "create", "free"))
@@ -310,5 +311,4 @@ def _class(text: str, key: str) -> Any:
 
 
 def _ids(path: Path) -> tuple[str, ...]:
-    header, rows = table(path)
-    return tuple(row[header[0]] for row in rows)
+    return tuple(CsvTable.read(path, ConfigError).rows())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..csv_table import CsvTable
 from ..errors import ConfigError
 from ..units import conversion, is_rate_of, parse
 from .config import Exchange
@@ -112,13 +112,14 @@ class Link:
         )
 
     def _mapped(self, path: Path) -> list[tuple[str, str, float]]:
-        header, rows = table(path)
-        if not {"source", "target"} <= {*header}:
-            raise ConfigError(f"{path}: needs columns source and target, it has {', '.join(header)}")
-        try:
-            return [(row["source"], row["target"], float(row.get("share") or 1.0)) for row in rows]
-        except ValueError as problem:
-            raise ConfigError(f"{path}: share: {problem}") from problem
+        table = CsvTable.read(path, ConfigError)
+        if not {"source", "target"} <= {*table.columns}:
+            raise ConfigError(f"{path}: needs columns source and target, it has {', '.join(table.columns)}")
+        names, others = table.columns["source"], table.columns["target"]
+        share = np.ones(len(names))
+        if "share" in table.columns:
+            share = np.nan_to_num(table.numbers("share", range(len(names))), nan=1.0)
+        return [*zip(names, others, share.tolist(), strict=True)]
 
     def _check_items(self, size: int) -> None:
         """Volumes may be shared out and add up; what else there is meets one to one."""
@@ -158,22 +159,3 @@ class Link:
     def restore(self, value: FloatArray) -> None:
         """The latest value, from a saved state."""
         self.value = np.array(value)
-
-
-def table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Header and rows of a CSV file.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be read, or has no rows.
-    """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise ConfigError(f"{path}: cannot be read: {problem}") from problem
-    if not rows or not reader.fieldnames:
-        raise ConfigError(f"{path}: needs a header line and rows")
-    return [*reader.fieldnames], rows

@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 from bmipy import Bmi
 
-from ..conformance import Conformance, NotApplicable, agree, other, read, require, same, variables
+from ..conformance import Conformance
+from ..conformance.probe import NotApplicable, agree, other, read, require, same, variables
 
 #: ngen's layers step by the hour.
 HOUR = 3600.0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..csv_table import CsvTable
 from ..errors import NextGenError
 from ..geopackage import numbers
 
@@ -70,23 +69,15 @@ Read = tuple[list[str], dict[str, FloatArray], dict[str, str]]
 
 
 def _csv(path: Path) -> Read:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            header, *lines = [line for line in csv.reader(file) if line]
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as problem:
-        raise NextGenError(f"{path}: cannot be read: {problem}") from problem
-    names, units = [], {}
-    for title in header:
-        match = _HEADER.match(title.strip())
-        names.append(match[1] if match else title.strip())
+    columns, units = {}, {}
+    for title, cells in CsvTable.read(path, NextGenError).columns.items():
+        match = _HEADER.match(title)
+        name = match[1] if match else title
+        columns[name] = cells
         if match:
-            units[names[-1]] = match[2]
-    key = _id_column(path, names)
-    ragged = [line[key] for line in lines if len(line) != len(names)]
-    if ragged:
-        raise NextGenError(f"{path}: the line of {ragged[0]} has not {len(names)} values")
-    columns = {name: numbers([line[k] for line in lines]) for k, name in enumerate(names) if k != key}
-    return [line[key].strip() for line in lines], columns, units
+            units[name] = match[2]
+    ids = columns.pop(_id_column(path, [*columns]))
+    return [*ids], {name: numbers(cells) for name, cells in columns.items()}, units
 
 
 def _netcdf(path: Path) -> Read:
@@ -107,14 +98,13 @@ def _parquet(path: Path) -> Read:
     except ImportError as problem:
         raise NextGenError(f"{path}: Parquet needs pyarrow; install it or convert to CSV") from problem
     table = parquet.read_table(path)
-    key = table.column_names[_id_column(path, table.column_names)]
+    key = _id_column(path, table.column_names)
     columns = {n: numbers(table[n].to_pylist()) for n in table.column_names if n != key}
     return [str(i) for i in table[key].to_pylist()], columns, {}
 
 
-def _id_column(path: Path, names: Sequence[str]) -> Any:
-    """Name (of a NetCDF variable) or position of the column of ids."""
+def _id_column(path: Path, names: Sequence[str]) -> str:
     for name in ID_COLUMNS:
         if name in names:
-            return name if path.suffix == ".nc" else names.index(name)
+            return name
     raise NextGenError(f"{path}: has no column of ids: one of {', '.join(ID_COLUMNS)}")

@@ -45,7 +45,7 @@ class Component:
     def __init__(self, info: BundleInfo, config: RunConfig) -> None:
         self.info, self.config = info, config
         self.group = group = group_of(info, config)
-        self.clock = group.new_clock()
+        self.clock = group.setup.new_clock()
         self.ids = (config.catchment,) if config.catchment is not None else group.table.ids
         self.rows = group.join(self, self.ids)
         # Rows of a member stand side by side, so that its part of an array is a view.
@@ -250,14 +250,9 @@ class Component:
         if values.size != old.numel():
             raise ValueShapeError(f"{name!r} has {old.numel()} values, not {values.size}")
         new = np.array(values, dtype=np.float64).reshape(self.size, -1)
-        bad = implausible(new) | (new < variable.lower)
-        if bad.any():
-            row, k = (int(i) for i in np.argwhere(bad)[0])
-            raise StateError(
-                f"{name!r} of catchment {self.ids[row]!r} cannot be {new[row, k]}; it needs "
-                f"{new.shape[1]} finite values per catchment"
-                + (f", {variable.lower:g} or more" if np.isfinite(variable.lower) else "")
-            )
+        wrong = saved.impossible(self, name, new, implausible(new))
+        if wrong:
+            raise StateError(wrong)
         ledger = self._ledger
         held = 0.0 if ledger is None else ledger.storage()
         self.group.set_state(self, {name: torch.from_numpy(new).reshape(old.shape)})

@@ -7,7 +7,7 @@ user's own run configuration trusts. Where none can be used the eager engine giv
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ __all__ = ["INDEX", "LIBRARY", "Package", "Signature", "build", "cache_folder", 
 
 log = logging.getLogger("dmg_bmi")
 NO_GRAPH: State = {}
+#: Of many rows, so many at a time: what a network of some hundred units makes of them fits a cache of 2 MB.
+ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,15 @@ class Package:
         From a flat list of tensors to another.
     index : mapping
         With its signature.
+    together : bool
+        Whether rows act on each other, so that all have to run at once.
     """
 
-    def __init__(self, step: aot.Flat, index: Mapping[str, Any]) -> None:
+    def __init__(self, step: aot.Flat, index: Mapping[str, Any], together: bool = False) -> None:
         self.signature = Signature(**{k: tuple(v) for k, v in index["signature"].items()})
         self._prepared: State = {}
         self._constant: list[Tensor] = []
-        self._step = step
+        self._step, self._together = step, together
 
     def run(
         self,
@@ -81,23 +85,53 @@ class Package:
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
         """See :class:`dmg_bmi.runtime.engine.Engine`."""
-        s, step = self.signature, self._step
+        s = self.signature
         if prepared is not self._prepared:
             self._prepared = prepared
             self._constant = [prepared[k].contiguous() for k in s.prepared]
-        series = [forcing[k] for k in s.forcing]
-        length, n = len(series[0]), len(s.fluxes)
-        now, kept = dict(state), []
-        for t in range(length):
-            given = [values if length == 1 else values[t : t + 1] for values in series]
-            # Compiled code takes the strides of its arguments for granted, and gives back views.
-            given += [now[k] for k in s.state]
-            result = step([*(v.contiguous() for v in given), *self._constant])
-            now.update(zip(s.renewed, result[n:], strict=True))
+        series = [*map(forcing.__getitem__, s.forcing)]
+        rows = series[0].shape[1]
+        in_parts = rows > ROWS and not self._together and series[0].is_cpu
+        results = (self._parts if in_parts else self._steps)(series, state, self._constant)
+        fluxes = dict(zip(s.fluxes, results, strict=False))
+        if outputs is not None:
+            fluxes = {k: v for k, v in fluxes.items() if k in outputs}
+        return fluxes, {**state, **dict(zip(s.renewed, results[len(s.fluxes) :], strict=True))}
+
+    def _steps(self, series: list[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
+        """Fluxes ``[time, rows]``, then what is renewed of the state, in the order of the signature."""
+        if len(series[0]) == 1:
+            return self._one(series, state, constant)
+        s, n, kept = self.signature, len(self.signature.fluxes), []
+        for now in zip(*(values.split(1) for values in series), strict=True):
+            result = self._one(now, state, constant)
+            state = {**state, **dict(zip(s.renewed, result[n:], strict=True))}
             kept.append(result[:n])
-        joined = kept[0] if length == 1 else [torch.cat(parts) for parts in zip(*kept, strict=True)]
-        fluxes = dict(zip(s.fluxes, joined, strict=True))
-        return fluxes if outputs is None else {k: v for k, v in fluxes.items() if k in outputs}, now
+        return [*map(torch.cat, zip(*kept, strict=True)), *result[n:]]
+
+    def _one(self, now: Sequence[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
+        given = (*now, *map(state.__getitem__, self.signature.state))
+        # Compiled code takes the strides of its arguments for granted, and gives back views.
+        return self._step([*map(Tensor.contiguous, given), *constant])
+
+    @torch.inference_mode()
+    def _parts(self, series: list[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
+        """As :meth:`_steps`, for some rows after the other, so that what is in between stays in cache."""
+        rows, n = series[0].shape[1], len(self.signature.fluxes)
+        joined: list[Tensor] = []
+        for begin in range(0, rows, ROWS):
+            part = slice(begin, begin + ROWS)
+            results = self._steps(
+                [v[:, part] for v in series],
+                {k: state[k][part] for k in self.signature.state},
+                [v[part] for v in constant],
+            )
+            if not joined:
+                joined = [v.new_empty((len(v), rows)) for v in results[:n]]
+                joined += [v.new_empty((rows, *v.shape[1:])) for v in results[n:]]
+            for k, (whole, v) in enumerate(zip(joined, results, strict=True)):
+                (whole[:, part] if k < n else whole[part]).copy_(v)
+        return joined
 
 
 def build(info: BundleInfo, folder: Path, device: str = "cpu", graph: State = NO_GRAPH) -> Path:
@@ -154,7 +188,8 @@ def key(info: BundleInfo, device: str, graph: State = NO_GRAPH) -> str:
     rounds = {name: graph[name].shape[0] if name == JUMPS else 1 for name in sorted(graph)}
     with torch.device("meta"):
         model = DeltaModel.build(**info.description)
-    return aot.key(model, device, bundle=info.fingerprint, graph=rounds)
+    precision = info.network_precision
+    return aot.key(model, device, bundle=info.fingerprint, graph=rounds, precision=precision)
 
 
 def cache_folder(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Path:
@@ -183,4 +218,4 @@ def find(
     if isinstance(found, str):
         log.warning("%s: the compiled step is not used: %s; going on with the eager engine", folder, found)
         return None
-    return Package(*found)
+    return Package(*found, together=bool(graph))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import ConfigError, StateError
 from . import codec
@@ -14,6 +16,7 @@ from . import codec
 if TYPE_CHECKING:
     from .component import Component
 
+FloatArray = NDArray[np.float64]
 RUNTIME, CHANGED = "runtime.", "runtime.changed."
 #: How ``{time}`` in the path of a state file is written.
 TIME = "%Y-%m-%dT%H%M"
@@ -64,15 +67,20 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
     if component.config.start_time is not None and position != clock.position:
         raise StateError(f"{source}: was saved with another day_start_hour")
     state = {name: tensor for name, tensor in tensors.items() if not name.startswith(RUNTIME)}
-    flows = {k: v for k, v in tensors.items() if k == f"{RUNTIME}fluxes"}
-    spoilt = [name for name, tensor in (state | flows).items() if not (tensor.abs() < MOST).all()]
+    for name, tensor in state.items():
+        values = tensor.to(torch.float64).reshape(component.size, -1).numpy()
+        wrong = impossible(component, name, values, ~(np.abs(values) < MOST))
+        if wrong:
+            raise StateError(f"{source}: {wrong}")
+    fluxes = f"{RUNTIME}fluxes"
+    spoilt = [] if (tensors[fluxes].abs() < MOST).all() else [fluxes]
     if f"{RUNTIME}series" in tensors:
         waiting = np.moveaxis(tensors[f"{RUNTIME}series"].numpy(), 0, -1)[:position]
         # before a run that began within a model step there was nothing
         if not all(np.isnan(now).all() or component.group.inputs.legal(now) for now in waiting):
             spoilt.append(f"{RUNTIME}series")
     if spoilt:
-        raise StateError(f"{source}: holds values that cannot be, in {', '.join(spoilt[:3])}")
+        raise StateError(f"{source}: holds values that cannot be, in {', '.join(spoilt)}")
     component.group.set_state(component, state)
     clock.phase = (position - clock.count) % clock.ratio
     clock.begun = begun
@@ -85,6 +93,23 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
         if f"{RUNTIME}{name}" in tensors:
             array[...] = np.moveaxis(tensors[f"{RUNTIME}{name}"].numpy(), 0, -1)
     component.restored(shares, due, changed)
+
+
+def impossible(component: Component, name: str, values: FloatArray, bad: NDArray[np.bool_]) -> str:
+    """What a user should know where a state cannot be ``values[rows, numbers]``, else nothing.
+
+    It cannot where `bad`, nor be less than its lower limit.
+    """
+    variable = component.about.by_name.get(name)
+    lower = -inf if variable is None else variable.lower
+    bad = bad | (values < lower)
+    if not bad.any():
+        return ""
+    row, k = (int(i) for i in np.argwhere(bad)[0])
+    return (
+        f"{name!r} of catchment {component.ids[row]!r} cannot be {values[row, k]}; it needs "
+        f"{values.shape[1]} finite values per catchment" + (f", {lower:g} or more" if lower > -inf else "")
+    )
 
 
 def _header(component: Component) -> dict[str, object]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..dataset import Dataset, day_of_year
-from ..errors import ConfigError, ForcingError
+from ..errors import ConfigError, ForcingError, there_is
 from ..physics.pet import hargreaves, oudin, priestley_taylor
 from .blocks import Piece, Source, gather
 from .tables import attribute_table, static
@@ -124,7 +124,7 @@ def camels(
     for name in ids:
         if name not in files or name not in flows:
             kind, there = ("forcing", files) if name not in files else ("streamflow", flows)
-            raise ConfigError(f"{root}: no {kind} file of basin {name!r}; there is {', '.join(there)}")
+            raise ConfigError(f"{root}: no {kind} file of basin {name!r}; {there_is(name, there)}")
     tables = sorted((root / "camels_attributes_v2.0").glob("camels_*.txt"))
     wanted = [*attributes, *({area} - {"forcing_header"} - {*attributes})]
     table = attribute_table(tables, ids, wanted, ";")
@@ -206,7 +206,9 @@ def _files(folder: Path, suffix: str) -> dict[str, Path]:
     """Gauge id to file, over the folders of the HUC-2 regions."""
     found = {p.name.split("_")[0]: p for p in sorted(folder.glob("*/*.txt")) if suffix in p.name}
     if not found:
-        raise ConfigError(f"{folder}: no such folder of CAMELS-US, or no */<id>*{suffix}*.txt in it")
+        beside = sorted(p.name for p in folder.parent.glob("*/"))
+        hint = f"; {there_is(folder.name, beside)} in {folder.parent}" if beside else ""
+        raise ConfigError(f"{folder}: no such folder of CAMELS-US, or no */<id>*{suffix}*.txt in it{hint}")
     return dict(sorted(found.items()))
 
 

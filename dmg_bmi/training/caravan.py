@@ -17,7 +17,7 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, ForcingError
+from ..errors import ConfigError, ForcingError, there_is
 from ..netcdf import standard_units, times_of, to_standard
 from .blocks import Piece, Source
 from .tables import attribute_table, static
@@ -112,10 +112,7 @@ def caravan(
     ids = tuple(files) if basins is None else tuple(basins)
     for name in ids:
         if name not in files:
-            some = ", ".join([*files][:10])
-            raise ConfigError(
-                f"{root}: no file of basin {name!r}; there is {some}{', ...' if len(files) > 10 else ''}"
-            )
+            raise ConfigError(f"{root}: no file of basin {name!r}; {there_is(name, files)}")
     folders = dict.fromkeys(files[name].parent.name for name in ids)
     tables = [table for folder in folders for table in sorted((root / "attributes" / folder).glob("*.csv"))]
     table = attribute_table(tables, ids, attributes)

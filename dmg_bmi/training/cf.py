@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..csv_table import CsvTable
 from ..dataset import COORDINATES, Series
-from ..errors import ConfigError, ForcingError
+from ..errors import AttributeTableError, ConfigError, ForcingError, there_is
 from ..netcdf import Reader, standard_units, to_standard
 from .blocks import Piece, Source
 from .tables import attribute_table, static
@@ -49,21 +50,20 @@ def cf(
         ids = file.ids if basins is None else tuple(basins)
         unknown = [name for name in ids if name not in file.ids]
         if unknown:
-            raise ConfigError(
-                f"{path}: no basin {', '.join(unknown[:5])}; there is {', '.join(file.ids[:10])}"
-            )
+            raise ConfigError(f"{path}: no basin {unknown[0]}; {there_is(unknown[0], file.ids)}")
         if table is None:
             names = file.attributes if attributes is None else attributes
             lacking = [name for name in names if name not in file.attributes]
             if lacking:
-                there = ", ".join(file.attributes) or "none"
-                raise ConfigError(f"{path}: no attribute {', '.join(lacking)}; there is {there}")
+                what = there_is(lacking[0], file.attributes)
+                raise ConfigError(f"{path}: no attribute {', '.join(lacking)}; {what}")
             kept = dict.fromkeys([*names, *(name for name in COORDINATES if name in file.attributes)])
             place = [file.ids.index(name) for name in ids]
             arrays: Series = {name: file.attribute(name)[place] for name in kept}
             known = {name: file.units[name] for name in kept}
         else:
-            names = _columns(Path(table)) if attributes is None else attributes
+            _, *every = CsvTable.read(Path(table), AttributeTableError).columns
+            names = every if attributes is None else attributes
             rows = attribute_table([Path(table)], ids, names)
             ids = tuple(rows)
             arrays, known = static(rows, names, {})
@@ -98,10 +98,3 @@ def cf(
         files=(path,),
         options={"reader": "netcdf"},
     )
-
-
-def _columns(table: Path) -> list[str]:
-    try:
-        return table.read_text(encoding="utf-8-sig").split("\n", 1)[0].strip().split(",")[1:]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{table}: cannot be read ({error})") from error

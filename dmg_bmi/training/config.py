@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from ..config import from_mapping, read_yaml
 from ..errors import ConfigError
+from ..files import parse_yaml
 from . import caravan
 from .blocks import Missing
 from .camels import ATTRIBUTES, Area, Pet
@@ -68,7 +68,7 @@ class NetcdfData:
 
 @dataclass(frozen=True)
 class SyntheticData:
-    """Synthetic basins; see :func:`dmg_bmi.synthetic.synthetic`."""
+    """Synthetic basins; see :func:`dmg_bmi.synthetic.generate`."""
 
     reader: Literal["synthetic"]
     basins: int = 12
@@ -211,6 +211,9 @@ class Training:
     average : float
         Share of the running average of the weights, which is what is kept, in each update of
         it; 0 keeps the weights themselves.
+    members : int
+        Train so many copies of the model side by side, each from weights of its own and by its own
+        loss on the same windows; the bundle is their mean. So many times the time, here and in a run.
     check_every : int
         Steps between validations and saved bundles.
     patience : int
@@ -238,6 +241,7 @@ class Training:
     precision: Literal["float32", "bfloat16"] = "float32"
     engine: Literal["eager", "compiled"] = "eager"
     average: float = 0.0
+    members: int = 1
     check_every: int = 50
     patience: int = 0
     save_every: int = 10
@@ -246,18 +250,18 @@ class Training:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "window", "clip", "check_every", "save_every"):
-            if getattr(self, name) <= 0:
+        for name in ("steps", "batch", "window", "clip", "members", "check_every", "save_every"):
+            if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above zero, it is {getattr(self, name)}")
-        for name in ("truncate", "recompute", "patience"):
-            if getattr(self, name) < 0:
+        for name in ("truncate", "recompute", "patience", "weight_decay", "range_penalty"):
+            if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must not be negative, it is {getattr(self, name)}")
         if self.engine == "compiled" and self.recompute:
             raise ConfigError("engine: compiled and recompute exclude each other; choose one")
         rates = self.learning_rate if isinstance(self.learning_rate, dict) else {0: self.learning_rate}
         if 0 not in rates or not all(isinstance(step, int) and step >= 0 for step in rates):
             raise ConfigError(f"learning_rate must map steps, of which 0 is one, to rates; it is {rates}")
-        if min(rates.values()) <= 0:
+        if not all(rate > 0 for rate in rates.values()):
             raise ConfigError(f"learning_rate must be above zero, it is {self.learning_rate}")
         if not 0.0 <= self.average < 1.0:
             raise ConfigError(f"average must be at least 0 and below 1, it is {self.average}")
@@ -351,4 +355,4 @@ def _override(content: dict[str, Any], override: str) -> None:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):
             raise ConfigError(f"{override!r}: {section} holds a value, not keys")
-    content[last] = yaml.safe_load(text)
+    content[last] = parse_yaml(text, f"--set {key}", ConfigError)

@@ -21,10 +21,15 @@ from ..errors import ConfigError
 @contextmanager
 def processes(device: str) -> Iterator[torch.device]:
     """Join the others if ``torchrun`` started this process; the device to train on comes back."""
+    try:
+        own = torch.device(device)
+    except RuntimeError as problem:
+        raise ConfigError(f"training.device is {device!r}; it must be cpu, cuda or cuda:0") from problem
+    if own.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"training.device is {device!r}, but PyTorch finds no GPU here; choose cpu")
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
-        yield torch.device(device)
+        yield own
         return
-    own = torch.device(device)
     if own.type == "cuda":
         own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(own)

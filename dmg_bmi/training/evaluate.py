@@ -80,7 +80,8 @@ def evaluate(
                 steps = part.steps(max(start, first), end)
                 ids[split.name] = ids.get(split.name, ()) + part.ids
                 for target in targets:
-                    scores = per_basin(simulated[target][steps], part.target[target][steps])
+                    observed = part.target[target][steps]
+                    scores = per_basin(simulated[target][steps], observed, dataset.step)
                     found.setdefault((split.name, target), []).append(scores)
     return [
         Scores(

@@ -18,7 +18,7 @@ from .. import netcdf, plots
 from ..bundle import Bundle
 from ..dataset import COORDINATES, Dataset
 from ..delta_model import DeltaModel
-from ..errors import TrainingError
+from ..errors import ConfigError, TrainingError
 from ..files import sweep, write_atomic
 from ..run_config import write_config
 from . import checkpoint, distributed, readers
@@ -26,6 +26,8 @@ from .config import TrainingConfig, bounds
 from .data import require, require_gradient, statistics, tensors
 from .evaluate import Scores, evaluate, predict, table, write_scores
 from .losses import FLOW
+from .members import copies, equal
+from .metrics import per_basin
 from .plots import training_curve
 from .splits import Split, between, splits
 from .tensorboard import board
@@ -62,7 +64,7 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
     Parameters
     ----------
     config : path or TrainingConfig
-        A file, or the name of a shipped one: ``camels``, ``demo_daily``, ``demo_hourly``.
+        A file, or the name of a shipped one, such as ``camels`` and ``camels_ungauged``.
     folder : path
         The run folder: config, log, history, metrics, pictures, bundle, and what steps the
         bundle through BMI (``bmi.yaml`` with ``catchments.csv``, and ``forcing.nc``). A run that
@@ -98,6 +100,7 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
                 sweep(folder)
         with _quiet() if distributed.rank() else _logged(folder / "train.log"):
             dataset = read(config)
+            _require_periods(config, dataset)
             model = build(config, dataset)
             model.compiled = config.training.engine == "compiled"
             used = sorted({column for part in splits(config, dataset).values() for column in part.columns})
@@ -124,6 +127,22 @@ def _require_unfinished(folder: Path, config: TrainingConfig) -> None:
         )
 
 
+def _require_periods(config: TrainingConfig, dataset: Dataset) -> None:
+    """Each period must have days that can be compared; where data end before it does, that is said."""
+    spin_up = config.periods.spin_up
+    begin = between(dataset, config).times[0] + np.timedelta64(spin_up, "D")
+    first, last = dataset.times[[0, -1]]
+    for name, period in config.periods.named().items():
+        start, end = bounds(period)
+        if max(start, begin) >= min(end, last):
+            raise ConfigError(
+                f"periods.{name}: no data from {start} to {end} that {spin_up} days of spin-up come before; "
+                f"there is {first} to {last}"
+            )
+        if end > last + np.timedelta64(round(dataset.step), "s"):
+            log.warning("periods.%s: the data end on %s, before the period does", name, last)
+
+
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """``section.key`` to value."""
     result: dict[str, Any] = {}
@@ -141,16 +160,18 @@ def read(config: TrainingConfig) -> Dataset:
 def build(config: TrainingConfig, dataset: Dataset) -> DeltaModel:
     """The untrained model, with the statistics of the training period."""
     torch.manual_seed(config.training.seed)
-    spec = config.model
+    spec, members = config.model, config.training.members
     attributes = config.data.attributes
     if attributes is None:
         attributes = tuple(name for name in dataset.attributes if name not in COORDINATES)
+    if members > 1:
+        spec = copies(spec, members, attributes)
     roles = [{"attributes": attributes, **role} for role in spec.roles]
     named = ("inputs", "attributes", "outputs")
     shown = {name for role in roles for key in named for name in role.get(key, ())}
     train = splits(config, dataset)["train"]
     split = dataset.period(*bounds(train.period))
-    return DeltaModel.build(
+    model = DeltaModel.build(
         nn=spec.nn,
         phy_model=spec.phy_model,
         roles=roles,
@@ -158,6 +179,9 @@ def build(config: TrainingConfig, dataset: Dataset) -> DeltaModel:
         statistics=statistics(split, sorted(shown), train.columns),
         step=dataset.step,
     )
+    if members > 1:
+        equal(model)
+    return model
 
 
 def _run(config: TrainingConfig, dataset: Dataset, model: DeltaModel, folder: Path) -> Run:
@@ -263,6 +287,7 @@ def _hydrographs(
 ) -> None:
     """The last two years of a split, of its best, middle and worst basin."""
     start, end = bounds(splits(config, dataset)[scores.split].period)
+    end = min(end, dataset.times[-1] + np.timedelta64(1, "s"))
     start = max(start, end - np.timedelta64(731, "D"))
     shown = slice(*np.searchsorted(dataset.times, np.array([start, end])))
     nse = scores.values["NSE"]
@@ -272,13 +297,17 @@ def _hydrographs(
         if not order:
             return
         column = dataset.ids.index(scores.ids[order[place]])
+        simulated = predict(model, dataset.columns([column]))[FLOW][shown, 0]
+        observed = dataset.target[FLOW][shown, column]
+        own = per_basin(simulated[:, None], observed[:, None])["NSE"][0]
+        score = f"NSE {nse[order[place]]:.2f}, of the years shown {own:.2f}"
         plots.hydrograph(
             folder / f"hydrograph_{rank}.png",
             dataset.times[shown],
-            predict(model, dataset.columns([column]))[FLOW][shown, 0] * rate,
+            simulated * rate,
             precipitation=dataset.forcing["P"][shown, column] * rate,
-            observed=dataset.target[FLOW][shown, column] * rate,
-            title=f"basin {dataset.ids[column]}, {scores.split}: NSE {nse[order[place]]:.2f}",
+            observed=observed * rate,
+            title=f"basin {dataset.ids[column]}, {scores.split}: {score}",
         )
 
 

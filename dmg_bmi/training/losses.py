@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -116,7 +117,7 @@ def by_target(weights: Weights) -> dict[str, dict[str, float]]:
     Raises
     ------
     ConfigError
-        For a loss that does not exist, or when there is none.
+        For a loss that does not exist, a weight below zero, or when there is no loss.
     """
     result: dict[str, dict[str, float]] = {}
     for name, item in weights.items():
@@ -129,6 +130,8 @@ def by_target(weights: Weights) -> dict[str, dict[str, float]]:
         for name in losses:
             if name not in LOSSES:
                 raise ConfigError(f"there is no loss {name!r}; known are {known}")
+            if not 0.0 <= losses[name] < inf:
+                raise ConfigError(f"the weight of loss {name} must be a number from 0, it is {losses[name]}")
     if not any(result.values()):
         raise ConfigError(f"no loss is named; known are {known}")
     return {target: losses for target, losses in result.items() if losses}

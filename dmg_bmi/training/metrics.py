@@ -1,7 +1,7 @@
 """How good a simulation is, per basin, over the steps that were observed.
 
 A metric takes the simulated and the observed series of one basin, ``[time]``, with NaN where
-nothing was observed.
+nothing was observed, and the seconds of a step, which matter to the timing of peaks alone.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
-Metric = Callable[[Array, Array], float]
+Metric = Callable[..., float]
+DAY = 86400.0
+#: Steps within which only the highest peak counts.
+APART = 100
 
 
-def _over_observed(metric: Metric) -> Metric:
+def _over_observed(metric: Callable[[Array, Array], float]) -> Metric:
     """A metric to which the order of steps means nothing, of those that were observed."""
 
     @wraps(metric)
-    def masked(simulated: Array, observed: Array) -> float:
+    def masked(simulated: Array, observed: Array, step: float = DAY) -> float:
         there = ~np.isnan(observed)
         return metric(simulated[there].astype(np.float64), observed[there].astype(np.float64))
 
@@ -97,32 +100,44 @@ def flv(simulated: Array, observed: Array) -> float:
     return float(-100.0 * (simulated_volume - observed_volume) / (observed_volume + 1e-6))
 
 
-def peak_timing(simulated: Array, observed: Array, window: int = 3, apart: int = 100) -> float:
-    """Mean number of steps by which simulated peaks come too early or too late.
+def peak_timing(simulated: Array, observed: Array, step: float = DAY) -> float:
+    """Mean number of steps by which simulated peaks come too early or too late; NaN without a peak.
 
     As in Kratzert et al. (2021, https://doi.org/10.5194/hess-25-2685-2021): an observed peak
     counts if it stands out by a standard deviation of the flow and no higher one is nearer than
-    `apart` steps; the simulated peak is the highest flow within `window` steps of it, or the
-    step itself if that is a peak too.
+    100 steps; the simulated peak is the highest flow within a window of 12 hours, or three steps if
+    that is longer, on both sides, or the step itself if that is a peak too.
 
     Parameters
     ----------
     simulated, observed : ndarray ``[time]``
-        Peaks with a step that was not observed in their window do not count.
-    window, apart : int
-        Steps.
+        Peaks with a step in their window that was not observed do not count.
+    step : float
+        Seconds.
     """
+    off = _peaks_off(simulated, observed, step)
+    return float(np.mean(off)) if off else float("nan")
+
+
+def peaks_compared(simulated: Array, observed: Array, step: float = DAY) -> float:
+    """How many observed peaks :func:`peak_timing` is the mean of."""
+    return float(len(_peaks_off(simulated, observed, step)))
+
+
+def _peaks_off(simulated: Array, observed: Array, step: float) -> list[int]:
+    """Steps between each observed peak that counts and the simulated one."""
+    window = max(3, int(DAY / 2 // step))
     steps = np.flatnonzero(~np.isnan(observed))
     seen = observed[steps]
-    late = []
-    for peak in peaks(seen, apart, float(seen.std()) if len(seen) else 0.0):
-        step, around = steps[peak], steps[max(peak - window, 0) : peak + window + 1]
+    off = []
+    for peak in peaks(seen, APART, float(seen.std()) if len(seen) else 0.0):
+        around = steps[max(peak - window, 0) : peak + window + 1]
         if len(around) < 2 * window + 1 or around[-1] - around[0] != 2 * window:
             continue
         flow = simulated[around]
         is_peak = flow[window] > max(flow[window - 1], flow[window + 1])
-        late.append(0 if is_peak else abs(around[flow.argmax()] - step))
-    return float(np.mean(late)) if late else float("nan")
+        off.append(0 if is_peak else abs(int(flow.argmax()) - window))
+    return off
 
 
 def peaks(flow: Array, apart: int, prominence: float) -> list[int]:
@@ -169,16 +184,19 @@ METRICS: Mapping[str, Metric] = {
     "FHV": fhv,
     "FLV": flv,
     "peak_timing": peak_timing,
+    "peaks": peaks_compared,
 }
 
 
-def per_basin(simulated: Array, observed: Array) -> dict[str, Array]:
+def per_basin(simulated: Array, observed: Array, step: float = DAY) -> dict[str, Array]:
     """Every metric of every basin.
 
     Parameters
     ----------
     simulated, observed : ndarray ``[time, basins]``
         NaN in `observed` is missing and leaves the step out.
+    step : float
+        Seconds.
 
     Returns
     -------
@@ -191,7 +209,7 @@ def per_basin(simulated: Array, observed: Array) -> dict[str, Array]:
     for column in np.flatnonzero(enough):
         with np.errstate(divide="ignore", invalid="ignore"):
             for name, metric in METRICS.items():
-                value = metric(simulated[:, column], observed[:, column])
+                value = metric(simulated[:, column], observed[:, column], step)
                 result[name][column] = value if np.isfinite(value) else np.nan
     return result
 

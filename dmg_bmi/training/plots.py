@@ -117,7 +117,8 @@ def parameters(
         points = axes.scatter(
             longitude, latitude, c=found, s=size, cmap="viridis", edgecolors="white", linewidths=0.4
         )
-        axes.set_title(_with_units(name, units), loc="left", fontsize=9)
+        lower, upper = bounds[name]
+        axes.set_title(f"{_with_units(name, units)}, {lower:g} to {upper:g}", loc="left", fontsize=9)
         axes.set_aspect(stretch, adjustable="box")
         axes.tick_params(labelsize=7)
         axes.grid(color="#e4e8ec", linewidth=0.6)
@@ -125,6 +126,8 @@ def parameters(
         figure.colorbar(points, ax=axes, shrink=0.8).ax.tick_params(labelsize=7)
     for axes in list(grid.flat)[len(values) :]:
         axes.set_visible(False)
+    for axes in list(grid.flat)[: len(values)][-columns:]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
     figure.supxlabel("longitude", fontsize=9)
     figure.supylabel("latitude", fontsize=9)
     figure.savefig(path, dpi=130)
@@ -169,8 +172,8 @@ def storages(path: Target, times: NDArray[np.datetime64], stores: Mapping[str, t
     for axes, (name, (series, unit)) in zip(column[:, 0], stores.items(), strict=True):
         axes.fill_between(times, series, color=BLUE, alpha=0.25, linewidth=0)
         axes.plot(times, series, color=BLUE, linewidth=1.0)
-        axes.set(xlim=(times[0], times[-1]), ylim=(0, None))
-        axes.set_ylabel(f"{name}\n({unit})", fontsize=9)
+        axes.set(xlim=(times[0], times[-1]), ylim=(0, None if np.nanmax(series) > 0 else 1))
+        axes.set_ylabel(f"{name.replace('_', ' ')}\n({unit})", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
     plt.close(figure)

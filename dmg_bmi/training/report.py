@@ -71,12 +71,15 @@ def write_report(folder: str | Path) -> Path:
         _picture("Share of basins below a score", plots.metric_cdf, scores, ("NSE", "KGE", "r")),
         "<h2>Hydrographs</h2>",
         *(
-            _file(folder / f"hydrograph_{rank}.png", f"the {rank} basin")
+            _file(folder / f"hydrograph_{rank}.png", f"the {rank} basin by NSE, its last two years")
             for rank in ("best", "median", "worst")
         ),
         "<h2>Training</h2>",
         _picture(
-            "", plots.training_curve, _history(folder / "history.csv"), " + ".join(config.training.loss)
+            "of each step, and smoothed",
+            plots.training_curve,
+            _history(folder / "history.csv"),
+            " + ".join(config.training.loss),
         ),
         "<h2>Learned parameters</h2>",
         *_parameters(model, dataset),
@@ -148,19 +151,20 @@ def _median(values: NDArray[np.floating]) -> float:
 
 def _medians(split: str, values: Mapping[str, NDArray[np.floating]]) -> list[str]:
     count = int(np.isfinite(values["NSE"]).sum())
-    return [split, str(count), *(_number(_median(values[metric])) for metric in SHOWN)]
+    return [split, str(count), *(_number(_median(values[m]), unit) for m, unit in SHOWN.items())]
 
 
 def _basins(split: str, ids: Sequence[str], values: Mapping[str, NDArray[np.floating]]) -> str:
     nse = np.where(np.isnan(values["NSE"]), -np.inf, values["NSE"])
-    rows = [[ids[k], *(_number(values[m][k]) for m in SHOWN)] for k in np.argsort(-nse)]
+    rows = [[ids[k], *(_number(values[m][k], unit) for m, unit in SHOWN.items())] for k in np.argsort(-nse)]
     opened = " open" if split in ("test", "ungauged") else ""
     table = _table(["basin", *HEADER], rows)
     return f"<details{opened}><summary>{escape(split)}, best first</summary>{table}</details>"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}" if not abs(value) >= 1e4 else f"{value:.1e}"
+def _number(value: float, unit: str = "") -> str:
+    digits = 1 if unit == "%" else 3
+    return f"{value:.{digits}f}" if not abs(value) >= 1e4 else f"{value:.1e}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -201,7 +205,7 @@ def _parameters(model: DeltaModel, dataset: Dataset) -> list[str]:
         parameter = model.process_models[key].declaration.parameter(symbol)
         label = symbol if len(model.process_models) == 1 else name
         if tensor.dim() > 1 + len(parameter.shape):
-            tensor, label = tensor[-year:].mean(0), f"{label} (mean)"
+            tensor, label = tensor[-year:].mean(0), f"mean {label}"
         values[label] = tensor.flatten(1).mean(1).numpy() if tensor.dim() > 1 else tensor.numpy()
         bounds[label], units[label] = (parameter.lower, parameter.upper), parameter.units
     place = [
@@ -209,13 +213,15 @@ def _parameters(model: DeltaModel, dataset: Dataset) -> list[str]:
         for names in (LONGITUDE, LATITUDE)
     ]
     places = None if place[0] is None or place[1] is None else (place[0], place[1])
-    how = "at the gauges" if places else "of each basin between the bounds (the data has no coordinates)"
+    how = "at the gauges, with the bounds of each" if places else "of each basin between the bounds"
     caption = f"{how}; parallel components averaged, and the last year where they change in time"
     return [_picture(caption, plots.parameters, values, bounds, units, places)]
 
 
 def _storages(model: DeltaModel, dataset: Dataset, ids: Mapping[str, Sequence[str]], scores: Table) -> str:
     stores = [f for f in model.declaration.fluxes if f.aggregation == "last"]
+    # Of an ensemble its mean, where there is one.
+    stores = [f for f in stores if "." not in f.name] or stores
     if not stores:
         return "<p>The model has none.</p>"
     split = [*scores][-1]
@@ -226,4 +232,5 @@ def _storages(model: DeltaModel, dataset: Dataset, ids: Mapping[str, Sequence[st
     series = predict(model, one, [f.name for f in stores])
     shown = slice(-round(730 / model.dt), None)
     panels = {f.name: (series[f.name][shown, 0], f.units) for f in stores}
-    return _picture(f"basin {basin}, the last two years", plots.storages, one.times[shown], panels)
+    caption = f"of the median basin, {basin}, in the last two years"
+    return _picture(caption, plots.storages, one.times[shown], panels)

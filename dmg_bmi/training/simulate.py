@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from typing import Any
@@ -23,8 +23,9 @@ def simulate(
     spin_up_gradient: bool = False,
     truncate: int = 0,
     recompute: int = 0,
+    outputs: Sequence[str] | None = None,
 ) -> dict[str, Tensor]:
-    """The model's fluxes that `batch` has as targets, after the spin-up, ``[time, rows]``.
+    """The model's fluxes after the spin-up, ``[time, rows]``.
 
     Parameters
     ----------
@@ -40,10 +41,12 @@ def simulate(
     recompute : int
         Keep what the gradient needs of one block of so many steps at a time, and compute the
         block again when its turn comes (activation checkpointing); 0 keeps everything.
+    outputs : sequence of str, optional
+        Which; those that `batch` has as targets by default.
     """
     first = next(iter(batch.forcing.values()))
     time, rows = first.shape
-    outputs = (*batch.target,)
+    outputs = (*batch.target,) if outputs is None else (*outputs,)
     prepared = model.prepare(batch.attributes, rows, dtype=first.dtype)
     state = model.init_state(rows, dtype=first.dtype, device=first.device)
     seen = 0 if spin_up_gradient else spin_up

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..dataset import Dataset
-from ..errors import ConfigError
+from ..errors import ConfigError, there_is
 from .config import Basins, Period, TrainingConfig, bounds
 
 log = logging.getLogger(__name__)
@@ -108,10 +108,8 @@ def _listed(name: str, given: Iterable[str] | Path | None, there: Sequence[str])
     ids = listed(given, f"basins.{name}") or []
     unknown = [b for b in ids if b not in {*there}]
     if unknown:
-        raise ConfigError(
-            f"basins.{name}: the data has no basin {', '.join(unknown[:5])}; there is "
-            f"{', '.join(there[:5])}{', ...' if len(there) > 5 else ''}"
-        )
+        what = there_is(unknown[0], there)
+        raise ConfigError(f"basins.{name}: the data has no basin {', '.join(unknown[:5])}; {what}")
     return ids
 
 
@@ -122,7 +120,10 @@ def listed(given: Iterable[str] | Path | None, key: str) -> list[str] | None:
     try:
         lines = given.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}: {error}; it is a list, or a file of one id a line") from error
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(
+            f"{key}: {given} cannot be read ({reason}); give a list of ids, or a text file of one id a line"
+        ) from error
     return [line.strip() for line in lines if line.strip()]
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..csv_table import CsvTable
 from ..dataset import COORDINATES, Series
-from ..errors import AttributeTableError, ConfigError
+from ..errors import AttributeTableError, ConfigError, there_is
 
 log = logging.getLogger(__name__)
 
@@ -32,50 +32,40 @@ def attribute_table(
     Raises
     ------
     ConfigError
-        If no file has a column of that name, or it holds text.
+        If no file has a column of that name.
     AttributeTableError
-        If a file cannot be read, or no basin is left.
+        If a file cannot be read, a value is text, or no basin is left.
     """
-    cells: dict[str, dict[str, str]] = {basin: {} for basin in ids}
+    wanted = {*names, *COORDINATES}
+    found: Series = {}
     columns: set[str] = set()
     where = ""
     for file in files:
         where = str(file.parent)
-        try:
-            with open(file, encoding="utf-8-sig", newline="") as lines:
-                header, *rows = csv.reader(lines, delimiter=delimiter)
-        except (OSError, ValueError, csv.Error) as error:
-            raise AttributeTableError(f"{file}: not a table of attributes: {error}") from error
-        fields = [field.strip() for field in header[1:]]
+        part = CsvTable.read(file, AttributeTableError, delimiter)
+        row = part.rows()
+        there = [k for k, basin in enumerate(ids) if basin in row]
+        fields = [*part.columns][1:]
         columns.update(fields)
-        for row in rows:
-            if row and row[0] in cells:
-                cells[row[0]].update(zip(fields, row[1:], strict=False))
+        for name in wanted.intersection(fields):
+            values = found.setdefault(name, np.full(len(ids), np.nan))
+            values[there] = part.numbers(name, [row[ids[k]] for k in there])
     unknown = [name for name in names if name not in columns]
     if unknown:
-        raise ConfigError(
-            f"{where}: no attribute {', '.join(unknown)}; there is {', '.join(sorted(columns))}"
-        )
-    coordinates = [name for name in COORDINATES if name in columns and name not in names]
+        what = there_is(unknown[0], sorted(columns))
+        raise ConfigError(f"{where}: no attribute {', '.join(unknown)}; {what}")
+    coordinates = [name for name in COORDINATES if name in found and name not in names]
     table: dict[str, dict[str, float]] = {}
-    for basin, texts in cells.items():
-        numbers = {name: _number(texts.get(name, ""), name, where) for name in (*names, *coordinates)}
-        lacking = [name for name in names if np.isnan(numbers[name])]
+    for k, basin in enumerate(ids):
+        lacking = [name for name in names if np.isnan(found[name][k])]
         if lacking:
             some = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
             log.warning("basin %s is left out: no attribute %s in %s", basin, some, where)
         else:
-            table[basin] = numbers
+            table[basin] = {name: float(found[name][k]) for name in (*names, *coordinates)}
     if not table:
         raise AttributeTableError(f"{where}: no basin has all of the attributes {', '.join(names)}")
     return table
-
-
-def _number(cell: str, name: str, where: str) -> float:
-    try:
-        return float(cell) if cell.strip() else float("nan")
-    except ValueError as error:
-        raise ConfigError(f"{where}: attribute {name} is text ({cell!r}); choose numeric ones") from error
 
 
 def static(

@@ -23,6 +23,7 @@ from . import checkpoint, distributed
 from .config import Training
 from .data import Batch, Tensors, Windows
 from .losses import Objective, places, range_penalty
+from .members import of_each
 from .simulate import mixed_precision, simulate
 
 log = logging.getLogger(__name__)
@@ -174,7 +175,9 @@ class _Loop:
                 stack.enter_context(mixed_precision(model, torch.bfloat16))
             found = stack.enter_context(places(model)) if options.range_penalty else []
             simulated = self._simulate(_rows(batch, own))
-            loss = self.objective(simulated, observed, batch.basins)
+            members = of_each(model, simulated) if options.members > 1 else [simulated]
+            losses = [self.objective(fluxes, observed, batch.basins) for fluxes in members]
+            loss = torch.stack(losses).mean()
             if options.range_penalty:
                 loss = loss + options.range_penalty / distributed.size() * range_penalty(found)
             model.zero_grad()
@@ -198,7 +201,16 @@ class _Loop:
         """Fluxes of all rows, those of other processes without gradient."""
         options, per_day = self.options, 1.0 / self.model.dt
         truncate, recompute = round(options.truncate * per_day), round(options.recompute * per_day)
-        simulated = simulate(self.model, batch, self.spin_up, options.spin_up_gradient, truncate, recompute)
+        keys = [f"{key}." for key in self.model.process_models] if options.members > 1 else [""]
+        simulated = simulate(
+            self.model,
+            batch,
+            self.spin_up,
+            options.spin_up_gradient,
+            truncate,
+            recompute,
+            [key + target for key in keys for target in batch.target],
+        )
         return {name: distributed.whole(values) for name, values in simulated.items()}
 
     def check(

@@ -15,6 +15,7 @@ from dmg_bmi.bmi import DeltaModelBmi, bundle_component
 from dmg_bmi.bundle import Bundle
 from dmg_bmi.errors import (
     BundleError,
+    ConfigError,
     GridError,
     NotInitializedError,
     TimeError,
@@ -186,6 +187,35 @@ def fed(bmi_run, config):
     for name, value in (("P", 4.0), ("T", 5.0), ("PET", 1.0)):
         bmi.set_value(name, np.full(bmi.get_grid_size(0), value))
     return bmi
+
+
+@pytest.mark.parametrize("date", ["2000-01-01 07:30", "2000-01-01 23:59:59.5"])
+def test_a_run_by_whole_model_steps_starts_at_any_time(configure, bmi_run, date):
+    bmi = fed(bmi_run, configure(start_time=date))
+    bmi.update()
+    assert bmi.get_current_time() == 86400.0
+    with pytest.raises(ConfigError, match="is no whole number of steps of 3600 s after day_start_hour 0"):
+        bmi_run.start(configure(start_time=date, time_step=3600.0))
+    with pytest.raises(ConfigError, match="is no whole number of steps of 43200 s"):
+        bmi_run.start(configure(start_time=date, time_step=43200.0))
+
+
+@pytest.mark.parametrize("name", ["{time}/day.state", "day-{time}.state"])
+def test_the_time_in_the_path_of_a_state_is_that_at_which_it_is_valid(configure, bmi_run, tmp_path, name):
+    restart = {"write": name, "every": 86400.0}
+    bmi = fed(bmi_run, configure(start_time="2000-01-01", restart=restart))
+    for _ in range(2):
+        bmi.update()
+    bmi.finalize()
+    files = [tmp_path / name.format(time=f"2000-01-0{day}T0000") for day in (2, 3)]
+    assert sorted(tmp_path.rglob("*.state")) == sorted(files)
+    with pytest.raises(ConfigError, match=r"restart: \{time\} in a path needs start_time"):
+        bmi_run.start(configure(restart={"read": name}))
+    with pytest.raises(ConfigError, match=r"restart: \{id\} in a path is for members of a shared"):
+        bmi_run.start(configure(restart={"read": "{id}.state"}))
+    with pytest.raises(ConfigError, match=r"restart\.every: 3600 s is no whole number of steps of 86400 s"):
+        bmi_run.start(configure(restart={"write": "x", "every": 3600.0}))
+    bmi_run.start(configure(restart={"write": "x", "every": 2 * 86400.01}))  # a rounded sum
 
 
 def test_update_until_takes_multiples_only(configure, bmi_run):
@@ -402,6 +432,105 @@ def test_get_value_refuses_an_array_that_cannot_hold_it(configure, bmi_run, dest
         bmi.get_value("P", dest)
     with pytest.raises(ValueShapeError, match="P"):
         bmi.get_value_at_indices("P", dest, np.arange(3))
+
+
+def test_one_number_is_not_all_of_many_catchments(configure, bmi_run):
+    bmi = fed(bmi_run, configure(n=3))
+    before = bmi_run.read(bmi, "P")
+    with pytest.raises(ValueShapeError, match="has 3 values, not 1"):
+        bmi.set_value("P", np.ones(1))
+    np.testing.assert_array_equal(bmi_run.read(bmi, "P"), before)
+
+
+def test_items_of_one_catchment_are_read_by_every_kind_of_index(configure, bmi_run):
+    """As ngen reads them at every step: float64 by int32; and as nothing else may be read."""
+    bmi = fed(bmi_run, configure())
+    bmi.update()
+    (runoff,) = bmi_run.read(bmi, RUNOFF)
+    for kind in (np.int32, np.int64, np.uint8):
+        dest = np.full(1, -7.0)
+        assert bmi.get_value_at_indices(RUNOFF, dest, np.zeros(1, kind)) is dest
+        assert dest == runoff
+        for wrong in (np.array([1], kind), np.array([200], kind)):
+            with pytest.raises(ValueShapeError, match="from 0 to 0"):
+                bmi.get_value_at_indices(RUNOFF, np.zeros(1), wrong)
+    with pytest.raises(ValueShapeError, match="from 0 to 0"):
+        bmi.get_value_at_indices(RUNOFF, np.zeros(1), np.array([-1], np.int32))
+    twice = np.full(2, -7.0)
+    bmi.get_value_at_indices(RUNOFF, twice, np.zeros(2, np.int32))
+    np.testing.assert_array_equal(twice, [runoff, runoff])
+    with pytest.raises(ValueShapeError, match="array of 1 items, not 2 items"):
+        bmi.get_value_at_indices(RUNOFF, np.zeros(2), np.zeros(1, np.int32))
+    with pytest.raises(ValueShapeError, match="array of 2 items, not 1 items"):
+        bmi.get_value_at_indices(RUNOFF, np.zeros(1), np.zeros(2, np.int32))
+    single = np.zeros(1, np.float32)
+    assert bmi.get_value_at_indices(RUNOFF, single, np.zeros(1, np.int32)) == np.float32(runoff)
+    assert bmi.get_value_at_indices(RUNOFF, np.zeros(1), [0]) == runoff
+    for inds in (np.array([False]), np.array([0.0]), np.array([0.0], np.float32)):
+        with pytest.raises(ValueShapeError, match="from 0 to 0"):
+            bmi.get_value_at_indices(RUNOFF, np.zeros(1), inds)
+    with pytest.raises(ValueShapeError, match="cannot go into dest"):
+        bmi.get_value_at_indices(RUNOFF, np.zeros(1, int), np.zeros(1, np.int32))
+
+
+@pytest.mark.parametrize("size", [0, 2])
+@pytest.mark.parametrize("name", ["P", "slope", "phy.SUZ", "catchment__id"])
+def test_one_catchment_takes_no_other_number_of_values(configure, bundles, bmi_run, name, size):
+    bmi = fed(bmi_run, configure(bundles("column")))
+    with pytest.raises((ValueShapeError, VariableError), match=name):
+        bmi.set_value(name, np.ones(size))
+
+
+def test_ids_of_items_are_those_of_the_catchments(configure, bmi_run):
+    bmi = bmi_run.start(configure(n=2))
+    assert bmi.item_ids("P") == bmi.item_ids(RUNOFF) == ("cat-7", "cat-8")
+    with pytest.raises(VariableError, match="no variable 'nonsense'"):
+        bmi.item_ids("nonsense")
+
+
+@pytest.mark.parametrize("grid", [1, -1, None, "0"])
+def test_there_is_one_grid(configure, bmi_run, grid):
+    bmi = bmi_run.start(configure())
+    for method in ("get_grid_type", "get_grid_rank", "get_grid_size", "get_grid_edge_count"):
+        with pytest.raises(VariableError, match=f"no grid {grid}; the one grid is 0"):
+            getattr(bmi, method)(grid)
+
+
+@pytest.mark.parametrize("name", ["get_var_location", "get_var_grid", "get_var_units", "get_var_type"])
+def test_a_name_that_does_not_exist_is_named(configure, bmi_run, name):
+    with pytest.raises(VariableError, match="no variable 'nonsense'; `dmg-bmi inspect` lists"):
+        getattr(bmi_run.start(configure()), name)("nonsense")
+
+
+def test_a_component_of_a_bundle_knows_its_table_and_takes_no_other(bundles, configure, bmi_run):
+    component = bundle_component("Lstm", bundles("lstm").path)
+    assert component().get_component_name() == "lstm"
+    assert component.__doc__ == "lstm for tests"
+    with pytest.raises(VariableError, match="no variable 'nonsense'"):
+        component().get_var_units("nonsense")
+    with pytest.raises(NotInitializedError):
+        component().get_value_ptr("P")
+    bmi = component()
+    with pytest.raises(ConfigError, match="bundle 'fixed' has other variables than 'lstm', of which Lstm is"):
+        bmi.initialize(str(configure(bundles("fixed"))))
+    bmi.initialize(str(configure(bundles("lstm"))))
+    assert bmi.get_component_name() == "lstm"
+
+
+def test_a_configuration_without_a_bundle_says_so(configure, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("catchments: {ids: [a]}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"missing key 'bundle'; give a folder"):
+        DeltaModelBmi().initialize(str(path))
+
+
+def test_finalize_twice_writes_the_state_once(configure, bmi_run, tmp_path):
+    bmi = fed(bmi_run, configure(restart={"write": "end.state"}))
+    bmi.update()
+    bmi.finalize()
+    (tmp_path / "end.state").unlink()
+    bmi.finalize()
+    assert not (tmp_path / "end.state").exists()
 
 
 @pytest.mark.parametrize("inds", [[3], [-1], [0.0], [True], ["0"], [2**40]])

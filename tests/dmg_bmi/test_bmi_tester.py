@@ -96,26 +96,23 @@ def test_one_catchment_passes_all_stages_and_nothing_is_skipped_unknowingly(ship
     assert len(units) > 8  # gimli.units is really at work
 
 
+def assert_passes_without_a_grid(counts, reasons):
+    print(f"{len(counts['PASSED'])} passed, {len(counts['SKIPPED'])} skipped: {reasons}")
+    assert counts.keys() == {"PASSED", "SKIPPED"}
+    for test in NO_GRID:
+        assert test not in counts["PASSED"]
+        reasons.pop(test, None)
+    assert reasons == ALWAYS | {"test_var_on_grid": "var is not located on a grid"}
+
+
 def test_the_shipped_river_passes_all_stages_and_nothing_is_skipped_unknowingly(tmp_path):
     with resources.as_file(resources.files("dmg_bmi.bmi_configs") / "river.yaml") as shipped:
         content = yaml.safe_load(shipped.read_text(encoding="utf-8"))
         content["catchments"]["hydrofabric"] = str(shipped.with_name("river.gpkg"))
         config = tmp_path / "river.yaml"
         config.write_text(yaml.safe_dump(content), encoding="utf-8")
-        counts, reasons = run(config, "dmg_bmi.routing:RoutingBmi")
-    print(f"{len(counts['PASSED'])} passed, {len(counts['SKIPPED'])} skipped: {reasons}")
-    assert counts.keys() == {"PASSED", "SKIPPED"}
-    for test in NO_GRID:
-        assert test not in counts["PASSED"]
-        reasons.pop(test, None)
-    assert reasons == ALWAYS | {"test_var_on_grid": "var is not located on a grid"}
+        assert_passes_without_a_grid(*run(config, "dmg_bmi.routing:RoutingBmi"))
 
 
 def test_many_catchments_pass_all_stages_and_nothing_is_skipped_unknowingly(shipped):
-    counts, reasons = run(shipped / "many.yaml")
-    print(f"{len(counts['PASSED'])} passed, {len(counts['SKIPPED'])} skipped: {reasons}")
-    assert counts.keys() == {"PASSED", "SKIPPED"}
-    for test in NO_GRID:
-        assert test not in counts["PASSED"]
-        reasons.pop(test, None)
-    assert reasons == ALWAYS | {"test_var_on_grid": "var is not located on a grid"}
+    assert_passes_without_a_grid(*run(shipped / "many.yaml"))

@@ -206,7 +206,19 @@ def test_a_bundle_of_a_newer_format_says_that_an_upgrade_helps(copied):
         (lambda c: c["model"]["phy_model"]["phy"].update(nmul=3), "do not fit"),
         (lambda c: c["model"]["roles"][0].update(inputs="P"), "do not fit"),
         (lambda c: c["model"]["nn"]["fast"].update(dropout=float("nan")), "dropout is a probability"),
-        (lambda c: c.update(model=None), "do not fit"),
+        (lambda c: c.update(model=None), "not a valid bundle description"),
+        (lambda c: c["model"].pop("step"), "not a valid bundle description: 'step'"),
+        (lambda c: c["model"].update(step="a day"), "not a valid bundle description"),
+        (lambda c: c["model"].update(step=float("nan")), "a number of seconds, not nan"),
+        (lambda c: c["model"]["roles"][0].update(inputs=["P", "T", "snow"]), "needs the input 'snow'"),
+        (
+            lambda c: c.update(variables=[v for v in c["variables"] if v["symbol"] != "P"]),
+            "needs the input 'P', which is not in its table",
+        ),
+        (
+            lambda c: c.update(variables=[v for v in c["variables"] if v["symbol"] != "slope"]),
+            "needs the attribute 'slope', which is not in its table",
+        ),
         (lambda c: [v.pop("of", None) for v in c["variables"]], "no output 'Q_flow' of size 1"),
     ],
 )
@@ -214,6 +226,17 @@ def test_a_sealed_description_must_still_make_sense(copied, change, reason):
     rewrite(copied, change)
     with pytest.raises(BundleError, match=reason):
         BundleInfo.read(copied).load_model()
+
+
+def test_weights_that_are_too_large_are_not_read(bundles, tmp_path, monkeypatch):
+    folder = shutil.copytree(bundles("fixed").path, tmp_path / "bundle")
+    info = BundleInfo.read(folder)
+    size = (folder / info.weights_file).stat().st_size
+    monkeypatch.setattr("dmg_bmi.bundle.MAX_WEIGHTS", size - 1)
+    with pytest.raises(BundleError, match=r"\.safetensors: larger than 0 GiB"):
+        info.load_model()
+    monkeypatch.setattr("dmg_bmi.bundle.MAX_WEIGHTS", size)
+    info.load_model()
 
 
 @pytest.mark.parametrize("file", ["../weights.safetensors", "/etc/passwd", "a/b", "", ".", "..", "a\0b", 5])

@@ -1,5 +1,7 @@
 """Series of several basins: shapes are checked, parts are the parts asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,16 @@ def test_series_that_do_not_fit_are_refused(dataset):
 def test_days_are_counted_from_the_first_of_january():
     times = np.array(["2000-01-01T05", "2000-12-31", "2001-12-31", "2000-03-01"], dtype="datetime64[s]")
     np.testing.assert_array_equal(day_of_year(times), [1, 366, 365, 61])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"forcing": {"P": np.zeros((10, 2))}}, r"P has shape \(10, 2\); times and basins make \(10, 3\)"),
+        ({"target": {"Q": np.zeros((9, 3))}}, r"Q has shape \(9, 3\)"),
+        ({"attributes": {"area": np.zeros(2)}}, r"attribute area has shape \(2,\); there are 3 basins"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(dataset, change, reason):
+    with pytest.raises(ValueError, match=reason):
+        replace(dataset, **change)

@@ -9,7 +9,7 @@ from dmg_bmi.nn_models import LSTM, MLP
 from dmg_bmi.physics import HBV, Catchment
 
 from dmg_bmi import DeltaModel, ParameterRole, Statistic
-from dmg_bmi.errors import ConfigError
+from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
 
 NAMES = tuple(p.name for p in HBV().declaration.parameters)
 ATTRIBUTES = ("slope", "clay")
@@ -108,8 +108,14 @@ WRONG = {
     ),
     "unknown network": (lambda: plain(nn={"name": "gru"}), "no network named 'gru'.*lstm"),
     "unknown process model": (lambda: plain(phy_model={"name": "hbw"}), "no process model named 'hbw'.*hbv"),
-    "unknown option of a network": (lambda: plain(nn={"name": "mlp", "size": 3}), "mlp.*size"),
-    "unknown option of a process model": (lambda: plain(phy_model={"name": "hbv", "nmull": 3}), "hbv.*nmull"),
+    "unknown option of a network": (
+        lambda: plain(nn={"name": "mlp", "size": 3}),
+        "mlp: no option 'size'; .*hidden_sizes",
+    ),
+    "unknown option of a process model": (
+        lambda: plain(phy_model={"name": "hbv", "nmull": 3}),
+        "hbv: no option 'nmull'; did you mean nmul",
+    ),
     "unknown key of a statistic": (
         lambda: plain(statistics={"clay": {"mean": 1.0, "sdt": 2.0}}),
         r"statistics\.clay.*sdt",
@@ -186,3 +192,14 @@ def test_it_says_what_it_needs():
     assert model.forcing_names == ("P", "T", "PET", "radiation")
     assert model.attribute_names == ("slope",)
     assert model.dt == 1.0
+    day = torch.ones(1, 2)
+    with pytest.raises(ForcingError, match="forcing lacks P, PET$"):
+        model({"T": day, "radiation": day}, {"slope": torch.ones(2)})
+    with pytest.raises(AttributeTableError, match="attributes lack slope$"):
+        model(dict.fromkeys(model.forcing_names, day), {})
+
+
+@pytest.mark.parametrize("key", ["parameters", "a.b", ""])
+def test_a_key_that_torch_cannot_take_is_named(key):
+    with pytest.raises(ConfigError, match="a key of networks and process models cannot be used"):
+        DeltaModel.build(nn=None, phy_model={key: {"name": "hbv"}}, fixed=dict.fromkeys(NAMES, 0.5))

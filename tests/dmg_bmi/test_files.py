@@ -37,6 +37,11 @@ def test_plain_yaml_is_read(read):
         ("a: &x {b: 1}\nc: {<<: *x}", "aliases"),
         ("a: 1\na: 2", "key 'a' stands twice"),
         ("a: {b: 1, b: 2}", "key 'b' stands twice"),
+        ("a: 1\nb: 1\na: 2", r"file\.yaml, line 3: key 'a' stands twice"),
+        (
+            "a: 1\nids: ['02', 01333000]",
+            r"line 2: 01333000 means 374272, .* octal .* id in quotes, '01333000'",
+        ),
         ("[1, 2]: a", "keys must be names or numbers"),
         ("? {a: b}\n: c", "keys must be names or numbers"),
         ("2000-01-01: a", "keys must be names or numbers"),

@@ -405,7 +405,9 @@ WRONG = {
         {"role": "output", "inputs": ["P"], "outputs": ["Q"], "network": "x"},
     ],
     "needs inputs or attributes": [{"network": "x"}],
-    "unexpected keyword argument 'atributes'": [{"network": "x", "atributes": ["slope"]}],
+    "parameters has no key 'atributes'; did you mean attributes. there is": [
+        {"network": "x", "atributes": ["slope"]}
+    ],
     "attributes must be a list": [{"network": "x", "attributes": "slope"}],
     "dropout is a probability": [{"network": "x", "attributes": ["slope"], "dropout": 2}],
     "attribute 'parameters' already exists": [{"network": "parameters", "attributes": ["slope"]}],

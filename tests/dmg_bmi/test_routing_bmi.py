@@ -347,6 +347,10 @@ def test_a_network_needs_a_bundle_that_routes_and_the_other_way_round(configure,
     for cls in (RoutingBmi, DeltaModelBmi):
         with pytest.raises(ConfigError, match=r"name its GeoPackage under catchments\.hydrofabric"):
             cls().initialize(str(plain))
+    two = {"bundle": "muskingum_cunge", "catchments": {"attributes": {k: v[:2] for k, v in channel.items()}}}
+    plain.write_text(yaml.safe_dump(two))
+    with pytest.raises(ConfigError, match=r"name its GeoPackage under catchments\.hydrofabric"):
+        DeltaModelBmi().initialize(str(plain))
     one = {name: values[0] for name, values in channel.items()}
     plain.write_text(yaml.safe_dump({"bundle": "muskingum_cunge", "catchments": {"attributes": one}}))
     DeltaModelBmi().initialize(str(plain))

@@ -1,6 +1,7 @@
 """Synthetic basins are hydrofabrics like real ones, and maps read the geometries of both."""
 
 import sqlite3
+import struct
 from contextlib import closing
 
 import numpy as np
@@ -82,3 +83,71 @@ def test_a_map_is_drawn_and_a_missing_geometry_named(basin, path, tmp_path):
             file.commit()
         with pytest.raises(HydrofabricError, match="cat-3 has"):
             maps.geometries(path)
+
+
+POINTS = [(0.0, 0.0), (4.0, 0.0), (4.0, 3.0), (0.0, 0.0)]
+HOLE = [(1.0, 0.5), (2.0, 0.5), (2.0, 1.0), (1.0, 0.5)]
+
+
+def geometry(body, envelope=0, order="<"):
+    """A GeoPackage's header, then well-known binary."""
+    return b"GP\0" + bytes([envelope << 1 | 1]) + bytes(4 + maps.ENVELOPES[envelope]) + body(order)
+
+
+def wkb(kind, *parts, extra=0):
+    """Well-known binary of points, rings or whole geometries, with `extra` numbers per point."""
+
+    def points(order, some):
+        numbers = [x for point in some for x in (*point, *([9.0] * extra))]
+        return struct.pack(f"{order}{len(numbers)}d", *numbers)
+
+    def body(order):
+        head = struct.pack(
+            f"{order}BII", order == "<", kind, len(parts[0]) if kind % 1000 == 2 else len(parts)
+        )
+        if kind % 1000 == 2:
+            return head + points(order, parts[0])
+        if kind % 1000 == 3:
+            return head + b"".join(struct.pack(f"{order}I", len(p)) + points(order, p) for p in parts)
+        return head + b"".join(part(order) for part in parts)
+
+    return body
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("envelope", range(5))
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (wkb(2, POINTS), [POINTS]),
+        (wkb(1002, POINTS, extra=1), [POINTS]),
+        (wkb(2002, POINTS, extra=1), [POINTS]),
+        (wkb(3002, POINTS, extra=2), [POINTS]),
+        (wkb(3, POINTS, HOLE), [POINTS]),
+        (wkb(5, wkb(2, POINTS), wkb(2, HOLE)), [POINTS, HOLE]),
+        (wkb(6, wkb(3, POINTS, HOLE), wkb(3, HOLE)), [POINTS, HOLE]),
+    ],
+)
+def test_every_kind_of_line_and_polygon_is_read(body, envelope, order, expected):
+    parts = maps._parts(geometry(body, envelope, order), "x")
+    assert [part.tolist() for part in parts] == [[list(point) for point in part] for part in expected]
+
+
+@pytest.mark.parametrize(
+    ("blob", "reason"),
+    [
+        (None, "has no geometry"),
+        ("POINT (1 2)", "has no geometry"),
+        (b"PG", "has no geometry"),
+        (b"GP\0\1", "has a geometry that cannot be read"),
+        (geometry(wkb(2, POINTS))[:-1], "has a geometry that cannot be read"),
+        (b"GP\0\x0f" + bytes(100), "has a geometry that cannot be read"),
+        (
+            geometry(lambda order: struct.pack(f"{order}BIIdd", 1, 1, 0, 1.0, 2.0)),
+            "has a geometry that cannot be read: type 1 is no line and no polygon",
+        ),
+    ],
+)
+def test_a_geometry_that_cannot_be_read_is_named(blob, reason):
+    with pytest.raises(HydrofabricError, match=f"^wb-1 {reason}"):
+        maps._parts(blob, "wb-1")

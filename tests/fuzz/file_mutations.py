@@ -20,6 +20,7 @@ import torch
 import yaml
 from bmi_sequences import VALUES
 
+from dmg_bmi import RoutingBmi, bmi_configs
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
 from dmg_bmi.errors import BundleError, DmgBmiError, StateError
@@ -236,21 +237,45 @@ def attack_bundle(r: random.Random, folder: Path) -> str:
 
 def attack_forged_bundle(r: random.Random, folder: Path) -> str:
     """A description that was changed by somebody who can compute checksums: refused, or it runs."""
-    bundle = folder / "bundle"
-    shutil.copytree(SHIPPED / "demo_daily", bundle)
-    path = bundle / DESCRIPTION
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    content.pop("checksum")
-    changed = {**content}
-    where = r.choice([*changed])
-    changed[where] = _forged(changed[where], r)
-    changed["checksum"] = _checksum(changed)
-    path.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
+    forge(SHIPPED / "demo_daily", folder / "bundle", r)
     try:
-        _runoff(bundle)
+        _runoff(folder / "bundle")
     except DmgBmiError:
         return "refused"
     return "harmless"
+
+
+def attack_forged_river(r: random.Random, folder: Path) -> str:
+    """The same of a bundle that routes through a network."""
+    forge(SHIPPED / r.choice(("muskingum_cunge", "muskingum_cunge_nwm")), folder / "bundle", r)
+    path = folder / "run.yaml"
+    fabric = Path(bmi_configs.__file__).with_name("river.gpkg")
+    path.write_text(yaml.safe_dump({"bundle": "bundle", "catchments": {"hydrofabric": str(fabric)}}))
+    bmi = RoutingBmi()
+    try:
+        bmi.initialize(str(path))
+        for name in bmi.get_input_var_names():
+            bmi.set_value(name, np.full(bmi.get_var_nbytes(name) // 8, 2.0))
+        for _ in range(3):
+            bmi.update()
+    except DmgBmiError:
+        return "refused"
+    finally:
+        bmi.finalize()
+    return "harmless"
+
+
+def forge(shipped: Path, bundle: Path, r: random.Random) -> None:
+    """A copy of a bundle with one thing in its description changed, sealed anew."""
+    shutil.copytree(shipped, bundle)
+    path = bundle / DESCRIPTION
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content.pop("checksum")
+    # half of them in what the model is made of
+    where = "model" if r.random() < 0.5 else r.choice([*content])
+    content[where] = _forged(content[where], r)
+    content["checksum"] = _checksum(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 ODD: tuple[Any, ...] = (
@@ -328,7 +353,7 @@ def attack_forged_state(r: random.Random, folder: Path) -> str:
             tensors[name] = tensors[name].to(r.choice((torch.float32, torch.int64, torch.float64)))
         elif tensors[name].is_floating_point() and tensors[name].numel():
             flat = tensors[name].clone().flatten()
-            flat[r.randrange(flat.numel())] = r.choice((np.nan, np.inf, -1e30, 1e-30, 5.0, 3.0))
+            flat[r.randrange(flat.numel())] = r.choice((np.nan, np.inf, -1e30, -5.0, 1e-30, 5.0, 3.0))
             tensors[name] = flat.reshape(tensors[name].shape)
     try:
         bmi.component.load(codec.encode(header, tensors))

@@ -210,7 +210,7 @@ def test_parquet_needs_pyarrow_and_says_so(plan, tmp_path):
     [
         ("name,twi\ncat-1,2\n", "no column of ids"),
         ("divide_id,twi\ncat-1,2\ncat-1,3\n", "cat-1 stands twice"),
-        ("divide_id,twi\ncat-1\n", "line of cat-1 has not 2 values"),
+        ("divide_id,twi\ncat-1\n", r"line 2: has not as many cells as the header \(1, not 2\)"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(plan, tmp_path, text, match):

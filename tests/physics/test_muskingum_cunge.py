@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmg_bmi import hydrofabric
+from dmg_bmi.errors import ConfigError
 from dmg_bmi.registry import build_process_model
 
 HOUR = 1 / 24
@@ -439,3 +440,10 @@ def test_roughness_is_found_again_from_the_hydrograph_at_a_gauge(juniata):
     search.step(misfit)
     torch.testing.assert_close(law.detach(), truth, rtol=1e-3, atol=0)
     assert len(rows) > 10
+
+
+@pytest.mark.parametrize("substeps", [0, -1, 1441, 10**12, 1.5, float("nan"), True, None, "12"])
+def test_a_step_has_a_sensible_number_of_sub_steps(substeps):
+    """A bundle's description may say anything; a run that never ends is no answer."""
+    with pytest.raises(ConfigError, match="substeps must be a whole number from 1 to 1440"):
+        build_process_model({"name": "muskingum_cunge", "substeps": substeps})

@@ -10,11 +10,13 @@ import netCDF4
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from dmg_bmi import Bundle, hydrofabric, netcdf
-from dmg_bmi.cli import main
+from dmg_bmi.cli import main, nextgen
 from dmg_bmi.cli.demo import STORES
 from dmg_bmi.dataset import Dataset
+from dmg_bmi.errors import NextGenError
 from dmg_bmi.synthetic import generate
 
 CONFIGS = resources.files("dmg_bmi.bmi_configs")
@@ -187,6 +189,73 @@ def test_a_broken_configuration_is_named_by_file_and_key(text, names, tmp_path, 
     assert names in said
 
 
+@pytest.mark.parametrize(
+    ("keys", "arguments", "names"),
+    [
+        ("", ["--catchment", "demo-9"], "--catchment: there is no 'demo-9' among demo-1"),
+        (
+            "start_time: 2000-09-30",
+            [],
+            "has no record at start_time 2000-09-30T00:00:00; it begins 2000-10-01",
+        ),
+        (
+            "start_time: 2000-10-02\nend_time: 2001-10-01",
+            [],
+            "ends 2001-05-28T00:00:00, before end_time 2001",
+        ),
+        ("forcing: store", [], "forcing is stored, so --forcing has no use here"),
+    ],
+)
+def test_a_run_that_cannot_be_says_why(keys, arguments, names, tmp_path, capsys):
+    known = write_forcing(tmp_path / "forcing.nc", ("demo-1",), 86400.0)
+    text = (CONFIGS / "daily.yaml").read_text().split("start_time")[0]
+    if "forcing" in keys:
+        store = tmp_path / "store"
+        store.mkdir()
+        for name in ("P", "T", "PET"):
+            np.save(store / f"{name}.npy", known.forcing[name])
+        units = {"P": "mm d-1", "T": "degC", "PET": "mm d-1"}
+        index = {"ids": ["demo-1"], "start_time": "2000-10-01", "step": 86400.0}
+        index["variables"] = {name: {"file": f"{name}.npy", "units": unit} for name, unit in units.items()}
+        (store / "forcing.yaml").write_text(yaml.safe_dump(index))
+        keys += "\nstart_time: 2000-10-01"
+    (tmp_path / "run.yaml").write_text(f"{text}\n{keys}\n")
+    given = ["run", tmp_path / "run.yaml", "--forcing", tmp_path / "forcing.nc", "--output", tmp_path / "o"]
+    assert names in message_of(capsys, *given, *arguments)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named_and_ctrl_c_is_no_traceback(tmp_path, monkeypatch, capsys):
+    (tmp_path / "taken").write_text("")
+    write_forcing(tmp_path / "forcing.nc", ("demo-1",), 86400.0)
+    config = tmp_path / "run.yaml"
+    config.write_text((CONFIGS / "daily.yaml").read_text())
+    given = ["run", config, "--forcing", tmp_path / "forcing.nc", "--output", tmp_path / "taken"]
+    assert f"{tmp_path / 'taken'}: File exists" in message_of(capsys, *given)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dmg_bmi.cli.run.drive", stopped)
+    assert main([str(a) for a in given]) == 130
+    assert capsys.readouterr().err.endswith("dmg-bmi: stopped\n")
+
+
+def test_inspect_of_a_configuration_says_what_a_run_would_take(tmp_path, capsys):
+    ids = [f"cat-{k}" for k in range(7)]
+    values = {"elev_mean": 640.0, "area": 320.0, "aridity": 0.8}
+    values |= {"frac_snow": 0.2, "frac_forest": 0.6, "clay_frac": 18.0}
+    config = {"bundle": "demo_daily", "catchments": {"ids": ids, "attributes": values}, "time_step": 3600.0}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    assert main(["inspect", str(tmp_path / "run.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "catchments   7: cat-0, cat-1, cat-2, cat-3, cat-4, ...\n" in said
+    assert "start_time   not given\n" in said
+    assert "time_step    3600 s\n" in said
+    assert "forcing      set by the framework, step by step\n" in said
+    assert "bundle demo_daily" in said
+
+
 def test_run_refuses_forcing_of_another_step(demo, tmp_path, capsys):
     write_forcing(tmp_path / "forcing.nc", netcdf.read(demo / "forcing.nc").ids, 86400.0)
     said = message_of(capsys, "run", demo / "runoff.yaml", "--forcing", tmp_path / "forcing.nc")
@@ -245,3 +314,24 @@ def test_help_names_every_command(capsys):
     said = capsys.readouterr().out
     for name in ("demo", "run", "inspect", "train", "compile"):
         assert name in said
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("{", "is not JSON: "), ("[1, 2]", "must hold names and values"), ("\udcff", "is not JSON: ")],
+)
+def test_parameters_for_nextgen_are_names_and_values_in_json(tmp_path, content, reason):
+    path = tmp_path / "params.json"
+    path.write_text(content, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(NextGenError, match=rf"params\.json: {reason}"):
+        nextgen._params(path)
+    path.write_text('{"slope": 1.5}', encoding="utf-8")
+    assert nextgen._params(path) == {"slope": 1.5}
+    assert nextgen._params(None) == {}
+
+
+@pytest.mark.parametrize("text", ["slope", "=slope", "slope=", "="])
+def test_an_attribute_for_nextgen_is_a_name_and_a_column(text):
+    with pytest.raises(NextGenError, match=f"--attribute: '{text}' is not NAME=COLUMN"):
+        nextgen._pair(text)
+    assert nextgen._pair("slope=mean=slope") == ("slope", "mean=slope")

@@ -58,6 +58,28 @@ def test_any_other_step_is_refused(step):
         Clock(step, DAY)
 
 
+@pytest.mark.parametrize(("error", "fine"), [(5e-10, True), (-5e-10, True), (5e-9, False), (-5e-9, False)])
+def test_a_step_may_be_rounded(error, fine):
+    if fine:
+        assert Clock(3600.0 * (1 + error), DAY).ratio == 24
+    else:
+        with pytest.raises(ConfigError, match="does not divide"):
+            Clock(3600.0 * (1 + error), DAY)
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), -float("inf")])
+def test_a_time_is_a_finite_number(time):
+    with pytest.raises(TimeError, match="must be a finite number of seconds"):
+        Clock(3600.0, 3600.0).steps_until(time)
+
+
+def test_a_run_may_end_where_it_begins():
+    clock = Clock(3600.0, 3600.0, end=0.0)
+    assert clock.steps_until(0.0) == 0
+    with pytest.raises(TimeError, match="ends at 0 s"):
+        clock.check_step()
+
+
 def test_position_goes_round_from_the_phase():
     clock = Clock(21600.0, DAY, phase=3)
     seen = []
@@ -86,4 +108,10 @@ def test_an_end_between_steps_is_not_passed():
 
 def test_the_end_is_finite_and_whole_when_it_is_not_known():
     assert Clock(1.0, 1.0).end == FAR_FUTURE
-    assert int(FAR_FUTURE) == FAR_FUTURE < 2**63
+    assert FAR_FUTURE == 1e15 < 2**63
+
+
+@pytest.mark.parametrize("model_step", [float("nan"), float("inf"), 0.0, -DAY])
+def test_a_model_has_a_step(model_step):
+    with pytest.raises(ConfigError, match="does not divide"):
+        Clock(3600.0, model_step)

@@ -95,3 +95,26 @@ def test_a_file_that_is_missing_or_too_large_is_named(tmp_path, monkeypatch):
     (tmp_path / "large").write_bytes(b"x" * 11)
     with pytest.raises(StateError, match="larger than"):
         codec.read(tmp_path / "large")
+    (tmp_path / "large").write_bytes(b"x" * 10)
+    assert codec.read(tmp_path / "large") == b"x" * 10
+
+
+def test_sixteen_gibibytes_are_too_many(tmp_path):
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(16 * 1024**3 + 1)
+    with pytest.raises(StateError, match="sparse: larger than 16 GiB"):
+        codec.read(tmp_path / "sparse")
+
+
+def test_a_file_holds_what_was_written_or_the_reason_is_said(tmp_path):
+    codec.write(tmp_path / "state", CONTENT)
+    assert codec.read(tmp_path / "state") == CONTENT
+    with pytest.raises(StateError, match=r"no/state: the state cannot be written \(No such file"):
+        codec.write(tmp_path / "no" / "state", CONTENT)
+
+
+def test_a_changed_header_is_not_taken_for_what_was_saved():
+    """The checksum covers names and numbers alike."""
+    other = codec.encode({**HEADER, "position": 4}, TENSORS)
+    with pytest.raises(StateError, match="torn or was changed"):
+        codec.decode(CONTENT[:48] + other[48:])

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from dmg_bmi.bundle import BundleInfo
 from dmg_bmi.delta_model import DAY, DeltaModel
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError, VariableError
+from dmg_bmi.run_config import RunConfig
 from dmg_bmi.runtime.group import Group
 
 HOUR = 3600.0
@@ -159,6 +161,81 @@ def test_rows_start_late_end_early_and_leave_the_others_intact(
 
 
 @pytest.mark.parametrize("forcing", ["pushed", "own"])
+def test_rows_that_join_late_step_with_the_others_once_they_are_level(bundles, share, keys, bmi_run, forcing):
+    bundle = bundles("lstm_mlp", DAY, torch.float64)
+    config, series = keys(forcing, 4, 6)
+    expected = together(bmi_run, share(bundle, 4, **config), series, range(24 * 6))
+    members = share(bundle, 4, start=(0, 1), **config)
+    shared = members[0].component.config.shared
+    together(bmi_run, members, series, range(50))
+    for row in (2, 3):
+        path = shared.with_name(f"late-{row}.yaml")
+        path.write_text(f"shared: {shared.name}\ncatchment: cat-{row + 7}\n")
+        members.append(bmi_run.start(path))
+        members[row].set_value("slope", bmi_run.read(members[row], "slope"))
+        for hour in range(50):
+            step(bmi_run, members[row], series, row, hour)
+    close(together(bmi_run, members, series, range(50, 24 * 6)), expected[50:])
+    assert members[0].component.group.states.size == 4
+    assert {len(t) for t in members[0].component.group.states.current.values()} == {4}
+
+
+@pytest.mark.parametrize("forcing", ["pushed", "own"])
+def test_a_catchment_that_comes_back_begins_anew(bundles, share, keys, bmi_run, forcing):
+    """Its row has a state, attributes and factors of before; nothing of them is left."""
+    bundle = bundles("lstm_mlp", DAY, torch.float64)
+    config, series = keys(forcing, 3, 5)
+    expected = together(bmi_run, share(bundle, 3, **config), series, range(24 * 5))
+    members = share(bundle, 3, **config)
+    shared = members[0].component.config.shared
+    members[1].set_value("slope", np.array([40.0]))
+    members[1].set_value("multiplier__FC", np.array([0.5]))
+    together(bmi_run, members, series, range(77))
+    members[1].finalize()
+    path = shared.with_name("again.yaml")
+    path.write_text(f"shared: {shared.name}\ncatchment: cat-8\n")
+    members[1] = bmi_run.start(path)
+    close([step(bmi_run, members[1], series, 1, hour) for hour in range(77)], expected[:77, 1])
+    close(together(bmi_run, members, series, range(77, 24 * 5)), expected[77:])
+
+
+def test_opening_a_book_of_water_while_others_run_ahead_changes_nothing(bundles, share, keys, bmi_run):
+    bundle = bundles("lstm", DAY, torch.float64)
+    config, series = keys("own", 3, 4)
+    expected = together(bmi_run, share(bundle, 3, **config), series, range(24 * 4))
+    members = share(bundle, 3, **config)
+    together(bmi_run, members, series, range(24))
+    first = [step(bmi_run, members[0], series, 0, 24)]  # the day of the others is computed with it
+    books = [bmi.get_value_ptr("ngen::mass_stored") for bmi in members[::-1]][::-1]
+    water = {w: [bmi.get_value_ptr(f"ngen::mass_{w}") for bmi in members] for w in ("in", "out", "leaked")}
+    close(first, expected[24:25, 0])
+    for hour in range(24, 24 * 4):
+        for row, member in enumerate(members):
+            if (row, hour) != (0, 24):
+                close(step(bmi_run, member, series, row, hour), expected[hour, row])
+            residual = water["in"][row] - water["out"][row] - water["leaked"][row] - books[row]
+            np.testing.assert_allclose(residual, 0.0, atol=1e-9)
+    assert all(w > 1.0 for w in water["in"])
+
+
+def test_a_row_that_was_computed_ahead_is_read_as_it_was_whatever_others_do_then(
+    bundles, share, keys, bmi_run
+):
+    config, _ = keys("own", 3, 4)
+    members = share(bundles("lstm", DAY, torch.float64), 3, **config)
+    members[1].set_value("phy.SM", np.array([150.0, 90.0]))
+    for hour in range(24):
+        for row in (0, 1):
+            step(bmi_run, members[row], None, row, hour)
+    before = bmi_run.read(members[1], "phy.SM")
+    step(bmi_run, members[0], None, 0, 24)
+    step(bmi_run, members[2], None, 2, 0)
+    np.testing.assert_array_equal(bmi_run.read(members[1], "phy.SM"), before)
+    step(bmi_run, members[1], None, 1, 24)
+    assert (bmi_run.read(members[1], "phy.SM") != before).any()
+
+
+@pytest.mark.parametrize("forcing", ["pushed", "own"])
 def test_a_state_that_is_set_changes_that_row_alone_from_its_own_clock_on(
     bundles, share, keys, bmi_run, forcing
 ):
@@ -235,7 +312,7 @@ def test_restart_files_are_read_before_the_first_step_and_all_in_one(bundles, sh
         restart={k: text.replace("write", "read") for k, text in files.items()},
         **config | {"start_time": "2000-01-03T17:00:00"},
     )
-    assert again[0].component.group._built == 0
+    assert again[0].component.group.states.size == 0
     actual = together(bmi_run, again, series, range(65, 24 * 6))
     close(actual, together(bmi_run, share(bundle, 3, **config), series, range(24 * 6))[65:])
 
@@ -280,6 +357,21 @@ def test_a_model_step_is_run_once_for_all_and_the_static_network_once(
         assert networks == [5]
         steps.clear()
         networks.clear()
+
+
+def test_only_the_first_factor_on_a_parameter_concerns_every_row(bundles, share, keys, bmi_run, monkeypatch):
+    networks, prepare = [], DeltaModel.prepare
+    monkeypatch.setattr(
+        DeltaModel, "prepare", lambda self, a, n, *r, **k: networks.append(n) or prepare(self, a, n, *r, **k)
+    )
+    config, series = keys("pushed", 3, 6)
+    members = share(bundles("lstm_mlp"), 3, **config)
+    for day, row in enumerate((None, 1, 1, 2)):
+        if row is not None:
+            members[row].set_value("multiplier__FC", np.array([1.0 + day]))
+        together(bmi_run, members, series, range(24 * day, 24 * (day + 1)))
+    together(bmi_run, members, series, range(96, 97))
+    assert networks == [3, 3, 1, 1]
 
 
 def test_forcing_that_is_not_legal_stops_its_own_row_and_names_it(bundles, share, keys, bmi_run):
@@ -379,3 +471,30 @@ def test_what_a_user_should_know_is_said_once(bundles, share, keys, bmi_run, cap
     assert sum("no start_time" in text for text in said) == (not dated)
     assert (first[:, :, [0, 1]] == 0.0).all()
     assert np.isnan(first[:, :, 2:]).all()
+
+
+def test_rows_come_back_to_the_same_catchments_side_by_side_and_to_no_others(bundles, configure):
+    config = RunConfig.read(configure(bundles("lstm"), 4))
+    group = Group(BundleInfo.read(config.bundle), config)
+
+    class Owner:
+        def __init__(self, *names):
+            self.clock, self.rows = group.setup.new_clock(), group.join(self, names)
+
+    with pytest.raises(AttributeTableError, match="no catchment 'cat-1' in the table"):
+        group.join(object(), ["cat-7", "cat-1"])
+    first, last = Owner("cat-8", "cat-7"), Owner("cat-10")
+    assert (first.rows.tolist(), last.rows.tolist(), group.n) == ([0, 1], [2], 3)
+    assert group.names(first.rows) == ["cat-8", "cat-7"]
+    assert group.areas(first.rows).tolist() == [11.0, 10.0]
+    group.attributes["slope"][first.rows] = 5.0
+    for names in (["cat-8", "cat-7"], ["cat-8"], ["cat-10"]):
+        with pytest.raises(AttributeTableError, match=f"'{names[0]}' has been initialized before"):
+            group.join(object(), names)
+    group.leave(first)
+    for names in (["cat-7", "cat-8"], ["cat-8", "cat-9"], ["cat-7", "cat-10"]):
+        with pytest.raises(AttributeTableError, match="has been initialized before"):
+            group.join(object(), names)
+    again = Owner("cat-8", "cat-7")
+    assert (again.rows.tolist(), group.n) == ([0, 1], 3)
+    np.testing.assert_allclose(group.attributes["slope"][again.rows], [12.0 * 1.1, 12.0])

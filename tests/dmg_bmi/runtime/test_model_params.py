@@ -194,7 +194,7 @@ def test_factors_on_what_changes_in_time_go_on_eagerly(bundles, configure, bmi_r
     for name, eager in (("multiplier__FC", False), ("multiplier__BETA", True)):
         bmi = bmi_run.start(configure(bundle, 2))
         group = bmi.component.group
-        group.engine = Foreign(group.model)
+        group.setup.engine = Foreign(group.model)
         bmi.set_value(name, np.array([2.0, 2.0]))
         run(bmi_run, bmi, weather(3, 2), range(3))
-        assert isinstance(group.engine, Eager) == eager
+        assert isinstance(group.setup.engine, Eager) == eager

@@ -50,7 +50,7 @@ def sequence(model: DeltaModel, n: int, steps: int):
 
 
 @NEEDS_COMPILER
-@pytest.mark.parametrize("n", [1, 2, 17, 300])
+@pytest.mark.parametrize("n", [1, 2, 17, 300, 2 * package.ROWS + 5])
 def test_compiled_steps_answer_as_eager_ones_for_any_number_of_rows(info, cache, n):
     model = info.load_model()
     compiled = package.find(info)
@@ -66,6 +66,32 @@ def test_compiled_steps_answer_as_eager_ones_for_any_number_of_rows(info, cache,
         torch.testing.assert_close(other[name], fluxes[name], rtol=1e-5, atol=1e-6)
     for name in state:
         torch.testing.assert_close(after[name], state[name], rtol=1e-5, atol=1e-3)
+
+
+def echoing(together: bool, calls: list[int]) -> package.Package:
+    """A step that gives back its forcing and adds it to its state, and how many rows it was shown."""
+
+    def step(tensors):
+        x, total, factor = tensors
+        calls.append(len(total))
+        return [x * factor, total + x[0] * factor]
+
+    names = {"forcing": ["x"], "prepared": ["k"], "state": ["s"], "fluxes": ["y"], "renewed": ["s"]}
+    return package.Package(step, {"signature": names}, together)
+
+
+@pytest.mark.parametrize("length", [1, 3])
+@pytest.mark.parametrize("together", [False, True])
+def test_many_rows_run_in_parts_unless_they_act_on_each_other(together, length):
+    rows, calls = 2 * package.ROWS + 5, []
+    x, start = torch.rand(length, rows), torch.rand(rows)
+    factor = torch.arange(rows)
+    given = {"s": start, "other": start}
+    fluxes, state = echoing(together, calls).run({"x": x}, {"k": factor}, given)
+    torch.testing.assert_close(fluxes["y"], x * factor, rtol=0, atol=0)
+    torch.testing.assert_close(state["s"], start + (x * factor).sum(0))
+    assert state["other"] is start
+    assert calls == [rows] * length if together else calls[-1] == 5 and max(calls) == package.ROWS
 
 
 @NEEDS_COMPILER

@@ -44,7 +44,7 @@ def run(path):
         river.update()
         names = (*river.get_output_var_names(), "outflow", "lateral", "upstream", "phy.storage")
         series.append([river.get_value(n, np.empty(river.component.size)) for n in names])
-    return type(river.component.group.engine), np.array(series)
+    return type(river.component.group.setup.engine), np.array(series)
 
 
 @pytest.mark.parametrize("name", ["first", "other"])

@@ -176,8 +176,8 @@ def test_a_basin_without_an_attribute_is_left_out_and_reported(root, caplog):
     ("options", "error", "said"),
     [
         ({"basins": ["camels_1"]}, ConfigError, "no file of basin 'camels_1'; there is camels_01022500"),
-        ({"attributes": ["p_means"]}, ConfigError, "no attribute p_means; there is .*p_mean"),
-        ({"attributes": ["country"]}, ConfigError, "attribute country is text .'Wales'.; choose numeric"),
+        ({"attributes": ["p_means"]}, ConfigError, "no attribute p_means; did you mean p_mean. there"),
+        ({"attributes": ["country"]}, AttributeTableError, "country is 'Wales', not a number; .* choose"),
         ({"attributes": NAMES, "inputs": ["dew"]}, ConfigError, "has no dew; there is .*streamflow"),
     ],
 )
@@ -192,8 +192,8 @@ def test_other_folders_and_files_are_refused(root, tmp_path):
     (root / "timeseries" / "netcdf" / "camels" / "camels_01022500.nc").write_text("torn")
     with pytest.raises(ForcingError, match="cannot be read as NetCDF"):
         caravan(root, attributes=NAMES)
-    write_tables(root, "camels", {})
-    write_tables(root, "camelsgb", {})
+    for source in ("camels", "camelsgb"):
+        write_tables(root, source, {"of another folder": (3.5, 573.6, 80.0)})
     with pytest.raises(AttributeTableError, match="no basin has all of the attributes"):
         caravan(root, attributes=NAMES)
 

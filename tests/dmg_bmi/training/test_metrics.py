@@ -75,7 +75,8 @@ def test_missing_observations_leave_their_steps_out():
     observed[4, 1] = np.nan
     scores = metrics.per_basin(simulated, observed)
     np.testing.assert_allclose(scores["NSE"], [-1.5, 1.0])
-    assert {*scores} == {"NSE", "KGE", "KGE_2012", "RMSE", "bias", "r", "FHV", "FLV", "peak_timing"}
+    names = {"NSE", "KGE", "KGE_2012", "RMSE", "bias", "r", "FHV", "FLV", "peak_timing", "peaks"}
+    assert {*scores} == names == {*metrics.METRICS}
 
 
 def test_a_basin_without_observations_or_variation_has_no_score():
@@ -107,6 +108,18 @@ def test_peak_timing_is_how_many_steps_peaks_are_off():
         observed[150 + 200 * k] = 9.0
         simulated[150 + 200 * k + late] = 5.0
     assert metrics.peak_timing(simulated, observed) == pytest.approx((0 + 1 + 2 + 3) / 4)
+    assert metrics.peaks_compared(simulated, observed) == 4
+
+
+@pytest.mark.parametrize(("step", "late"), [(3600.0, 12), (1800.0, 24), (6 * 3600.0, 3), (86400.0, 3)])
+def test_peaks_are_looked_for_within_half_a_day_and_at_least_three_steps(step, late):
+    """As in neuralhydrology, whose window is max(12 hours, 3 steps)."""
+    observed, simulated = np.ones(300), np.ones(300)
+    observed[150] = 9.0
+    simulated[150 + late], simulated[150 + late + 1] = 5.0, 7.0
+    scores = metrics.per_basin(simulated[:, None], observed[:, None], step)
+    assert scores["peak_timing"] == [late]
+    assert scores["peaks"] == [1.0]
 
 
 def test_a_simulated_peak_on_the_day_counts_as_such_though_a_higher_one_is_near():
@@ -121,6 +134,11 @@ def test_peaks_beside_a_gap_or_an_end_or_a_higher_peak_or_too_low_do_not_count()
     observed[502] = np.nan
     simulated[[2 + 1, 201, 252, 503, 703]] = 5.0
     assert metrics.peak_timing(simulated, observed) == 1.0  # only that of step 200
+    assert metrics.peaks_compared(simulated, observed) == 1
+    assert metrics.peaks_compared(simulated, observed, 3600.0) == 1
+    observed[188] = np.nan  # of the half day around it
+    assert metrics.peaks_compared(simulated, observed) == 1
+    assert metrics.peaks_compared(simulated, observed, 3600.0) == 0
     assert np.isnan(metrics.peak_timing(np.ones(50), np.ones(50)))
     assert np.isnan(metrics.peak_timing(np.ones(2), np.full(2, np.nan)))
 

@@ -180,6 +180,36 @@ def test_a_mistake_in_the_data_leaves_no_bundle_and_the_folder_usable(config, tm
     train(config, tmp_path / "run", ["training.steps=1"])
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (["training.device=gpu"], "training.device is 'gpu'; it must be cpu, cuda"),
+        (["periods.test=[2030-10-01, 2031-09-30]"], r"periods\.test: no data from 2030.*there is 2000-10-01"),
+        # Before the data begins there is nothing to spin up on.
+        (["periods.validation=[2000-10-01, 2001-03-29]"], r"periods\.validation: .* 180 days of spin-up"),
+    ],
+)
+def test_what_cannot_be_is_said_before_the_training(config, tmp_path, keys, said):
+    with pytest.raises(ConfigError, match=said):
+        train(config, tmp_path / "run", keys)
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_told_of(config, tmp_path):
+    with pytest.raises(ConfigError, match="PyTorch finds no GPU here; choose cpu"):
+        train(config, tmp_path / "run", ["training.device=cuda"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_period_may_end_after_the_data_and_is_said_to(config, tmp_path):
+    keys = ["training.steps=1", "periods.test=[2003-10-01, 2019-09-30]"]
+    whole = train(config, tmp_path / "run", keys)
+    assert "periods.test: the data end on 2004-09-30" in (whole.folder / "train.log").read_text()
+    expected = train(config, tmp_path / "same", ["training.steps=1"])
+    np.testing.assert_array_equal(whole.scores["test"].values["NSE"], expected.scores["test"].values["NSE"])
+
+
 def test_importing_the_package_loads_no_training():
     code = (
         "import sys, dmg_bmi; from dmg_bmi import DeltaModel, Bundle, DeltaModelBmi; "

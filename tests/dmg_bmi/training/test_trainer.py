@@ -225,9 +225,9 @@ def test_cheaper_ways_learn_the_same(data, options, near):
 def test_days_of_options_become_steps_of_the_model(data, monkeypatch):
     seen = []
 
-    def spy(model, batch, spin_up, gradient, truncate, recompute):
+    def spy(model, batch, spin_up, gradient, truncate, recompute, outputs):
         seen.append((spin_up, gradient, truncate, recompute))
-        return simulate(model, batch, spin_up, gradient)
+        return simulate(model, batch, spin_up, gradient, outputs=outputs)
 
     monkeypatch.setattr("dmg_bmi.training.trainer.simulate", spy)
     model = make_model()

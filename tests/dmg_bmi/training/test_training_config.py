@@ -1,7 +1,7 @@
 """The configuration of a training: what is wrong in it is named, with the file and the remedy."""
 
 from copy import deepcopy
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 import pytest
@@ -85,9 +85,11 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ({"data.path": None}, "missing key 'data.path'"),
         ({"data.pet": "penman"}, "'data.pet' must be one of priestley_taylor, hargreaves, oudin"),
         ({"data.area": "area"}, "'data.area' must be one of area_gages2"),
-        ({"data.basins": [1022500]}, r"'data.basins\[0\]' must be text.*put it in quotes"),
+        ({"data.basins": [1022500]}, r"'data.basins\[0\]' must be text.*put it in quotes: '1022500'"),
+        ({"data.basins": 1022500}, r"'data.basins' must be a list or a path.*write \['1022500'\] for a list"),
         ({"data.noise": 0.1}, "unknown key 'data.noise'; .*known keys are reader, path"),
         ({"periods.train": ["1993-10-01"]}, "'periods.train' must be a list of 2 values"),
+        ({"periods.train": date(1993, 10, 1)}, "'periods.train' must be a list of 2 values, not 1993-10-01"),
         ({"periods.train": ["2003-10-01", "1993-10-01"]}, "train ends on 1993-10-01, before it starts"),
         ({"periods.test": ["soon", "later"]}, r"'periods.test\[0\]' must be a date such as 2000-10-01"),
         ({"periods.spin_up": -1}, "spin_up must not be negative"),
@@ -97,6 +99,11 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ({"training.steps": 1.5}, "'training.steps' must be a whole number"),
         ({"training.learning_rat": 0.1}, "unknown key 'training.learning_rat'; did you mean 'learning_rate'"),
         ({"training.loss": {"nes": 1}}, "no loss 'nes'; known are"),
+        ({"training.loss": {"nse": -1.0}}, "the weight of loss nse must be a number from 0, it is -1.0"),
+        ({"training.loss": {"Q": {"kge": float("nan")}}}, "the weight of loss kge must be a number from 0"),
+        ({"training.weight_decay": -0.1}, "weight_decay must not be negative, it is -0.1"),
+        ({"training.range_penalty": -1}, "range_penalty must not be negative"),
+        ({"training.clip": float("nan")}, "clip must be above zero, it is nan"),
         ({"training.loss": "nse"}, "'training.loss' must be a mapping"),
         ({"training.schedule": "cosine"}, "'training.schedule' must be one of one_cycle, constant"),
         ({"training.learning_rate": {10: 0.1}}, "learning_rate must map steps, of which 0 is one, to rates"),
@@ -122,7 +129,12 @@ def test_what_is_wrong_is_named_with_the_file(written, changes, said):
 
 @pytest.mark.parametrize(
     ("override", "said"),
-    [("data.path", "write section.key=value"), ("name.x=1", "name holds a value, not keys")],
+    [
+        ("data.path", "write section.key=value"),
+        ("name.x=1", "name holds a value, not keys"),
+        ("training.loss={nse: 1", "--set training.loss: is not valid YAML"),
+        ("data.basins=[01333000]", "--set data.basins: 01333000 means 374272, .* in quotes, '01333000'"),
+    ],
 )
 def test_overrides_that_cannot_be_are_named(written, override, said):
     with pytest.raises(ConfigError, match=said):

@@ -1,0 +1,115 @@
+"""NetCDF files that cannot be used say why, by file and variable."""
+
+from dataclasses import replace
+
+import netCDF4
+import numpy as np
+import pytest
+
+from dmg_bmi import netcdf
+from dmg_bmi.bundle import BundleInfo
+from dmg_bmi.dataset import Dataset
+from dmg_bmi.errors import DmgBmiError, ForcingError
+
+DAY = 86400.0
+TABLE = BundleInfo.read("demo_daily").by_name
+
+
+@pytest.fixture
+def dataset():
+    times = np.arange("2000-02-27", "2000-03-01", dtype="datetime64[D]").astype("datetime64[s]")
+    rain = np.arange(6.0).reshape(3, 2)
+    return Dataset(("a", "b"), times, DAY, {"P": rain}, {}, {}, {"P": "mm d-1"})
+
+
+def changed(path, dataset, change):
+    """A file of the dataset with something done to it."""
+    netcdf.write(path, dataset)
+    with netCDF4.Dataset(path, "a") as data:
+        change(data)
+    return path
+
+
+def shuffle(data):
+    data["time"][:] = data["time"][:][[0, 2, 1]]
+
+
+def repeat(data):
+    data["time"][:] = data["time"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data.renameVariable("time", "when"), "has no dimension and variable 'time'"),
+        (
+            lambda data: data.renameDimension("catchment", "basin"),
+            "has no dimension and variable 'catchment'",
+        ),
+        (lambda data: data["time"].setncattr("units", "fortnights"), "variable 'time': "),
+        (shuffle, "its records are not evenly spaced: see 2000-02"),
+        (repeat, "its records are not evenly spaced: see 2000-02"),
+    ],
+)
+def test_a_file_that_is_no_series_of_basins_says_why(tmp_path, dataset, change, reason):
+    path = changed(tmp_path / "odd.nc", dataset, change)
+    with pytest.raises(ForcingError, match=rf"odd\.nc: {reason}"):
+        netcdf.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"CDF", b"no such thing", None])
+def test_what_is_no_netcdf_is_named(tmp_path, content):
+    path = tmp_path / "torn.nc"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ForcingError, match=r"torn\.nc: cannot be read as NetCDF: "):
+        netcdf.read(path)
+
+
+def test_one_record_has_no_step(tmp_path, dataset):
+    one = replace(dataset, times=dataset.times[:1], forcing={"P": dataset.forcing["P"][:1]})
+    netcdf.write(tmp_path / "one.nc", one)
+    with pytest.raises(ForcingError, match=r"one\.nc: needs at least two records to tell its step"):
+        netcdf.read(tmp_path / "one.nc")
+
+
+def test_a_series_in_either_order_of_its_dimensions_is_read_alike(tmp_path, dataset):
+    def turn(data):
+        other = data.createVariable("T", "f8", ("catchment", "time"))
+        other.units, other[:] = "degC", dataset.forcing["P"].T + 1.0
+
+    read = netcdf.read(changed(tmp_path / "turned.nc", dataset, turn))
+    np.testing.assert_array_equal(read.forcing["T"], dataset.forcing["P"] + 1.0)
+    assert read.times.tolist() == dataset.times.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "ids", "reason"),
+    [
+        (
+            {"forcing": {"rain": np.ones((3, 2))}, "units": {"rain": "mm d-1"}},
+            ("a",),
+            r"has no P \(.*it holds rain",
+        ),
+        ({}, ("b", "c", "d"), "has no catchment c, d"),
+        ({"units": {"P": ""}}, ("a",), "P has no units; it should be convertible to mm d-1"),
+        ({"units": {"P": "degC"}}, ("a",), "P: .*measure different things"),
+        ({"units": {"P": "buckets"}}, ("a",), "P: .*is not understood"),
+    ],
+)
+def test_what_a_component_needs_and_a_file_lacks_is_named(dataset, change, ids, reason):
+    with pytest.raises(ForcingError, match=f"^here: {reason}"):
+        netcdf.model_input(replace(dataset, **change), TABLE["P"], ids, "here")
+
+
+def test_inputs_are_chosen_by_id_and_converted(dataset):
+    for units, factor in (("mm d-1", 1.0), ("m s-1", 1000.0 * DAY), ("mm", 1.0)):
+        given = replace(dataset, units={"P": units})
+        values = netcdf.model_input(given, TABLE["P"], ("b", "a"), "here")
+        np.testing.assert_allclose(values, dataset.forcing["P"][:, ::-1] * factor, rtol=1e-12)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, dataset):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(DmgBmiError, match=r"taken/x\.nc: cannot be written"):
+        netcdf.write(tmp_path / "taken" / "x.nc", dataset)
