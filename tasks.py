@@ -1,4 +1,4 @@
-"""Shortcuts, with nothing but Python 3.11: ``python3 tasks.py demo | test | coverage | lint | types | build``.
+"""Shortcuts in plain Python 3.11: ``python3 tasks.py demo | test | coverage | lint | types | build``.
 
 The first call makes the environment ``.venv`` and installs the project into it.
 """

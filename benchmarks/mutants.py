@@ -41,7 +41,7 @@ MODULES = {
         f"{TESTS}/test_routing_bmi.py",
     ),
     f"{RUNTIME}/codec.py": (f"{TESTS}/runtime/test_codec.py", "tests/fuzz/test_found.py"),
-    f"{RUNTIME}/saved.py": ("tests/fuzz/test_found.py", f"{TESTS}/runtime/test_codec.py", *_SPLITS),
+    f"{RUNTIME}/saved.py": ("tests/fuzz/test_found.py", f"{TESTS}/test_bmi.py", *_SPLITS),
     f"{RUNTIME}/inputs.py": (f"{TESTS}/runtime/test_inputs.py", f"{TESTS}/test_bmi_forcing.py"),
     f"{RUNTIME}/clock.py": (f"{TESTS}/runtime/test_clock.py", f"{TESTS}/runtime/test_aggregation.py"),
 }
@@ -56,9 +56,18 @@ EQUIVALENT = {
     # Nothing is so near to a tolerance; where it is, either answer is right.
     (f"{RUNTIME}/clock.py", "if self.ratio < 1 or abs(ratio - self.ratio) > 1e-9 * ratio:", "Gt is GtE"),
     (f"{RUNTIME}/clock.py", "if abs(exact - whole) > 1e-6:", "Gt is GtE"),
+    (f"{RUNTIME}/saved.py", "if steps < 1 or abs(steps * step - every) > 1e-6 * step:", "Gt is GtE"),
     (f"{RUNTIME}/clock.py", "if (self.count + 1) * self.step > self.end * (1 + 1e-12):", "Gt is GtE"),
     # What one model does not look at.
     (f"{RUNTIME}/rows.py", "if len(model.process_models) > 1:", "Gt is GtE"),
+    # The rows of one member are sorted.
+    (
+        f"{RUNTIME}/group.py",
+        "return np.sort(np.concatenate(rows)) if len(rows) > 1 else rows[0]",
+        "Gt is GtE",
+    ),
+    # A tensor of one number is on the same device.
+    (f"{RUNTIME}/setup.py", "return torch.empty(0, device=name).device", "0 is 1"),
     # The processor is where a model is built.
     (f"{RUNTIME}/setup.py", "self.model.to(self.device)", "removed"),
 }

@@ -87,9 +87,13 @@ def in_turn(functions, repeats: int = 5, budget: float = 20.0) -> list[float]:
     """:func:`best` of each of some functions, called one after the other in each repeat."""
     inner = []
     for function in functions:
-        begin = time.process_time()
-        function()
-        inner.append(max(1, int(0.01 / max(time.process_time() - begin, 1e-6))))
+        for _ in range(2):  # what a first call sets up says nothing of the others
+            begin = time.process_time()
+            function()
+            took = time.process_time() - begin
+            if took > 0.1:
+                break
+        inner.append(max(1, int(0.01 / max(took, 1e-6))))
     least, spent = [math.inf] * len(inner), 0.0
     for _ in range(repeats):
         for k, function in enumerate(functions):
@@ -162,7 +166,6 @@ class Stepping:
         self.engine, self.state = engine, model.init_state(rows)
         self.forcing = weather(1, rows, torch.float64)
 
-    @torch.inference_mode()
     def __call__(self) -> None:
         _, self.state = self.engine.run(self.forcing, self.prepared, self.state)
 
@@ -353,10 +356,17 @@ def bfloat16(table: Table) -> None:
     attributes = {k: torch.full((3,), typical[k]) for k in daily.load_model().attribute_names}
     torch.manual_seed(1)
     large = large_model()
+    for weights in large.parameters():  # drawn as torch does they would hardly move the parameters
+        weights.data *= 4
     many = {k: torch.rand(BASINS) for k in large.attribute_names}
     for title, model, forcing, of_rows in (
         ("demo_daily, 3 climates", daily.load_model(), series, attributes),
-        (f"LSTM 256 (untrained), {BASINS} rows", large, weather(days, BASINS, torch.float64), many),
+        (
+            f"LSTM 256 with wide random weights, {BASINS} rows",
+            large,
+            weather(days, BASINS, torch.float64),
+            many,
+        ),
     ):
         flows = []
         for dtype in (torch.float32, torch.bfloat16):
@@ -366,7 +376,7 @@ def bfloat16(table: Table) -> None:
         exact, rounded = flows
         nse = 1 - ((rounded - exact) ** 2).sum(0) / ((exact - exact.mean(0)) ** 2).sum(0)
         volume = (rounded.sum(0) / exact.sum(0) - 1).abs()
-        table.say(f"weights in bfloat16, {title}: error in flow", f"NSE to float32 at least {nse.min():.5f}",
+        table.say(f"weights in bfloat16, {title}: error in flow", f"NSE to float32 at least {nse.min():.6f}",
                   f"volume within {volume.max():.2%}", "")  # fmt: skip
 
 

@@ -137,10 +137,17 @@ def load(folder: Path, wanted: str, *, trusted: bool = False) -> tuple[Flat, dic
         reason = None if trusted else _unsafe(folder)
         if reason is not None:
             return reason
-        run: Flat = torch._inductor.aoti_load_package(str(folder / LIBRARY)).loader.run
-        return run, index
+        return _open(str(folder / LIBRARY)), index
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as problem:
         return f"it cannot be loaded ({problem})"
+
+
+def _open(library: str) -> Flat:
+    try:
+        run: Flat = torch._C._aoti.AOTIModelPackageLoader(library, "model", False, 1, -1).run
+    except (AttributeError, TypeError):  # the public way imports all of the compiler, which takes a second
+        run = torch._inductor.aoti_load_package(library).loader.run
+    return run
 
 
 def _unsafe(folder: Path) -> str | None:

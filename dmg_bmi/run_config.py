@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .hydrofabric import Hydrofabric
 
 FloatArray = NDArray[np.float64]
+#: More than any machine has cores for.
+MOST_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ class RunConfig:
             raise ConfigError(f"day_start_hour must be at least 0 and below 24, not {self.day_start_hour:g}")
         if isinstance(self.end_time, datetime) and self.start_time is None:
             raise ConfigError("end_time is a date, so start_time is needed too; or give end_time in seconds")
-        if self.threads < 1:
-            raise ConfigError(f"threads must be at least 1, not {self.threads}")
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise ConfigError(f"threads must be from 1 to {MOST_THREADS}, not {self.threads}")
         if self.end_seconds is not None and not 0 <= self.end_seconds < inf:
             raise ConfigError("end_time must be a finite time that does not lie before start_time")
 

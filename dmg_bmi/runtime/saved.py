@@ -74,6 +74,11 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
             raise StateError(f"{source}: {wrong}")
     fluxes = f"{RUNTIME}fluxes"
     spoilt = [] if (tensors[fluxes].abs() < MOST).all() else [fluxes]
+    published = tensors[f"{RUNTIME}published"].numpy()
+    # A level is not known before the first model step.
+    unknown = np.isnan(published) & np.array([v.aggregation != "sum" for v in component.group.outputs])
+    if not (unknown | (np.abs(published) < MOST)).all():
+        spoilt.append(f"{RUNTIME}published")
     if f"{RUNTIME}series" in tensors:
         waiting = np.moveaxis(tensors[f"{RUNTIME}series"].numpy(), 0, -1)[:position]
         # before a run that began within a model step there was nothing

@@ -193,9 +193,9 @@ def test_it_says_what_it_needs():
     assert model.attribute_names == ("slope",)
     assert model.dt == 1.0
     day = torch.ones(1, 2)
-    with pytest.raises(ForcingError, match="forcing lacks P, PET$"):
+    with pytest.raises(ForcingError, match=r"forcing lacks P, PET$"):
         model({"T": day, "radiation": day}, {"slope": torch.ones(2)})
-    with pytest.raises(AttributeTableError, match="attributes lack slope$"):
+    with pytest.raises(AttributeTableError, match=r"attributes lack slope$"):
         model(dict.fromkeys(model.forcing_names, day), {})
 
 

@@ -48,6 +48,8 @@ def test_a_header_that_counts_impossibly_is_refused_and_nothing_changes(tmp_path
     ("name", "value", "message"),
     [
         ("runtime.fluxes", np.inf, "values that cannot be, in runtime.fluxes"),
+        ("runtime.published", np.inf, "values that cannot be, in runtime.published"),
+        ("runtime.published", np.nan, "values that cannot be, in runtime.published"),
         ("runtime.series", np.inf, "values that cannot be, in runtime.series"),
         ("phy.SM", np.nan, "state: 'phy.SM' of catchment 'cat-1' cannot be nan"),
         ("phy.SM", -1e-9, "state: 'phy.SM' of catchment 'cat-1' cannot be -1e-09"),

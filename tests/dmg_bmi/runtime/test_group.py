@@ -184,19 +184,26 @@ def test_rows_that_join_late_step_with_the_others_once_they_are_level(bundles, s
 def test_a_catchment_that_comes_back_begins_anew(bundles, share, keys, bmi_run, forcing):
     """Its row has a state, attributes and factors of before; nothing of them is left."""
     bundle = bundles("lstm_mlp", DAY, torch.float64)
-    config, series = keys(forcing, 3, 5)
-    expected = together(bmi_run, share(bundle, 3, **config), series, range(24 * 5))
-    members = share(bundle, 3, **config)
+    config, series = keys(forcing, 3, 8)
+    wet = np.array([150.0, 90.0])
+
+    def begin(member):
+        member.set_value("phy.SM", wet)
+        return member
+
+    expected = together(bmi_run, [*map(begin, share(bundle, 3, **config))], series, range(24 * 8))
+    members = [*map(begin, share(bundle, 3, **config))]
     shared = members[0].component.config.shared
     members[1].set_value("slope", np.array([40.0]))
     members[1].set_value("multiplier__FC", np.array([0.5]))
-    together(bmi_run, members, series, range(77))
+    before = together(bmi_run, members, series, range(77))
+    assert (before[:, 1, :2] != expected[:77, 1, :2]).any()
     members[1].finalize()
     path = shared.with_name("again.yaml")
     path.write_text(f"shared: {shared.name}\ncatchment: cat-8\n")
-    members[1] = bmi_run.start(path)
+    members[1] = begin(bmi_run.start(path))
     close([step(bmi_run, members[1], series, 1, hour) for hour in range(77)], expected[:77, 1])
-    close(together(bmi_run, members, series, range(77, 24 * 5)), expected[77:])
+    close(together(bmi_run, members, series, range(77, 24 * 8)), expected[77:])
 
 
 def test_opening_a_book_of_water_while_others_run_ahead_changes_nothing(bundles, share, keys, bmi_run):
@@ -218,21 +225,40 @@ def test_opening_a_book_of_water_while_others_run_ahead_changes_nothing(bundles,
     assert all(w > 1.0 for w in water["in"])
 
 
+def test_a_row_that_left_before_the_first_step_is_missed_by_nobody(bundles, share, keys, bmi_run):
+    config, _ = keys("own", 3, 3)
+    expected = together(bmi_run, share(bundles("lstm", DAY, torch.float64), 3, **config), None, range(48))
+    members = share(bundles("lstm", DAY, torch.float64), 3, **config)
+    members.pop().finalize()
+    wet = np.array([150.0, 90.0])
+    members[1].set_value("phy.SM", wet)
+    step(bmi_run, members[0], None, 0, 0)
+    np.testing.assert_array_equal(bmi_run.read(members[1], "phy.SM"), wet)  # its day is computed
+    members[1].set_value("phy.SM", np.zeros(2))
+    actual = [step(bmi_run, members[1], None, 1, hour) for hour in range(48)]
+    close(actual, expected[:, 1])
+
+
 def test_a_row_that_was_computed_ahead_is_read_as_it_was_whatever_others_do_then(
     bundles, share, keys, bmi_run
 ):
-    config, _ = keys("own", 3, 4)
+    config, _ = keys("own", 3, 5)
     members = share(bundles("lstm", DAY, torch.float64), 3, **config)
-    members[1].set_value("phy.SM", np.array([150.0, 90.0]))
-    for hour in range(24):
-        for row in (0, 1):
-            step(bmi_run, members[row], None, row, hour)
-    before = bmi_run.read(members[1], "phy.SM")
+    for member in members:
+        member.set_value("phy.SM", np.array([150.0, 90.0]))
+    together(bmi_run, members, None, range(24))
+    before = [bmi_run.read(member, "phy.SM") for member in members]
+    # The second day of all is computed with that of the last, then its third day alone.
+    for hour in range(24, 49):
+        step(bmi_run, members[2], None, 2, hour)
+    for row in (0, 1):
+        np.testing.assert_array_equal(bmi_run.read(members[row], "phy.SM"), before[row])
+    # Now the second is at its third day, before the first has begun its second.
+    for hour in range(24, 49):
+        step(bmi_run, members[1], None, 1, hour)
+    np.testing.assert_array_equal(bmi_run.read(members[0], "phy.SM"), before[0])
     step(bmi_run, members[0], None, 0, 24)
-    step(bmi_run, members[2], None, 2, 0)
-    np.testing.assert_array_equal(bmi_run.read(members[1], "phy.SM"), before)
-    step(bmi_run, members[1], None, 1, 24)
-    assert (bmi_run.read(members[1], "phy.SM") != before).any()
+    assert all((bmi_run.read(m, "phy.SM") != old).any() for m, old in zip(members, before, strict=True))
 
 
 @pytest.mark.parametrize("forcing", ["pushed", "own"])

@@ -180,7 +180,9 @@ def test_memory_that_nobody_set_is_told_from_values(configure, bmi_run):
         bmi.set_value("phy.SM", np.array(MEMORY))
 
 
-def test_factors_on_what_changes_in_time_go_on_eagerly(bundles, configure, bmi_run, weather):
+def test_factors_on_what_changes_in_time_go_on_eagerly_and_say_so(
+    bundles, configure, bmi_run, weather, caplog
+):
     class Foreign:
         """Stands for a compiled step, which knows nothing of factors."""
 
@@ -196,5 +198,7 @@ def test_factors_on_what_changes_in_time_go_on_eagerly(bundles, configure, bmi_r
         group = bmi.component.group
         group.setup.engine = Foreign(group.model)
         bmi.set_value(name, np.array([2.0, 2.0]))
-        run(bmi_run, bmi, weather(3, 2), range(3))
+        with caplog.at_level("INFO", logger="dmg_bmi"):
+            run(bmi_run, bmi, weather(3, 2), range(3))
         assert isinstance(group.setup.engine, Eager) == eager
+        assert ("need the eager engine" in caplog.text) == eager
