@@ -67,7 +67,7 @@ def test_every_model_has_a_score_in_every_basin_gauged_and_left_out(benchmarks, 
     rows = list(csv.DictReader((output / "skill.csv").open(encoding="utf-8")))
     assert {row["basins"] for row in rows} == {"gauged", "left out"}
     for kind, third in (("gauged", "per basin"), ("left out", "of the most similar basin")):
-        for model in ("hybrid", "LSTM alone", *(f"{name}, {third}" for name in skill.COMPONENTS)):
+        for model in ("hybrid", "LSTM alone", *(f"{name}, {third}" for name in skill.CALIBRATED)):
             of = [r for r in rows if r["basins"] == kind and r["model"] == model and r["seed"] == "0"]
             assert tuple(row["basin"] for row in of) == BASINS
             assert all(np.isfinite(float(row["NSE"])) for row in of)

@@ -56,7 +56,7 @@ def test_a_killed_preparation_is_not_run_and_the_next_is_complete(plan, tmp_path
         os.kill(child, signal.SIGKILL)
         if os.waitpid(child, 0)[1]:
             killed += 1
-            left = contents(tmp_path / "run")
+            left = {n: c for n, c in contents(tmp_path / "run").items() if ".part" not in n}
             # What is there either is whole, or has no realization, without which ngen does not start.
             assert "config/realization.json" not in left or left == expected
     assert killed > 2
