@@ -23,6 +23,7 @@ class _Refused(yaml.constructor.ConstructorError):
 
     def __init__(self, problem: str, where: Any) -> None:
         super().__init__(None, None, problem, where.start_mark)
+        self.line = where.start_mark.line + 1
 
 
 class _Loader(yaml.SafeLoader):
@@ -85,7 +86,7 @@ def parse_yaml(text: str, source: str, error: type[DmgBmiError]) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506  _Loader is a SafeLoader
     except _Refused as problem:
-        line = f", line {problem.problem_mark.line + 1}" if "\n" in text else ""
+        line = f", line {problem.line}" if "\n" in text else ""
         raise error(f"{source}{line}: {problem.problem}") from problem
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise error(f"{source}: is not valid YAML: {problem}") from problem
