@@ -48,7 +48,7 @@ def command(tmp_path_factory, tmp_path, monkeypatch, linear_reservoir):
     return run
 
 
-@pytest.mark.timeout(900)  # waits for a C++ compiler, on a busy machine for minutes
+@pytest.mark.timeout(1200)  # waits for a C++ compiler, on a busy machine for minutes
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
 def test_a_compiled_training_that_is_stopped_ends_with_the_same_weights(command, monkeypatch, caplog):
     with caplog.at_level(logging.INFO):
