@@ -53,6 +53,11 @@ class Block:
     fluxes: dict[str, dict[str, Tensor]]
     new: State = field(default_factory=dict)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the equations."""
+        return next(iter(self.forcing.values())).dtype
+
 
 class Scale:
     """From unbounded network outputs to values within bounds, along the last axis.
@@ -149,7 +154,7 @@ class Act:
         """What the network says, ``[time, rows, n_outputs]`` (one step if it is constant)."""
         if self.constant:
             return block.prepared[f"{self.key}.values"].unsqueeze(0)
-        return self.scaled(self.raw(network, block), next(iter(block.forcing.values())).dtype)
+        return self.scaled(self.raw(network, block), block.dtype)
 
     def raw(self, network: Network, block: Block) -> Tensor:
         """What a network with inputs says, before it is scaled."""
@@ -211,7 +216,7 @@ class Parameters(Act):
         raw = self.raw(network, block)
         if self._n_static:
             raw = self._hold(raw, block)
-        values = self.scaled(raw, next(iter(block.forcing.values())).dtype)
+        values = self.scaled(raw, block.dtype)
         if network.training and self.role.dropout:
             values = self._drop(values)
         parts = self.split(values)

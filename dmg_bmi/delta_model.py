@@ -150,7 +150,7 @@ class DeltaModel(nn.Module):
         roles, fixed, statistics, step
             As for the constructor, each item plain or typed.
         """
-        models = {k: build_process_model(d) for k, d in descriptions(phy_model, "phy").items()}
+        models = _built(descriptions(phy_model, "phy"))
         described = descriptions(nn, "nn")
         typed = resolve_roles([from_plain(role) for role in roles], described, models, fixed or {})
         stats = {name: _statistic(name, s) for name, s in (statistics or {}).items()}
@@ -363,14 +363,11 @@ class DeltaModel(nn.Module):
 
     def _alike(self, block: Block, prepared: State) -> list[list[str]]:
         """Process models by key, those together that can run as rows of one: a step costs by its calls."""
-        models = self.process_models
-        if len(models) == 1:
-            return [[*models]]
         found: dict[object, list[str]] = {}
-        for key, model in models.items():
-            alone = model.declaration.graph or block.processes[key] or any(True for _ in model.parameters())
-            names = (*block.dynamic[key],), (*below(prepared, key),)
-            kind = key if alone else (type(model), repr(model.describe()), names)
+        for key, model in self.process_models.items():
+            alone = model.declaration.graph or block.processes[key]
+            # One module has the same equations for sure, which two with equal descriptions need not have.
+            kind = key if alone else (id(model), *block.dynamic[key], *below(prepared, key))
             found.setdefault(kind, []).append(key)
         return [*found.values()]
 
@@ -415,6 +412,16 @@ class DeltaModel(nn.Module):
         change = self.storage(balance, after, prepared) - self.storage(balance, before, prepared)
         supplied = physics.supplied(balance, forcing, fluxes).sum(0)
         return supplied - physics.withdrawn(balance, fluxes).sum(0) - change
+
+
+def _built(described: Mapping[str, Mapping[str, Any]]) -> dict[str, ProcessModel]:
+    """Process models by key; equal descriptions share one, unless it holds tensors."""
+    models: dict[str, ProcessModel] = {}
+    shared: dict[str, ProcessModel] = {}
+    for key, description in described.items():
+        model = build_process_model(description)
+        models[key] = model if model.state_dict() else shared.setdefault(repr(description), model)
+    return models
 
 
 def _beside(parts: Sequence[Mapping[str, Tensor]], rows: int = 0) -> Mapping[str, Tensor]:
