@@ -114,7 +114,8 @@ def build(
                 strict=False,
             )
             torch._inductor.aoti_compile_and_package(program, package_path=str(work / LIBRARY))
-        content = {**index, "sha256": digest((work / LIBRARY).read_bytes())}
+        kind = torch.device(device).type
+        content = {**index, "device": kind, "sha256": digest((work / LIBRARY).read_bytes())}
         (work / INDEX).write_text(json.dumps(content), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
@@ -137,16 +138,17 @@ def load(folder: Path, wanted: str, *, trusted: bool = False) -> tuple[Flat, dic
         reason = None if trusted else _unsafe(folder)
         if reason is not None:
             return reason
-        return _open(str(folder / LIBRARY)), index
+        return _open(str(folder / LIBRARY), index["device"] != "cpu"), index
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as problem:
         return f"it cannot be loaded ({problem})"
 
 
-def _open(library: str) -> Flat:
+def _open(library: str, on_gpu: bool) -> Flat:
+    # On a GPU without locks between threads, which cannot be recorded as a CUDA graph.
     try:
-        run: Flat = torch._C._aoti.AOTIModelPackageLoader(library, "model", False, 1, -1).run
+        run: Flat = torch._C._aoti.AOTIModelPackageLoader(library, "model", on_gpu, 1, -1).run
     except (AttributeError, TypeError):  # the public way imports all of the compiler, which takes a second
-        run = torch._inductor.aoti_load_package(library).loader.run
+        run = torch._inductor.aoti_load_package(library, run_single_threaded=on_gpu).loader.run
     return run
 
 

@@ -232,9 +232,7 @@ class Group:
     def _run(self, rows: Rows, series: FloatArray) -> None:
         forcing = self.inputs.join(series, self.setup.place(self._table_row[rows], self._step_of[rows]))
         self._build()
-        fluxes = self.states.step(rows, forcing)
-        for k, variable in enumerate(self.outputs):
-            self.fluxes[k, rows] = fluxes[variable.symbol]
+        self.fluxes[:, rows] = self.states.step(rows, forcing)
         if self._booked:
             self._book(rows, forcing)
 

@@ -128,8 +128,8 @@ class RowStates:
 
     # -- stepping -----------------------------------------------------------------
 
-    def step(self, rows: Rows, forcing: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        """Run one model step of rows on ``forcing[rows]``; fluxes ``[rows]``."""
+    def step(self, rows: Rows, forcing: Mapping[str, FloatArray]) -> FloatArray:
+        """Run one model step of rows on ``forcing[rows]``; ``[output, rows]`` in the order of the setup."""
         tensors = {name: self._tensor(values)[None] for name, values in forcing.items()}
         engine = self._setup.engine
         if len(rows) == self.size:
@@ -139,7 +139,8 @@ class RowStates:
             index = self._index(rows)
             fluxes, state = engine.run(tensors, _taken(self.prepared, index), _taken(self.current, index))
             self.put(rows, state)
-        return {v.symbol: fluxes[v.symbol][0].cpu().numpy() for v in self._setup.outputs}
+        # One transfer, where they come from a GPU.
+        return torch.cat([fluxes[v.symbol] for v in self._setup.outputs]).cpu().numpy()
 
     def storage(self, balance: Balance, state: State, rows: Rows) -> FloatArray:
         """What a state of rows holds of a conserved quantity, ``[rows]``."""

@@ -51,6 +51,9 @@ class Setup:
         self.model = info.load_model()
         self.device = _device(config.device)
         self.model.to(self.device)
+        if self.device.type == "cuda":
+            # PyTorch lets an LSTM there round to ten bits by default; here networks run in float32.
+            torch.backends.cudnn.allow_tf32 = False
         clock = self.new_clock()
         forcings = [v for v in table if v.kind == "input"]
         needed = [v.name for v in table if v.kind == "attribute"]
