@@ -19,7 +19,8 @@ from pathlib import Path
 
 import speed_peers
 import torch
-from speed import BASINS, DAYS, large_model, network_weights, seconds, weather
+from speed import BASINS, DAYS, large_model, network_weights, weather
+from speed_table import seconds
 
 from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.bundle import BundleInfo

@@ -17,7 +17,7 @@ from .errors import AttributeTableError, ConfigError, ForcingError
 from .nn_models import Network
 from .normalisation import Statistic
 from .physics import Balance, ProcessModel, State
-from .registry import build_network, build_process_model
+from .registry import build_network, build_process_models, descriptions
 from .roles import ParameterRole, Role, from_plain, resolve_roles
 
 __all__ = ["DAY", "DeltaModel", "ParameterRole", "resolve_roles"]
@@ -150,7 +150,7 @@ class DeltaModel(nn.Module):
         roles, fixed, statistics, step
             As for the constructor, each item plain or typed.
         """
-        models = _built(descriptions(phy_model, "phy"))
+        models = build_process_models(descriptions(phy_model, "phy"))
         described = descriptions(nn, "nn")
         typed = resolve_roles([from_plain(role) for role in roles], described, models, fixed or {})
         stats = {name: _statistic(name, s) for name, s in (statistics or {}).items()}
@@ -414,16 +414,6 @@ class DeltaModel(nn.Module):
         return supplied - physics.withdrawn(balance, fluxes).sum(0) - change
 
 
-def _built(described: Mapping[str, Mapping[str, Any]]) -> dict[str, ProcessModel]:
-    """Process models by key; equal descriptions share one, unless it holds tensors."""
-    models: dict[str, ProcessModel] = {}
-    shared: dict[str, ProcessModel] = {}
-    for key, description in described.items():
-        model = build_process_model(description)
-        models[key] = model if model.state_dict() else shared.setdefault(repr(description), model)
-    return models
-
-
 def _beside(parts: Sequence[Mapping[str, Tensor]], rows: int = 0) -> Mapping[str, Tensor]:
     """The rows, which stand at this place of the shapes, of several mappings in one."""
     first = parts[0]
@@ -448,13 +438,6 @@ def _by_key(module: nn.Module | None, default: str) -> dict[str, Any]:
     if module is None:
         return {}
     return dict(module.items()) if isinstance(module, nn.ModuleDict) else {default: module}
-
-
-def descriptions(given: Mapping[str, Any] | None, default: str) -> dict[str, Mapping[str, Any]]:
-    """By key: one description, which has a key ``name``, gets the key `default`."""
-    if not given:
-        return {}
-    return {default: given} if "name" in given else dict(given)
 
 
 def _statistic(name: str, given: Mapping[str, Any] | Statistic) -> Statistic:

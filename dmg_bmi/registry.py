@@ -49,6 +49,23 @@ def build_process_model(description: Mapping[str, Any]) -> ProcessModel:
     return _call(Catchment, description, {"column": column, **around}) if around else column
 
 
+def build_process_models(described: Mapping[str, Mapping[str, Any]]) -> dict[str, ProcessModel]:
+    """Process models by key; equal descriptions share one, unless it holds tensors."""
+    models: dict[str, ProcessModel] = {}
+    shared: dict[str, ProcessModel] = {}
+    for key, description in described.items():
+        model = build_process_model(description)
+        models[key] = model if model.state_dict() else shared.setdefault(repr(description), model)
+    return models
+
+
+def descriptions(given: Mapping[str, Any] | None, default: str) -> dict[str, Mapping[str, Any]]:
+    """By key: one description, which has a key ``name``, gets the key `default`."""
+    if not given:
+        return {}
+    return {default: given} if "name" in given else dict(given)
+
+
 def _find(
     kind: str, known: Mapping[str, str], group: str, description: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any]]:

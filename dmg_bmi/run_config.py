@@ -129,7 +129,7 @@ class RunConfig:
     missing_forcing : {"error", "hold"}
         What NaN in a forcing does: stop, or repeat the last value (counted and reported).
     engine : {"auto", "eager", "compiled"}
-        See :func:`dmg_bmi.runtime.engine.make_engine`.
+        See :func:`dmg_bmi.runtime.engines.make_engine`.
     trusted_compiled : Path, optional
         Folder of a compiled step to load instead of looking into the user's cache.
     device : str

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..physics import State
-
-if TYPE_CHECKING:
-    from .engine import Engine
+from .engine import Engine
 
 log = logging.getLogger("dmg_bmi")
 #: From a function of no arguments to what it gave, and what computes that anew in the same tensors.
@@ -99,7 +96,7 @@ class Recorded:
 
 
 class _Recording:
-    """A block of steps for some number of rows: tensors that stay in place, and what computes between them."""
+    """Steps of some number of rows: tensors that stay in place, and what computes between them."""
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ from ..errors import ConfigError
 from ..physics import State
 from ..run_config import CatchmentTable, RunConfig, utc
 from .clock import FAR_FUTURE, Clock
-from .engine import Eager, make_engine
+from .engine import Eager
+from .engines import make_engine
 from .inputs import Place
 from .store import Store
 from .weather import METHODS, make_inputs

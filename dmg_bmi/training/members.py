@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..delta_model import DeltaModel, descriptions
+from ..delta_model import DeltaModel
 from ..errors import ConfigError
+from ..registry import descriptions
 from ..roles import WeightRole
 from .config import Model
 

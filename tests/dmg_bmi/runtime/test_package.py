@@ -13,7 +13,8 @@ from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.bundle import BundleInfo
 from dmg_bmi.errors import DmgBmiError
 from dmg_bmi.runtime import package
-from dmg_bmi.runtime.engine import Eager, make_engine
+from dmg_bmi.runtime.engine import Eager
+from dmg_bmi.runtime.engines import make_engine
 
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
 

@@ -13,7 +13,8 @@ import torch
 
 from dmg_bmi import DeltaModel, aot
 from dmg_bmi.runtime import recorded
-from dmg_bmi.runtime.engine import Eager, make_engine
+from dmg_bmi.runtime.engine import Eager
+from dmg_bmi.runtime.engines import make_engine
 from dmg_bmi.runtime.recorded import Recorded, cuda_graph
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
