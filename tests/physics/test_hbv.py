@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from dmg_bmi.physics import HBV, Catchment, run
+from dmg_bmi.physics.hbv import TINY, power
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -199,3 +200,23 @@ def test_gradients_are_finite_with_empty_and_full_stores_and_the_air_at_the_thre
     for result in (*after.values(), *fluxes.values()):
         for gradient in torch.autograd.grad(result.sum(), inputs, retain_graph=True, allow_unused=True):
             assert gradient is None or torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@given(share=st.floats(0.0, 1.0), exponent=st.floats(0.3, 6.0))
+def test_a_power_is_that_of_plain_numbers_to_two_roundings_of_one(dtype, share, exponent):
+    x, e = (torch.tensor(v, dtype=dtype) for v in (share, exponent))
+    # of the numbers as this dtype has them; what is below the floor counts as the floor
+    expected = max(x.item(), TINY) ** e.item()
+    assert abs(power(x, e).item() - expected) <= 2 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("exponent", [0.3, 1.0, 6.0])
+def test_a_power_of_nothing_is_next_to_nothing_and_has_a_gradient(exponent):
+    x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    e = torch.full((1,), exponent, dtype=torch.float64, requires_grad=True)
+    y = power(x, e)
+    y.backward()
+    assert 0.0 <= y.item() <= TINY**exponent * (1 + 1e-12)
+    assert torch.isfinite(x.grad).all()
+    assert torch.isfinite(e.grad).all()
