@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from . import physics
-from .acts import Block, Parameters, Weights, below, bind, multiplied
+from .act import Block, below
+from .acts import Parameters, Weights, bind, multiplied
 from .compiled import CompiledBlocks
 from .declare import declare
 from .errors import AttributeTableError, ConfigError, ForcingError
