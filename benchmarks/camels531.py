@@ -34,6 +34,7 @@ PROTOCOL = (
     "training.learning_rate=0.001",
     "training.average=0.002",
     "training.check_every=500",
+    "training.members=1",
 )
 HBV = "model.phy_model={name: hbv, betaet: true, nmul: 16, routing: 15}"
 SLOW = "slow: {name: mlp, hidden_sizes: [256, 256]}"

@@ -212,8 +212,9 @@ class Training:
         Share of the running average of the weights, which is what is kept, in each update of
         it; 0 keeps the weights themselves.
     members : int
-        Train so many copies of the model side by side, each from weights of its own and by its own
-        loss on the same windows; the bundle is their mean. So many times the time, here and in a run.
+        Train so many copies of each process model side by side, each with networks of its own and by
+        its own loss on the same windows; the bundle is the mean of all. So many times the time, here
+        and in a run.
     check_every : int
         Steps between validations and saved bundles.
     patience : int

@@ -20,26 +20,27 @@ MEAN = "mean"
 
 
 def copies(spec: Model, members: int, attributes: Sequence[str]) -> Model:
-    """A model of `members` copies of another: networks and process model, ``static_1``, ``phy_1``, ...
+    """A model of `members` copies of each process model of another, and their mean.
+
+    Networks and process models are named ``static_1``, ``phy_1``, ``static_2``, ...
 
     Raises
     ------
     ConfigError
-        For a model other than one process model and networks that act on it.
+        For a model without process model, or whose flow is a mean or a network's already.
     """
     networks, models = descriptions(spec.nn, "nn"), descriptions(spec.phy_model, "phy")
     kinds = {role.get("role", "parameters") for role in spec.roles}
-    if len(models) != 1 or kinds & {"weights", "output"}:
+    if not models or kinds & {"weights", "output"}:
         raise ConfigError(
-            f"training.members is {members}: it copies one process model and what acts on it; this model has "
+            f"training.members is {members}: it copies process models and what acts on each; this model has "
             f"{', '.join(models) or 'no process model'} and roles {', '.join(sorted(kinds))}"
         )
     if not attributes:
         raise ConfigError(f"training.members is {members}: it needs data.attributes, and there are none")
-    (key,) = models
     every = range(1, members + 1)
     roles: list[dict[str, Any]] = [
-        {**role, "network": f"{role.get('network', 'nn')}_{i}", "model": f"{key}_{i}"}
+        {**role, "network": f"{role.get('network', 'nn')}_{i}", "model": f"{_model(role, models)}_{i}"}
         for i in every
         for role in spec.roles
     ]
@@ -48,9 +49,16 @@ def copies(spec: Model, members: int, attributes: Sequence[str]) -> Model:
         spec,
         nn={f"{name}_{i}": d for i in every for name, d in networks.items()}
         | {MEAN: {"name": "mlp", "hidden_sizes": []}},
-        phy_model={f"{key}_{i}": models[key] for i in every},
+        phy_model={f"{key}_{i}": d for i in every for key, d in models.items()},
         roles=[*roles, share],
     )
+
+
+def _model(role: Mapping[str, Any], models: Mapping[str, Any]) -> str:
+    """The process model that a role acts on: the one it names, or the only one."""
+    if "model" not in role and len(models) > 1:
+        raise ConfigError(f"a role does not say which model it acts on; there are {', '.join(models)}")
+    return str(role.get("model", next(iter(models))))
 
 
 def equal(model: DeltaModel) -> None:

@@ -85,6 +85,31 @@ def test_flow_is_the_mean_of_members_that_differ(data):
     torch.testing.assert_close(fluxes["Q"], flows.mean(0))
 
 
+def test_members_of_several_process_models_have_each_its_own_networks_and_one_mean(data):
+    several = replace(
+        SPEC,
+        nn=SPEC.nn | {"other": {"name": "mlp", "hidden_sizes": [4]}},
+        phy_model={"wet": SPEC.phy_model, "dry": {"name": "gr4j"}},
+        roles=[
+            *({**role, "model": "wet"} for role in SPEC.roles),
+            {"network": "other", "model": "dry", "attributes": ["aridity"]},
+        ],
+    )
+    torch.manual_seed(0)
+    model = make(copies(several, 2, ["aridity"]))
+    equal(model)
+    assert [*model.process_models] == ["wet_1", "dry_1", "wet_2", "dry_2"]
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    fit(model, data, replace(OPTIONS, members=2), window=30, spin_up=10)
+    still = [name for name, values in model.state_dict().items() if torch.equal(values, before[name])]
+    assert all(name.startswith("nn.mean.") for name in still)
+    with torch.no_grad():
+        fluxes, _ = model(data.forcing, data.attributes)
+    flows = torch.stack([member["Q"] for member in of_each(model, fluxes)])
+    assert len(flows) == 4
+    torch.testing.assert_close(fluxes["Q"], flows.mean(0))
+
+
 def test_members_run_side_by_side_as_each_runs_alone(data):
     torch.manual_seed(0)
     model = make(copies(SPEC, 3, ["aridity"])).eval()
@@ -113,7 +138,15 @@ def test_an_ensemble_is_one_bundle_with_one_flow_to_score(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["model.phy_model={a: {name: hbv}, b: {name: hbv}}"], "this model has a, b and roles parameters"),
+        (["model.phy_model={a: {name: hbv}, b: {name: gr4j}}"], "which model it acts on; there are a, b"),
+        (
+            [
+                "model.nn={x: {name: mlp}, y: {name: mlp}, z: {name: mlp}}",
+                "model.phy_model={a: {name: hbv}, b: {name: gr4j}}",
+                "model.roles=[{network: x, model: a}, {network: y, model: b}, {network: z, role: weights}]",
+            ],
+            "this model has a, b and roles parameters, weights",
+        ),
         (
             ["model.phy_model={}", "model.roles=[{role: output, inputs: [P], outputs: [Q]}]"],
             "no process model and roles output",
