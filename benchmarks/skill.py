@@ -19,12 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dmg_bmi.physics import HBV, Catchment, run
+from dmg_bmi.physics import ProcessModel, run
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dmg_bmi.bundle import Bundle
+from dmg_bmi.compiled import CompiledBlocks
 from dmg_bmi.dataset import COORDINATES, Dataset
+from dmg_bmi.registry import build_process_model
 from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.config import bounds
 from dmg_bmi.training.data import Windows, statistics, tensors
@@ -49,11 +51,12 @@ LEFT_OUT: Mapping[str, Sequence[str]] = {
     "hybrid": ("camels_ungauged",),
     "LSTM alone": ("camels", *LSTM, "training.batch=104"),
 }
-#: HBV without networks, by parallel components and days of a window; the hybrid has four and 910.
+#: Without networks: equations and days of a window; the hybrid has the last of these.
 CALIBRATED = {
-    "HBV, one component": (1, 545),
-    "HBV, four components": (4, 545),
-    "HBV, four components, long windows": (4, 910),
+    "HBV, one component": ({"name": "hbv", "betaet": True, "nmul": 1}, 545),
+    "HBV, four components": ({"name": "hbv", "betaet": True, "nmul": 4}, 545),
+    "HBV, four components, long windows": ({"name": "hbv", "betaet": True, "nmul": 4}, 910),
+    "HBV 1.1p, four components, long windows": ({"name": "hbv_1_1p", "nmul": 4}, 910),
 }
 #: Its calibration: random starts of each basin, updates, learning rate.
 STARTS, UPDATES, RATE = 8, 300, 0.1
@@ -103,7 +106,13 @@ def flow(bundle: Bundle, dataset: Dataset, config: TrainingConfig) -> Flow:
 # -- equations alone, basin by basin -----------------------------------------------------------------
 
 
-def simulate(hbv: Catchment, raw: Tensor, forcing: Mapping[str, Tensor], spin_up: int) -> Tensor:
+def simulate(
+    hbv: ProcessModel,
+    raw: Tensor,
+    forcing: Mapping[str, Tensor],
+    spin_up: int,
+    block: CompiledBlocks | None = None,
+) -> Tensor:
     """Flow after the spin-up ``[time, rows]`` of parameters before their sigmoid ``[rows, parameters]``."""
     declared = hbv.declaration.parameters
     shares = torch.sigmoid(raw).split([p.size for p in declared], dim=1)
@@ -115,12 +124,12 @@ def simulate(hbv: Catchment, raw: Tensor, forcing: Mapping[str, Tensor], spin_up
     if spin_up:
         before = {name: series[:spin_up] for name, series in forcing.items()}
         with torch.no_grad():
-            _, state = run(hbv, before, state, values, {}, 1.0, outputs=())
+            _, state = run(hbv, before, state, values, {}, 1.0, outputs=(), block=block)
     after = {name: series[spin_up:] for name, series in forcing.items()}
-    return run(hbv, after, state, values, {}, 1.0, outputs=("Q",))[0]["Q"]
+    return run(hbv, after, state, values, {}, 1.0, outputs=("Q",), block=block)[0]["Q"]
 
 
-def calibrated(hbv: Catchment, dataset: Dataset, config: TrainingConfig, file: Path) -> Tensor:
+def calibrated(hbv: ProcessModel, dataset: Dataset, config: TrainingConfig, file: Path) -> Tensor:
     """Parameters of each basin ``[basins, parameters]``, each found by Adam for itself.
 
     Loss, windows, spin-up, schedule and running average are those of the configuration. Of a basin's
@@ -129,6 +138,7 @@ def calibrated(hbv: Catchment, dataset: Dataset, config: TrainingConfig, file: P
     if file.exists():
         return torch.from_numpy(np.load(file))
     n, options = len(dataset.ids), config.training
+    block = CompiledBlocks() if options.engine == "compiled" else None
     split = dataset.period(*bounds(config.periods.train))
     data = tensors(split, ("P", "T", "PET"), (), ("Q",))
     spread = torch.from_numpy(np.nanstd(split.target["Q"], 0)).float().repeat(STARTS) + 0.1
@@ -147,7 +157,7 @@ def calibrated(hbv: Catchment, dataset: Dataset, config: TrainingConfig, file: P
         batch = next(batches)
         order = batch.basins.argsort().repeat(STARTS)
         observed = batch.target["Q"][spin_up:, order]
-        simulated = simulate(hbv, raw, {k: v[:, order] for k, v in batch.forcing.items()}, spin_up)
+        simulated = simulate(hbv, raw, {k: v[:, order] for k, v in batch.forcing.items()}, spin_up, block)
         error = torch.where(observed.isnan(), 0.0, simulated - observed) / spread
         (raw.grad,) = torch.autograd.grad((error.square().sum(0) / (~observed.isnan()).sum(0)).sum(), [raw])
         raw.grad *= (options.clip / raw.grad.norm(dim=1, keepdim=True)).clamp(max=1.0)
@@ -204,10 +214,10 @@ def gauged_and_left_out(
         known = [i for i in places if i % FOLDS != fold]
         for by, names in kinds.items():
             donors[by][fold::FOLDS] = most_similar(dataset, names, known, places[fold::FOLDS])
-    for name, (components, window) in CALIBRATED.items():
+    for name, (equations, window) in CALIBRATED.items():
         windows = (*MODELS["hybrid"], f"training.window={window}", *overrides)
-        hbv = Catchment(HBV(betaet=True), nmul=components, routing=15)
-        file = output / f"HBV_{components}_{window}-{seed}" / "parameters.npy"
+        hbv = build_process_model({**equations, "routing": 15})
+        file = output / f"{equations['name']}_{equations['nmul']}_{window}-{seed}" / "parameters.npy"
         parameters = calibrated(hbv, dataset, configured(path, windows, seed, basins), file)
         for flows, by, rows in (
             (gauged, "per basin", places),
