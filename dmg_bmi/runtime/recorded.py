@@ -66,33 +66,22 @@ class Recorded:
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
         """See :class:`dmg_bmi.runtime.engine.Engine`."""
+        given = forcing, prepared, state
+        shapes = tuple((name, t.shape) for group in given for name, t in group.items())
+        kind = shapes, None if outputs is None else tuple(outputs)
         with torch.cuda.device_of(next(iter(forcing.values()))):
-            return self._run(forcing, prepared, state, outputs)
-
-    def _run(
-        self,
-        forcing: Mapping[str, Tensor],
-        prepared: State,
-        state: State,
-        outputs: Collection[str] | None,
-    ) -> tuple[dict[str, Tensor], State]:
-        if not self._able:
-            return self.engine.run(forcing, prepared, state, outputs)
-        shapes = [(n, t.shape) for group in (forcing, prepared, state) for n, t in group.items()]
-        kind = (*shapes, None if outputs is None else tuple(outputs))
-        if kind not in self._recordings:
-            if len(self._recordings) == KEPT:
-                del self._recordings[next(iter(self._recordings))]
-            try:
-                self._recordings[kind] = _Recording(
-                    self.engine, self._record, forcing, prepared, state, outputs
-                )
-            except RuntimeError as problem:
-                self._able = False
-                reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-                log.warning("a step cannot be recorded as a CUDA graph (%s); going on without", reason)
-                return self.engine.run(forcing, prepared, state, outputs)
-        return self._recordings[kind].replay(forcing, prepared, state)
+            if self._able and kind not in self._recordings:
+                if len(self._recordings) == KEPT:
+                    del self._recordings[next(iter(self._recordings))]
+                try:
+                    self._recordings[kind] = _Recording(self.engine, self._record, *given, outputs)
+                except RuntimeError as problem:
+                    self._able = False
+                    reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+                    log.warning("a step cannot be recorded as a CUDA graph (%s); going on without", reason)
+            if self._able:
+                return self._recordings[kind].replay(*given)
+        return self.engine.run(*given, outputs)
 
 
 class _Recording:
