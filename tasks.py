@@ -6,6 +6,7 @@ The first call makes the environment ``.venv`` and installs the project into it.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / os.environ.get("DMG_BMI_VENV", ".venv")
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / "python"
-CODE = ("physics", "nn_models", "dmg_bmi")
+#: What stands at top level and installs within ``dmg_bmi``.
+FOLDERS = ("physics", "nn_models", "bmi_configs")
 
 
 def run(*command: str | Path) -> None:
@@ -67,9 +69,16 @@ def lint(arguments: Sequence[str]) -> None:
 
 
 def types(arguments: Sequence[str]) -> None:
-    """Type-check."""
+    """Type-check, with the folders in the places that they are installed to."""
     install("dev")
-    run(PYTHON, "-m", "mypy", *CODE, *arguments)
+    staged = ROOT / "build" / "types"
+    shutil.rmtree(staged, ignore_errors=True)
+    package = staged / "dmg_bmi"
+    package.mkdir(parents=True)
+    for part in (*(ROOT / "dmg_bmi").iterdir(), *(ROOT / folder for folder in FOLDERS)):
+        (package / part.name).symlink_to(part, target_is_directory=part.is_dir())
+    os.environ["MYPYPATH"] = str(staged)
+    run(PYTHON, "-m", "mypy", "-p", "dmg_bmi", *arguments)
 
 
 def build(arguments: Sequence[str]) -> None:

@@ -415,10 +415,10 @@ class DeltaModel(nn.Module):
         return supplied - physics.withdrawn(balance, fluxes).sum(0) - change
 
 
-def _beside(parts: Sequence[Mapping[str, Tensor]], rows: int = 0) -> Mapping[str, Tensor]:
+def _beside(parts: Sequence[Mapping[str, Tensor]], rows: int = 0) -> dict[str, Tensor]:
     """The rows, which stand at this place of the shapes, of several mappings in one."""
     first = parts[0]
-    return first if len(parts) == 1 else {n: torch.cat([part[n] for part in parts], rows) for n in first}
+    return {**first} if len(parts) == 1 else {n: torch.cat([part[n] for part in parts], rows) for n in first}
 
 
 def _of(whole: Mapping[str, Tensor], place: int, count: int, rows: int = 0) -> dict[str, Tensor]:

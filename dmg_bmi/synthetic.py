@@ -129,7 +129,7 @@ def true_parameters(attributes: Series) -> Series:
     the bounds that the equations declare.
     """
     bounds = {p.name: (p.lower, p.upper) for p in _truth(step=1.0).declaration.parameters}
-    result = {}
+    result: Series = {}
     for name, (intercept, weights) in TRUTH.items():
         logit = intercept + sum(w * _scaled(a, attributes[a]) for a, w in weights.items())
         lower, upper = bounds[name]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
+
+from ..options import constructor_options
 
 State = dict[str, Tensor]
 
@@ -25,12 +29,15 @@ class Network(nn.Module):
 
     Attributes
     ----------
+    name : str
+        As it is registered.
     recurrent : bool
         Whether the outputs of a step depend on earlier steps.
     takes_bfloat16 : bool
         Whether its weights may be in bfloat16, to which it then rounds what it multiplies with them.
     """
 
+    name: ClassVar[str]
     recurrent = False
     takes_bfloat16 = False
 
@@ -62,8 +69,11 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def describe(self) -> dict[str, object]:
-        """Registered name and options other than `n_inputs` and `n_outputs`, as plain data."""
-        raise NotImplementedError
+        """Name and constructor options other than `n_inputs` and `n_outputs`, as plain data.
+
+        Options are attributes of the same names.
+        """
+        return {"name": self.name, **constructor_options(self, without=("n_inputs", "n_outputs"))}
 
     @property
     def dtype(self) -> torch.dtype:

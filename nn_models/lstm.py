@@ -21,6 +21,7 @@ class LSTM(Network):
         Probability of dropping an output of the LSTM layer in training.
     """
 
+    name = "lstm"
     recurrent = True
     takes_bfloat16 = True
 
@@ -29,7 +30,8 @@ class LSTM(Network):
         self.hidden_size = hidden_size
         self.linear_in = nn.Linear(n_inputs, hidden_size)
         self.lstm = nn.LSTM(hidden_size, hidden_size)
-        self.dropout = make_dropout(dropout)
+        self.dropout = dropout
+        self.drop = make_dropout(dropout)
         self.linear_out = nn.Linear(hidden_size, n_outputs)
 
     def init_state(self, n: int) -> State:
@@ -53,7 +55,7 @@ class LSTM(Network):
                 h, c = self._cell(now, h, c)
                 hidden.append(h)
             x = torch.stack(hidden)
-        return self.linear_out(self.dropout(x).to(of_weights)).to(self.dtype), {"h": h, "c": c}
+        return self.linear_out(self.drop(x).to(of_weights)).to(self.dtype), {"h": h, "c": c}
 
     def _cell(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden and cell state ``[rows, hidden_size]`` after one step of the layer."""
@@ -68,10 +70,6 @@ class LSTM(Network):
         i, f, g, o = (a + b + bias for a, b, bias in gates)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * _tanh(g)
         return torch.sigmoid(o) * _tanh(c), c
-
-    def describe(self) -> dict[str, object]:
-        """Name and options."""
-        return {"name": "lstm", "hidden_size": self.hidden_size, "dropout": self.dropout.p}
 
 
 def _tanh(x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class MLP(Network):
         Probability of dropping an output of a hidden layer in training.
     """
 
+    name = "mlp"
     takes_bfloat16 = True
 
     def __init__(
@@ -38,7 +39,3 @@ class MLP(Network):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`Network.forward`; the state is empty."""
         return self.layers(x.to(next(self.parameters()).dtype)).to(self.dtype), {}
-
-    def describe(self) -> dict[str, object]:
-        """Name and options."""
-        return {"name": "mlp", "hidden_sizes": list(self.hidden_sizes), "dropout": self.dropout}

@@ -20,6 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..options import constructor_options
+
 State = dict[str, Tensor]
 #: A network inside the step: ``(inputs, state) -> (value, entries of the state it renews)``.
 ProcessFunction = Callable[[Mapping[str, Tensor], State], tuple[Tensor, State]]
@@ -191,8 +193,8 @@ class Declaration:
 class ProcessModel(nn.Module):
     """Base of every process model: a declaration and a pure step.
 
-    A subclass sets :attr:`declaration`, writes :meth:`step`, and answers
-    :meth:`describe` when its constructor takes options.
+    A subclass sets :attr:`declaration`, writes :meth:`step`, and keeps each option of its
+    constructor as an attribute of the same name.
 
     Attributes
     ----------
@@ -273,8 +275,8 @@ class ProcessModel(nn.Module):
         return {}
 
     def describe(self) -> dict[str, object]:
-        """Name and constructor options, as plain data."""
-        return {"name": self.declaration.name}
+        """Name and constructor options, as plain data; options are attributes of the same names."""
+        return {"name": self.declaration.name, **constructor_options(self)}
 
     def init_state(
         self, n: int, *, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
@@ -299,14 +301,29 @@ def _stacked(values: list[Tensor]) -> Tensor:
     return values[0].unsqueeze(0) if len(values) == 1 else torch.stack(values)
 
 
-def replaceable(
-    name: str,
-    equation: Callable[[], Tensor],
-    inputs: Mapping[str, Tensor],
-    state: State,
-    processes: Mapping[str, ProcessFunction],
-) -> tuple[Tensor, State]:
-    """A declared process: what `processes` puts in its place, or its own equation."""
-    if name in processes:
-        return processes[name](inputs, state)
-    return equation(), {}
+class Replaceable:
+    """The declared processes of one step: a network where one takes their place, else their own equations.
+
+    Parameters
+    ----------
+    state : State
+        Before the step; the networks' own memories are in it.
+    processes : mapping of flux name to callable
+
+    Attributes
+    ----------
+    renewed : State
+        Entries of the state that the networks renewed, which the step returns with its own.
+    """
+
+    def __init__(self, state: State, processes: Mapping[str, ProcessFunction]) -> None:
+        self._state, self._processes = state, processes
+        self.renewed: State = {}
+
+    def __call__(self, name: str, equation: Callable[[], Tensor], **shown: Tensor) -> Tensor:
+        """Return the flux `name`: of the network, which is shown the quantities `shown`, or of `equation`."""
+        if name not in self._processes:
+            return equation()
+        value, renewed = self._processes[name](shown, self._state)
+        self.renewed |= renewed
+        return value

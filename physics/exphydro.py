@@ -15,9 +15,9 @@ from .contract import (
     Parameter,
     ProcessFunction,
     ProcessModel,
+    Replaceable,
     State,
     StateVariable,
-    replaceable,
 )
 from .fluxes import ET, SOIL_MOISTURE, SWE, Q, limited
 from .forcings import PET, P, T
@@ -96,25 +96,25 @@ class ExpHydro(ProcessModel):
             warmth = temperature - p["Tmax"]
             return torch.minimum(snow, p["Df"] * warmth) * smooth_step(warmth) * dt
 
-        melt, renewed = replaceable("melt", melting, {"S0": snow, "T": temperature}, state, processes)
-        melt = limited(melt, snow)
+        process = Replaceable(state, processes)
+        melt = limited(process("melt", melting, S0=snow, T=temperature), snow)
         snow = snow - melt
 
         # Half of the step's water before the outflow and half after, as if it came evenly (Strang, 1968).
         half = 0.5 * (rain + melt)
         soil = state["S1"] + half
-        evaporated, new = replaceable(
+        evaporated = process(
             "ET",
             lambda: forcing["PET"] * (soil / p["Smax"]).clamp(max=1.0),
-            {"S1": soil, "PET": forcing["PET"], "T": temperature},
-            state,
-            processes,
+            S1=soil,
+            PET=forcing["PET"],
+            T=temperature,
         )
         evaporated = limited(evaporated, soil)
         soil = soil - evaporated
         baseflow, spill = outflow(soil, p, dt)
         soil = soil - (baseflow + spill) + half
-        return {"S0": snow, "S1": soil, **renewed, **new}, {
+        return {"S0": snow, "S1": soil, **process.renewed}, {
             "Q": baseflow + spill,
             "ET": evaporated,
             "baseflow": baseflow,

@@ -83,10 +83,6 @@ class GR4J(ProcessModel):
             source=f"{PERRIN}; {SANTOS}",
         )
 
-    def describe(self) -> dict[str, object]:
-        """Name and options."""
-        return {"name": "gr4j", "queue": self.queue}
-
     def derive(self, parameters: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:
         """Ordinates ``[..., steps]`` of the two unit hydrographs."""
         first, second = (s.shape[-1] for s in self.declaration.states[2:])

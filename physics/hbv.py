@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from .contract import NO_PROCESSES, ProcessFunction, ProcessModel, State, replaceable
+from .contract import NO_PROCESSES, ProcessFunction, ProcessModel, Replaceable, State
 from .fluxes import limited
 from .hbv_tables import HBV_1_0, HBV_1_0_BETAET, HBV_1_1P, HBV_2
 
@@ -39,17 +39,10 @@ class HBV(ProcessModel):
     zone is the faster of the two (``K2 > K1``).
     """
 
-    capillary = False
-    regional = False
-
     def __init__(self, *, betaet: bool = False) -> None:
         super().__init__()
         self.betaet = betaet
         self.declaration = HBV_1_0_BETAET if betaet else HBV_1_0
-
-    def describe(self) -> dict[str, object]:
-        """Name and options."""
-        return {"name": "hbv", "betaet": self.betaet}
 
     def step(
         self,
@@ -60,86 +53,102 @@ class HBV(ProcessModel):
         dt: float,
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
-        """Snow, soil, groundwater; see the class for the equations."""
-        p = dict(parameters)
-        renewed: State = {}
-
-        def process(name: str, supply: Tensor, equation: Callable[[], Tensor], **shown: Tensor) -> Tensor:
-            flux, new = replaceable(name, equation, shown, state, processes)
-            renewed.update(new)
-            return limited(flux, supply)
-
-        if self.regional:
-            p["TT"] = torch.where(static["elevation"] >= HIGH, HIGH_TT, p["TT"])
-        snowpack, meltwater, to_soil = snow(forcing, state["SNOWPACK"], state["MELTWATER"], p, dt)
-
-        soil, lower = state["SM"], state["SLZ"]
-        recharge = process(
-            "recharge",
-            to_soil,
-            lambda: to_soil * power(filled(soil, p["FC"]), p["BETA"]),
-            SM=soil,
-            water=to_soil,
-        )
-        soil = soil + to_soil - recharge
-        excess = torch.relu(soil - p["FC"])
-        soil = soil - excess
-
-        def evaporation() -> Tensor:
-            share = filled(soil, p["LP"] * p["FC"])
-            return forcing["PET"] * (power(share, p["BETAET"]) if "BETAET" in p else share)
-
-        evaporated = process("ET", soil, evaporation, SM=soil, PET=forcing["PET"], T=forcing["T"])
-        soil = soil - evaporated
-        fluxes = {"ET": evaporated, "recharge": recharge + excess}
-
-        if self.capillary:
-            rise = process("capillary", lower, lambda: capillary_rise(soil, lower, p, dt), SM=soil, SLZ=lower)
-            soil = soil + rise
-            lower = lower - rise
-            fluxes["capillary"] = rise
-
+        """Snow, soil, response; see the class for the equations."""
+        p = self.of_site(parameters, static)
+        process = Replaceable(state, processes)
+        snowpack, meltwater, water = snow(forcing, state["SNOWPACK"], state["MELTWATER"], p, dt)
+        soil, recharge, excess, evaporated = self.soil(forcing, state["SM"], water, p, process)
+        soil, lower, rise = self.rise(soil, state["SLZ"], p, dt, process)
         upper = state["SUZ"] + recharge + excess
-        percolation = process("percolation", upper, lambda: p["PERC"] * dt, SUZ=upper)
-        upper = upper - percolation
-        q0 = p["K0"] * dt * torch.relu(upper - p["UZL"])
-        upper = upper - q0
-        q1 = p["K1"] * dt * upper
-        upper = upper - q1
-
-        lower = lower + percolation
-        if self.regional:
-            gain, new = replaceable(
-                "exchange",
-                lambda: groundwater_exchange(static["upstream_area"], p, dt),
-                {"SLZ": lower},
-                state,
-                processes,
-            )
-            renewed.update(new)
-            gain = torch.maximum(gain, -lower)
-            lower = lower + gain
-            fluxes["exchange"] = gain
-        q2 = p["K2"] * dt * lower
-        lower = lower - q2
-
+        upper, lower, response = self.response(upper, lower, p, static, dt, process)
         return {
             "SNOWPACK": snowpack,
             "MELTWATER": meltwater,
             "SM": soil,
             "SUZ": upper,
             "SLZ": lower,
-            **renewed,
+            **process.renewed,
         }, {
-            **fluxes,
-            "Q": q0 + q1 + q2,
-            "Q0": q0,
-            "Q1": q1,
-            "Q2": q2,
+            "ET": evaporated,
+            "recharge": recharge + excess,
+            **rise,
+            **response,
             "SWE": snowpack + meltwater,
             "soil_moisture": soil,
             "groundwater": upper + lower,
         }
+
+    def of_site(self, p: Mapping[str, Tensor], static: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Parameters as they hold at a site."""
+        return p
+
+    def soil(
+        self,
+        forcing: Mapping[str, Tensor],
+        soil: Tensor,
+        water: Tensor,
+        p: Mapping[str, Tensor],
+        process: Replaceable,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Recharge, what is above ``FC``, evaporation.
+
+        Returns
+        -------
+        soil, recharge, excess, evaporated : Tensor
+            In mm.
+        """
+        recharge = process(
+            "recharge", lambda: water * power(filled(soil, p["FC"]), p["BETA"]), SM=soil, water=water
+        )
+        recharge = limited(recharge, water)
+        soil = soil + water - recharge
+        excess = torch.relu(soil - p["FC"])
+        soil = soil - excess
+        wet = soil
+
+        def evaporation() -> Tensor:
+            share = filled(wet, p["LP"] * p["FC"])
+            return forcing["PET"] * (power(share, p["BETAET"]) if "BETAET" in p else share)
+
+        evaporated = limited(process("ET", evaporation, SM=soil, PET=forcing["PET"], T=forcing["T"]), soil)
+        return soil - evaporated, recharge, excess, evaporated
+
+    def rise(
+        self, soil: Tensor, lower: Tensor, p: Mapping[str, Tensor], dt: float, process: Replaceable
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Soil, lower zone and fluxes after capillary rise, of which this version has none."""
+        return soil, lower, {}
+
+    def response(
+        self,
+        upper: Tensor,
+        lower: Tensor,
+        p: Mapping[str, Tensor],
+        static: Mapping[str, Tensor],
+        dt: float,
+        process: Replaceable,
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The two groundwater zones and their fluxes after percolation and three outflows."""
+        percolation = limited(process("percolation", lambda: p["PERC"] * dt, SUZ=upper), upper)
+        upper = upper - percolation
+        q0 = p["K0"] * dt * torch.relu(upper - p["UZL"])
+        upper = upper - q0
+        q1 = p["K1"] * dt * upper
+        upper = upper - q1
+        lower, exchanged = self.exchange(lower + percolation, p, static, dt, process)
+        q2 = p["K2"] * dt * lower
+        return upper, lower - q2, {**exchanged, "Q": q0 + q1 + q2, "Q0": q0, "Q1": q1, "Q2": q2}
+
+    def exchange(
+        self,
+        lower: Tensor,
+        p: Mapping[str, Tensor],
+        static: Mapping[str, Tensor],
+        dt: float,
+        process: Replaceable,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Lower zone and fluxes after exchange with other catchments, of which this version has none."""
+        return lower, {}
 
 
 class HBV11p(HBV):
@@ -154,15 +163,17 @@ class HBV11p(HBV):
     excess in the next step and leaves by the faster zone.
     """
 
-    capillary = True
-
     def __init__(self) -> None:
         super().__init__(betaet=True)
         self.declaration = HBV_1_1P
 
-    def describe(self) -> dict[str, object]:
-        """The name; there are no options."""
-        return {"name": self.declaration.name}
+    def rise(
+        self, soil: Tensor, lower: Tensor, p: Mapping[str, Tensor], dt: float, process: Replaceable
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Capillary rise from the lower zone into the soil."""
+        rise = process("capillary", lambda: capillary_rise(soil, lower, p, dt), SM=soil, SLZ=lower)
+        rise = limited(rise, lower)
+        return soil + rise, lower - rise, {"capillary": rise}
 
 
 class HBV2(HBV11p):
@@ -180,11 +191,26 @@ class HBV2(HBV11p):
     all baseflow.
     """
 
-    regional = True
-
     def __init__(self) -> None:
         super().__init__()
         self.declaration = HBV_2
+
+    def of_site(self, p: Mapping[str, Tensor], static: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """With the snow threshold of high sites."""
+        return {**p, "TT": torch.where(static["elevation"] >= HIGH, HIGH_TT, p["TT"])}
+
+    def exchange(
+        self,
+        lower: Tensor,
+        p: Mapping[str, Tensor],
+        static: Mapping[str, Tensor],
+        dt: float,
+        process: Replaceable,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Groundwater exchange by upstream area."""
+        gain = process("exchange", lambda: groundwater_exchange(static["upstream_area"], p, dt), SLZ=lower)
+        gain = torch.maximum(gain, -lower)
+        return lower + gain, {"exchange": gain}
 
 
 def snow(

@@ -95,10 +95,6 @@ class MuskingumCunge(ProcessModel):
             source=KERNELS[kernel].SOURCE,
         )
 
-    def describe(self) -> dict[str, object]:
-        """Name and options."""
-        return {"name": self.declaration.name, "kernel": self.kernel, "substeps": self.substeps}
-
     def step(
         self,
         forcing: Mapping[str, Tensor],

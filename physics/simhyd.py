@@ -15,9 +15,9 @@ from .contract import (
     Parameter,
     ProcessFunction,
     ProcessModel,
+    Replaceable,
     State,
     StateVariable,
-    replaceable,
 )
 from .fluxes import ET, GROUNDWATER, RECHARGE, SOIL_MOISTURE, Q, limited
 from .forcings import PET, P
@@ -101,12 +101,12 @@ class SIMHYD(ProcessModel):
         interflow = p["SUB"] * wetness * infiltration
         recharge = p["CRAK"] * wetness * (infiltration - interflow)
         soil = state["SMS"] + (infiltration - interflow - recharge)
-        evaporated, renewed = replaceable(
+        process = Replaceable(state, processes)
+        evaporated = process(
             "soil_evaporation",
             lambda: torch.minimum(FULL_SOIL * dt * wetness, demand),
-            {"SMS": soil, "PET": demand},
-            state,
-            processes,
+            SMS=soil,
+            PET=demand,
         )
         evaporated = limited(evaporated, soil)
         soil = soil - evaporated
@@ -117,7 +117,7 @@ class SIMHYD(ProcessModel):
         baseflow = p["K"] * dt * groundwater
         groundwater = groundwater - baseflow + recharge
         excess = reaching - infiltration
-        return {"SMS": soil, "GW": groundwater, **renewed}, {
+        return {"SMS": soil, "GW": groundwater, **process.renewed}, {
             "Q": excess + interflow + baseflow,
             "ET": interception + evaporated,
             "infiltration_excess": excess,

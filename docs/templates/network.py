@@ -15,6 +15,7 @@ class GRU(Network):
     hidden_size : int
     """
 
+    name = "gru"
     recurrent = True
 
     def __init__(self, n_inputs: int, n_outputs: int, hidden_size: int = 64) -> None:
@@ -31,7 +32,3 @@ class GRU(Network):
         """``[time, rows, n_inputs]`` to ``[time, rows, n_outputs]``, unbounded, and the state after it."""
         x, h = self.gru(x, state["h"].unsqueeze(0))
         return self.linear_out(x), {"h": h.squeeze(0)}
-
-    def describe(self) -> dict[str, object]:
-        """Registered name and options."""
-        return {"name": "gru", "hidden_size": self.hidden_size}

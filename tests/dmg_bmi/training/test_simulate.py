@@ -50,7 +50,7 @@ def test_recomputing_changes_neither_flow_nor_gradient(model, batch, spin_up_gra
 
 
 def test_recomputing_repeats_the_dropout(model, batch):
-    model.networks["moving"].dropout.p = 0.5
+    model.networks["moving"].drop.p = 0.5
     torch.manual_seed(3)
     fluxes = simulate(model.train(), batch, SPIN_UP, recompute=10)
     once = gradient(model, fluxes)
