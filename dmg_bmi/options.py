@@ -6,6 +6,8 @@ from collections.abc import Collection
 from inspect import signature
 from typing import Any
 
+from .errors import ConfigError
+
 
 def constructor_options(built: object, without: Collection[str] = ()) -> dict[str, Any]:
     """Return the arguments of the constructor of `built`, read from its attributes of the same names.
@@ -19,12 +21,18 @@ def constructor_options(built: object, without: Collection[str] = ()) -> dict[st
 
     Raises
     ------
-    AttributeError
+    ConfigError
         When an argument is not kept.
     """
-    names = [name for name in signature(type(built)).parameters if name not in without]
-    return {name: _plain(getattr(built, name)) for name in names}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    options = {}
+    for name, parameter in signature(type(built)).parameters.items():
+        if name in without or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if not hasattr(built, name):
+            raise ConfigError(
+                f"{type(built).__name__} does not keep its option {name!r}; "
+                "set an attribute of that name in its constructor, or write describe()"
+            )
+        value = getattr(built, name)
+        options[name] = list(value) if isinstance(value, tuple) else value
+    return options

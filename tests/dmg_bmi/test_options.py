@@ -1,0 +1,36 @@
+"""What a model or network was built with is read from it."""
+
+import pytest
+from torch import nn
+
+from dmg_bmi.errors import ConfigError
+from dmg_bmi.options import constructor_options
+from dmg_bmi.registry import NETWORKS, PROCESS_MODELS, build_network, build_process_model
+
+OPTIONS = {
+    "lstm": {"hidden_size": 7, "dropout": 0.25},
+    "mlp": {"hidden_sizes": [3, 5], "dropout": 0.5},
+    "hbv": {"betaet": True},
+    "gr4j": {"queue": 44},
+    "muskingum_cunge": {"kernel": "nwm", "substeps": 3},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_tells_its_options(name):
+    assert build_network({"name": name, **OPTIONS[name]}, 2, 3).describe() == {"name": name, **OPTIONS[name]}
+
+
+@pytest.mark.parametrize("name", PROCESS_MODELS)
+def test_a_process_model_tells_its_options(name):
+    given = {"name": name, **OPTIONS.get(name, {})}
+    assert build_process_model(given).describe() == given
+
+
+def test_an_option_that_is_not_kept_is_named():
+    class Forgetful(nn.Module):
+        def __init__(self, depth=1):
+            super().__init__()
+
+    with pytest.raises(ConfigError, match="Forgetful does not keep its option 'depth'"):
+        constructor_options(Forgetful())
