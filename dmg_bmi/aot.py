@@ -1,8 +1,7 @@
 """Functions of tensors compiled ahead of time, kept in the user's private cache.
 
 What is compiled is a shared library, so it is loaded only from a folder of the user's own that
-nobody else can write, or one that the user trusts; and only if it was made by this code, with
-this torch, for this kind of processor.
+nobody else can write, and only if it was made by this code, with this torch, for this kind of processor.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -25,27 +24,15 @@ from uuid import uuid4
 import torch
 from torch import Tensor, nn
 
+from .atomic import create, replacing_folder
 from .errors import DmgBmiError
-from .files import canonical
+from .files import canonical, read_bytes
 from .files import sha256 as digest
+from .private import make_private, read_private, refuse_shared
 
 LIBRARY, INDEX = "step.pt2", "package.json"
 #: From tensors to tensors, by position.
 Flat = Callable[[list[Tensor]], list[Tensor]]
-
-
-def cache_base() -> Path:
-    """The user's folder of compiled code, which looking for some does not make: it may not be writable."""
-    # Not Path.home, which raises where a container's user has no home.
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "dmg_bmi"
-
-
-def private(folder: Path) -> Path:
-    """Make a folder that is its owner's alone."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(exist_ok=True, mode=0o700)
-    return folder
 
 
 def missing_compiler(device: str) -> str | None:
@@ -102,67 +89,88 @@ def build(
     if lacking:
         raise DmgBmiError(lacking)
     rows = torch.export.Dim("rows", min=1)
-    private(folder.parent)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
+    make_private(folder.parent)
+    with replacing_folder(folder, (LIBRARY, INDEX)) as new:
+        # Elsewhere the compiler would keep its parts in a folder that all users share.
+        with _scratch(new.parent), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            program = torch.export.export(
-                function,
-                tuple(arguments),
-                dynamic_shapes={"tensors": tuple({axis: rows} for axis in axes)},
-                strict=False,
-            )
-            torch._inductor.aoti_compile_and_package(program, package_path=str(work / LIBRARY))
-        kind = torch.device(device).type
-        content = {**index, "device": kind, "sha256": digest((work / LIBRARY).read_bytes())}
-        (work / INDEX).write_text(json.dumps(content), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        work.rename(folder)
-    except (RuntimeError, OSError) as problem:
-        reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        raise DmgBmiError(f"compiling failed: {reason}") from problem
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+            try:
+                program = torch.export.export(
+                    function,
+                    tuple(arguments),
+                    dynamic_shapes={"tensors": tuple({axis: rows} for axis in axes)},
+                    strict=False,
+                )
+                torch._inductor.aoti_compile_and_package(program, package_path=str(new.parent / LIBRARY))
+            except (RuntimeError, OSError) as problem:
+                reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+                raise DmgBmiError(f"compiling failed: {reason}") from problem
+        library = (new.parent / LIBRARY).read_bytes()
+        content = {**index, "device": torch.device(device).type, "sha256": digest(library)}
+        for name, data in ((LIBRARY, library), (INDEX, json.dumps(content).encode())):
+            create(new / name, data)
+            (new / name).chmod(0o600)
+        new.chmod(0o700)
     return folder
 
 
-def load(folder: Path, wanted: str, *, trusted: bool = False) -> tuple[Flat, dict[str, Any]] | str:
-    """The compiled function and its index, or why it must not be used."""
+@contextmanager
+def _scratch(folder: Path) -> Iterator[None]:
+    """Let the compiler keep its temporary files and its cache in `folder`."""
+    before = {name: os.environ.get(name) for name in ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR")}
+    places = {"TMPDIR": folder / "tmp", "TORCHINDUCTOR_CACHE_DIR": folder / "cache"}
+    for name, place in places.items():
+        place.mkdir(mode=0o700)
+        os.environ[name] = str(place)
+    was, tempfile.tempdir = tempfile.tempdir, None
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        yield
+    finally:
+        tempfile.tempdir = was
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def load(folder: Path, wanted: str, *, trusted: bool = False) -> tuple[Flat, dict[str, Any]] | str:
+    """The compiled function and its index, or why it must not be used.
+
+    With `trusted` it does not matter who else could have written them.
+    """
+    try:
+        if not trusted:
+            refuse_shared(folder)
+        read = _read_any if trusted else read_private
+        index = json.loads(read(folder, INDEX))
         if index["key"] != wanted:
             return "it was made from another bundle, code, torch or processor"
-        if index["sha256"] != digest((folder / LIBRARY).read_bytes()):
+        library = read(folder, LIBRARY)
+        if index["sha256"] != digest(library):
             return "it is torn"
-        reason = None if trusted else _unsafe(folder)
-        if reason is not None:
-            return reason
-        return _open(str(folder / LIBRARY), index["device"] != "cpu"), index
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as problem:
+        return _open(library, index["device"] != "cpu"), index
+    except DmgBmiError as problem:
+        return str(problem)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as problem:
         return f"it cannot be loaded ({problem})"
 
 
-def _open(library: str, on_gpu: bool) -> Flat:
-    # On a GPU without locks between threads, which cannot be recorded as a CUDA graph.
-    try:
-        run: Flat = torch._C._aoti.AOTIModelPackageLoader(library, "model", on_gpu, 1, -1).run
-    except (AttributeError, TypeError):  # the public way imports all of the compiler, which takes a second
-        run = torch._inductor.aoti_load_package(library, run_single_threaded=on_gpu).loader.run
+def _read_any(folder: Path, name: str) -> bytes:
+    return read_bytes(folder / name, DmgBmiError)
+
+
+def _open(library: bytes, on_gpu: bool) -> Flat:
+    """Load what was checked: a copy that only this process knows of, not the file, which may have changed."""
+    with tempfile.TemporaryDirectory(prefix="dmg_bmi-") as folder:
+        path = Path(folder) / LIBRARY
+        path.write_bytes(library)
+        # On a GPU without locks between threads, which cannot be recorded as a CUDA graph.
+        try:
+            run: Flat = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", on_gpu, 1, -1).run
+        except (AttributeError, TypeError):  # the public way imports all of the compiler, a second's work
+            run = torch._inductor.aoti_load_package(str(path), run_single_threaded=on_gpu).loader.run
     return run
-
-
-def _unsafe(folder: Path) -> str | None:
-    """Why a package in the cache must not be loaded: somebody else could have written it."""
-    if os.name == "nt":
-        return None
-    for path in (folder, folder / INDEX, folder / LIBRARY):
-        status = path.stat()
-        if status.st_uid != os.getuid():
-            return f"{path} belongs to another user"
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"{path} can be written by others"
-    return None
 
 
 def _capability(device: str) -> list[Any]:

@@ -7,6 +7,7 @@ checksums) and one safetensors file of weights. Reading it never runs code.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,9 +21,10 @@ import torch
 import yaml
 
 from . import __version__
+from .atomic import create, locked, make_folder, put
 from .delta_model import DeltaModel
 from .errors import BundleError, ConfigError
-from .files import canonical, read_yaml, sha256, write_atomic
+from .files import canonical, read_bytes, read_yaml, sha256
 from .physics import ProcessModel
 from .variables import Variable, checked, from_plain, to_plain, variable_table
 
@@ -30,6 +32,8 @@ FORMAT = 1
 DESCRIPTION = "bundle.yaml"
 MAX_WEIGHTS = 8 * 2**30
 SHIPPED = Path(__file__).parent / "bundles"
+#: The name of a weights file, whose digits are the first of its checksum.
+_WEIGHTS = re.compile(r"weights-[0-9a-f]{12}\.safetensors")
 _KEYS = {"format", "name", "summary", "model", "variables", "provenance", "weights", "checksum"}
 
 
@@ -84,11 +88,11 @@ class BundleInfo:
         """
         folder = find(path).absolute()
         status = (folder / DESCRIPTION).stat()
-        return cls._read(folder, status.st_mtime_ns, status.st_size)
+        return cls._read(folder, status.st_ino, status.st_mtime_ns, status.st_size)
 
     @classmethod
     @lru_cache(maxsize=64)
-    def _read(cls, folder: Path, mtime_ns: int, size: int) -> BundleInfo:
+    def _read(cls, folder: Path, inode: int, mtime_ns: int, size: int) -> BundleInfo:
         """Once per process for many components of one bundle."""
         file = folder / DESCRIPTION
         content = read_yaml(file, BundleError)
@@ -125,6 +129,18 @@ class BundleInfo:
             folder,
         )
 
+    def copy(self, folder: Path) -> BundleInfo:
+        """Write the same bundle into another folder; BundleError if it is not good."""
+        return _write(folder, self.weights_file, self._weights(), _read(self.path / DESCRIPTION))
+
+    def _weights(self) -> bytes:
+        """The content of the weights file, which is what the description says."""
+        file = self.path / self.weights_file
+        content = _read(file)
+        if sha256(content) != self.weights_sha256:
+            raise BundleError(f"{file}: does not match its checksum: it is torn or was replaced")
+        return content
+
     def load_model(self) -> DeltaModel:
         """Build the model and load its weights, in evaluation mode.
 
@@ -135,15 +151,7 @@ class BundleInfo:
         ConfigError
             If its networks cannot have the precision that is asked for.
         """
-        file = self.path / self.weights_file
-        try:
-            if file.stat().st_size > MAX_WEIGHTS:
-                raise BundleError(f"{file}: larger than {MAX_WEIGHTS >> 30} GiB")
-            content = file.read_bytes()
-        except OSError as problem:
-            raise BundleError(f"{file}: cannot be read ({problem.strerror})") from problem
-        if sha256(content) != self.weights_sha256:
-            raise BundleError(f"{file}: does not match its checksum: it is torn or was replaced")
+        content = self._weights()
         try:
             weights = safetensors.torch.load(content)
             _check_sizes(self.description, weights)
@@ -200,16 +208,16 @@ class Bundle:
         """Write the bundle into a folder, replacing an older one there in one step.
 
         The weights get a name of their own first; renaming ``bundle.yaml`` into place is what
-        makes the new bundle valid, so a crash leaves the old one whole.
+        makes the new bundle valid, so a crash leaves the old one whole. Of several processes
+        that save into one folder the last wins, whole.
 
         Raises
         ------
         BundleError
-            If a process model runs whole sequences only.
+            If a process model runs whole sequences only, or the folder cannot be written.
         """
         _check_steps(self.model, self.name)
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().contiguous().cpu() for k, v in self.model.state_dict().items()}
         weights = safetensors.torch.save(state)
         digest = sha256(weights)
@@ -235,10 +243,22 @@ class Bundle:
         )
         content["checksum"] = sha256(canonical(content))
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
-        write_atomic(folder / file, weights)
-        write_atomic(folder / DESCRIPTION, text.encode("utf-8"))
-        for stale in folder.glob("weights-*.safetensors"):
-            if stale.name != file:
+        return _write(folder, file, weights, text.encode("utf-8"))
+
+
+def _read(file: Path) -> bytes:
+    return read_bytes(file, BundleError, MAX_WEIGHTS)
+
+
+def _write(folder: Path, file: str, weights: bytes, description: bytes) -> BundleInfo:
+    """Put weights and then the description into a folder, and remove the weights of an older bundle."""
+    make_folder(folder)
+    with locked(folder / DESCRIPTION) as workspace:
+        for name, content in ((file, weights), (DESCRIPTION, description)):
+            create(workspace / name, content)
+            put(workspace / name, folder / name)
+        for stale in folder.iterdir():
+            if _WEIGHTS.fullmatch(stale.name) and stale.name != file:
                 stale.unlink(missing_ok=True)
         return BundleInfo.read(folder)
 

@@ -19,6 +19,7 @@ from . import aot
 from .errors import DmgBmiError
 from .physics import ProcessModel, State
 from .physics.contract import NO_PROCESSES, ProcessFunction
+from .private import cache_base, make_private, refuse_shared
 
 log = logging.getLogger("dmg_bmi")
 
@@ -136,7 +137,7 @@ def _ahead(block: _Block, tensors: list[Tensor], what: str) -> Function:
     """From the cache, or compiled into it."""
     device = tensors[0].device.type
     key = aot.key(block, device, block=what)
-    folder = aot.cache_base() / "blocks" / key[:32]
+    folder = cache_base() / "blocks" / key[:32]
     found = aot.load(folder, key) if (folder / aot.INDEX).is_file() else "it is not there"
     if isinstance(found, str):
         with _timed(block, "once for this user"):
@@ -159,7 +160,9 @@ def _example(tensor: Tensor, axis: int) -> Tensor:
 def _traced(block: _Block, processes: Processes, tensors: list[Tensor]) -> Function:
     """By `torch.compile`, which keeps its results in a folder that is the user's own too."""
     if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(aot.private(aot.cache_base() / "inductor"))
+        folder = make_private(cache_base() / "inductor")
+        refuse_shared(folder)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
 
     def function(processes: Processes, tensors: list[Tensor]) -> Sequence[Tensor]:
         return block(*tensors, processes=processes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,7 +12,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .atomic import write_atomic
 from .errors import DmgBmiError
+
+#: Cells of a table in which nothing is known, as spreadsheets, R and pandas write them.
+MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,9 @@ class CsvTable:
         if len(lines) < 2:
             raise error(f"{path}: needs a header line, and a line for each row of the table")
         header = lines.pop(next(iter(lines)))
+        twice = sorted({name for name in header if name and header.count(name) > 1})
+        if twice:
+            raise error(f"{path}: column {twice[0]!r} appears twice; rename or remove one of them")
         for line, row in lines.items():
             if len(row) != len(header):
                 counts = f"{len(row)}, not {len(header)}"
@@ -74,15 +82,33 @@ class CsvTable:
         return rows
 
     def numbers(self, name: str, rows: Sequence[int]) -> NDArray[np.float64]:
-        """Values of a column in some rows, NaN where a cell is empty."""
+        """Values of a column in some rows, NaN where a cell is empty or says that nothing is known."""
         column = self.columns[name]
         values = np.full(len(rows), np.nan)
         for k, row in enumerate(rows):
-            try:
-                values[k] = float(column[row] or "nan")
-            except ValueError as problem:
+            if column[row] in MISSING:
+                continue
+            values[k] = _number(column[row])
+            if not np.isfinite(values[k]):
                 raise self.error(
                     f"{self.path}, line {self.lines[row]}: {name} is {column[row]!r}, not a number; "
                     "correct it or choose another column"
-                ) from problem
+                )
         return values
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table whole or not at all; WriteError if that fails."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue().encode("utf-8"))
+
+
+def _number(text: str) -> float:
+    """NaN for what is not written as a number; Python would take ``1_0`` for ten."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else np.nan
+    except ValueError:
+        return np.nan

@@ -24,6 +24,13 @@ class ConfigError(DmgBmiError, ValueError):
     """A configuration file or description is wrong; the message names file, key and remedy."""
 
 
+class WriteError(DmgBmiError, OSError):
+    """A file or folder cannot be written; what stood there before is whole."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: cannot be written ({self.strerror})"
+
+
 class BundleError(DmgBmiError, ValueError):
     """A bundle is missing, torn, tampered with, or of a newer format."""
 

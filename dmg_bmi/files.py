@@ -1,21 +1,34 @@
-"""Reading and writing files so that neither a torn nor a hostile one does harm."""
+"""Reading files so that neither a torn nor a hostile one does harm."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from secrets import token_hex
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
 from .errors import DmgBmiError
 
-MAX_YAML = 64 * 2**20
+#: Bytes: of a file of any kind, of text, and of YAML, of which a second reads one to two MiB.
+MAX_FILE, MAX_TEXT, MAX_YAML = 8 * 2**30, 2**30, 4 * 2**20
+
+
+try:  # several times as fast
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
+#: How deep lists and mappings may lie within each other.
+DEEPEST = 100
+#: The largest whole number that NumPy and PyTorch hold.
+LARGEST = 2**63 - 1
 
 
 class _Refused(yaml.constructor.ConstructorError):
@@ -26,14 +39,8 @@ class _Refused(yaml.constructor.ConstructorError):
         self.line = where.start_mark.line + 1
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe loader that refuses duplicate keys, octal numbers, and aliases, which can grow without bound."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise _Refused("aliases (*name) are not allowed", event)
-        return super().compose_node(parent, index)
+class _Loader(_SafeLoader):
+    """Safe loader that refuses duplicate keys, octal numbers, and numbers that none can hold."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -46,8 +53,26 @@ class _Loader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+            if isinstance(value, datetime) and value.tzinfo is not None:
+                value.astimezone(UTC)
+        except (ValueError, LookupError, AttributeError, OverflowError, TypeError) as problem:
+            # A tag that the value does not fit, a date that does not exist, too many digits.
+            tag = node.tag.removeprefix("tag:yaml.org,2002:")
+            raise _Refused(f"{_shown(node.value)} is no {_TAGS.get(tag, tag)}", node) from problem
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise _Refused(f"{_shown(node.value)} is too large a number", node)
+        return value
+
     def construct_yaml_int(self, node: Any) -> int:
         number: int = super().construct_yaml_int(node)
+        if ":" in node.value:
+            raise _Refused(
+                f"{node.value} means {number}, since numbers with colons have base 60; write it in quotes",
+                node,
+            )
         if node.value[0] == "0" and node.value.isdigit() and number:
             raise _Refused(
                 f"{node.value} means {number}, since a number that begins with 0 is octal in YAML; "
@@ -57,25 +82,82 @@ class _Loader(yaml.SafeLoader):
         return number
 
 
+_ALLOWED = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp")}
+_TAGS = {"timestamp": "date", "int": "whole number", "float": "number"}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else "a list or mapping"
+    return text if len(text) < 60 else f"{text[:50]}...'"
+
+
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def read_yaml(path: Path, error: type[DmgBmiError]) -> dict[str, Any]:
-    """A YAML file whose top level is a mapping; raises `error` naming file and line."""
+@contextmanager
+def opened(path: str | Path, error: type[DmgBmiError], limit: int = MAX_FILE) -> Iterator[BinaryIO]:
+    """Open somebody's file for reading: a regular file of at most `limit` bytes.
+
+    A pipe would wait for ever and a device never end, so neither is opened.
+
+    Raises
+    ------
+    DmgBmiError
+        Of the type `error`, naming the file: it is not there, not regular, too large, or not to be read.
+    """
+    with reading(path, error):
+        # Without waiting: what is opened may be a pipe that nobody writes to.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise error(f"{path}: is not a regular file")
+    with os.fdopen(descriptor, "rb") as file, reading(path, error):
+        if status.st_size > limit:
+            raise error(f"{path}: is too large, {status.st_size} bytes; at most {limit} are read")
+        yield file
+
+
+@contextmanager
+def reading(path: str | Path, error: type[DmgBmiError]) -> Iterator[None]:
+    """Raise `error`, naming the file, for what the system or Python says of reading it."""
     try:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_YAML + 1)
-    except (OSError, ValueError) as problem:
-        # ValueError: a name that the file system's encoding cannot express
-        reason = getattr(problem, "strerror", None) or problem
-        raise error(f"{path}: cannot be read ({reason})") from problem
-    if len(raw) > MAX_YAML:
-        raise error(f"{path}: larger than {MAX_YAML >> 20} MiB; this is no configuration")
-    try:
-        text = raw.decode("utf-8")
+        yield
+    except OSError as problem:
+        raise error(f"{path}: cannot be read ({problem.strerror or problem})") from problem
     except UnicodeDecodeError as problem:
         raise error(f"{path}: is not UTF-8 text") from problem
-    content = parse_yaml(text, str(path), error)
+    except ValueError as problem:  # a name that no file can have
+        if isinstance(problem, DmgBmiError):
+            raise
+        raise error(f"{path!r}: cannot be read ({problem})") from problem
+
+
+def read_bytes(path: str | Path, error: type[DmgBmiError], limit: int = MAX_FILE) -> bytes:
+    """Content of a file, opened as :func:`opened` does."""
+    with opened(path, error, limit) as file:
+        return file.read()
+
+
+def read_text(path: str | Path, error: type[DmgBmiError], limit: int = MAX_TEXT) -> str:
+    """Content of a file of UTF-8 text, without the byte order mark that Windows may have put before it."""
+    with reading(path, error):
+        return read_bytes(path, error, limit).decode("utf-8-sig")
+
+
+def read_json(path: str | Path, error: type[DmgBmiError]) -> Any:
+    """What a JSON file says."""
+    try:
+        return json.loads(read_text(path, error))
+    except (ValueError, RecursionError) as problem:
+        if isinstance(problem, DmgBmiError):
+            raise
+        raise error(f"{path}: is not valid JSON: {problem}") from problem
+
+
+def read_yaml(path: str | Path, error: type[DmgBmiError]) -> dict[str, Any]:
+    """A YAML file whose top level is a mapping; raises `error` naming file and line."""
+    content = parse_yaml(read_text(path, error, MAX_YAML), str(path), error)
     if not isinstance(content, dict):
         raise error(f"{path}: must hold keys and values, not {type(content).__name__}")
     return content
@@ -84,50 +166,28 @@ def read_yaml(path: Path, error: type[DmgBmiError]) -> dict[str, Any]:
 def parse_yaml(text: str, source: str, error: type[DmgBmiError]) -> Any:
     """What YAML text says; raises `error` naming its source and line."""
     try:
+        _refuse_unbounded(text)
         return yaml.load(text, _Loader)  # noqa: S506  _Loader is a SafeLoader
     except _Refused as problem:
         line = f", line {problem.line}" if "\n" in text else ""
         raise error(f"{source}{line}: {problem.problem}") from problem
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+    except (yaml.YAMLError, ValueError) as problem:
         raise error(f"{source}: is not valid YAML: {problem}") from problem
 
 
-def sweep(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder that nobody else writes to."""
-    # What follows the suffix is a journal that a database keeps beside its file.
-    for rest in folder.rglob(".*.part*"):
-        rest.unlink(missing_ok=True)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what is written there takes its place whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.{token_hex(4)}.part")
-    try:
-        yield temporary
-        _sync(temporary, os.O_RDWR)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(path.parent, os.O_RDONLY)
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: temporary name, flush, rename."""
-    with replacing(Path(path)) as temporary:
-        # not tempfile.mkstemp: it would hide the result from everybody but its owner
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _refuse_unbounded(text: str) -> None:
+    """Refuse aliases, which can grow without bound, tags, and nesting that would exhaust the stack."""
+    depth = 0
+    for event in yaml.parse(text, _SafeLoader):
+        if isinstance(event, yaml.events.AliasEvent):
+            raise _Refused("aliases (*name) are not allowed", event)
+        tag = getattr(event, "tag", None)
+        if tag is not None and (tag not in _ALLOWED or not isinstance(event, yaml.events.ScalarEvent)):
+            raise _Refused(f"the tag {tag!r} is not allowed; write the value without it", event)
+        depth += isinstance(event, yaml.events.CollectionStartEvent)
+        depth -= isinstance(event, yaml.events.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise _Refused(f"lists and mappings lie more than {DEEPEST} deep in each other", event)
 
 
 def sha256(content: bytes) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import HydrofabricError
 from .geopackage import GeoPackage
-from .plots import pyplot
+from .plots import pyplot, save
 
 Floats = NDArray[np.float64]
 #: Bytes of the envelope in a geometry's header, by its code.
@@ -163,8 +163,7 @@ def basin(
     if np.ptp(values) > 0:
         bar.ax.set_ylim(values.min(), values.max())
     axes.set_title(title, loc="left", fontsize=11)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    save(figure, path, dpi=150)
 
 
 def _round_steps(top: float) -> list[float]:

@@ -18,10 +18,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .bundle import Bundle
+from .atomic import locked, make_folder, write_atomic
+from .bundle import Bundle, BundleInfo
 from .delta_model import DeltaModel
 from .errors import BundleError, ConfigError
-from .files import write_atomic
+from .files import read_bytes, read_json, sha256
 from .physics import State
 from .physics.catchment import QUEUE
 
@@ -133,14 +134,21 @@ class MultiTimescale(nn.Module):
         return next((state[name].dtype for name in self._stores), torch.float64)
 
     def save(self, folder: str | Path) -> None:
-        """Write two bundles, ``slow`` and ``fast``, and what connects them."""
+        """Write two bundles, ``slow`` and ``fast``, and what connects them.
+
+        The index names what belongs together, so that a save which was killed is noticed.
+        """
         folder = Path(folder)
-        for name, model in (("slow", self.slow), ("fast", self.fast)):
-            Bundle(model, name).save(folder / name)
+        make_folder(folder)
         weights = {k: v.detach().contiguous().cpu() for k, v in self.memory.state_dict().items()}
-        write_atomic(folder / WEIGHTS, safetensors.torch.save(weights))
-        index = {"shared": self.shared, "transfer": self.transfer}
-        write_atomic(folder / INDEX, json.dumps(index).encode())
+        content = safetensors.torch.save(weights)
+        with locked(folder / "pair"):
+            parts = {WEIGHTS: sha256(content)}
+            for name, model in (("slow", self.slow), ("fast", self.fast)):
+                parts[name] = Bundle(model, name).save(folder / name).fingerprint
+            write_atomic(folder / WEIGHTS, content)
+            index = {"shared": self.shared, "transfer": self.transfer, "parts": parts}
+            write_atomic(folder / INDEX, json.dumps(index).encode())
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -148,8 +156,14 @@ class MultiTimescale(nn.Module):
         folder = Path(folder)
         slow, fast = (Bundle.load(folder / name).model for name in ("slow", "fast"))
         try:
-            pair = cls(slow, fast, **json.loads((folder / INDEX).read_text(encoding="utf-8")))
-            pair.memory.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS))
+            index = read_json(folder / INDEX, BundleError)
+            parts = {name: BundleInfo.read(folder / name).fingerprint for name in ("slow", "fast")}
+            weights = read_bytes(folder / WEIGHTS, BundleError)
+            parts[WEIGHTS] = sha256(weights)
+            if index.pop("parts", parts) != parts:
+                raise BundleError(f"{folder}: its parts were not saved together; save the pair again")
+            pair = cls(slow, fast, **index)
+            pair.memory.load_state_dict(safetensors.torch.load(weights))
         except (OSError, SafetensorError, RuntimeError, ValueError, TypeError) as problem:
             raise BundleError(f"{folder}: is no pair of models: {problem}") from problem
         return pair.eval().requires_grad_(False)

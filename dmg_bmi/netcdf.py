@@ -7,8 +7,9 @@ offline and by the command line: a NetCDF wheel loaded within ngen crashes it.
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__
+from .atomic import make_folder, replacing
 from .dataset import Dataset
-from .errors import ConfigError, DmgBmiError, ForcingError
+from .errors import ConfigError, ForcingError, WriteError
 from .physics import forcings
 from .physics.contract import Aggregation, Forcing
 from .units import conversion, is_rate_of
@@ -231,14 +233,15 @@ class Writer:
         **attributes: str,
     ) -> None:
         self.path = Path(path)
-        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         self._step = step
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.data = netCDF4.Dataset(self._partial, "w", format="NETCDF4")
-        except OSError as problem:
-            raise DmgBmiError(f"{self.path}: cannot be written ({problem.strerror or problem})") from problem
-        self._define(ids, columns, attributes)
+        make_folder(self.path.parent)
+        with ExitStack() as stack:
+            # A run takes long: who comes second is told at once.
+            temporary = stack.enter_context(replacing(self.path, patience=0.0))
+            self.data = netCDF4.Dataset(temporary, "w", format="NETCDF4")
+            stack.push(self._closed)
+            self._define(ids, columns, attributes)
+            self._stack = stack.pop_all()
 
     def _define(
         self, ids: Sequence[str], columns: Mapping[str, Column], attributes: Mapping[str, str]
@@ -309,18 +312,18 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def _closed(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file; what its library says of a full disk becomes an error of writing."""
         try:
             self.data.close()
-            if kind is None:
-                os.replace(self._partial, self.path)
         except RuntimeError as problem:
             error = error or problem
-        finally:
-            self._partial.unlink(missing_ok=True)
         if isinstance(error, RuntimeError) and str(error).startswith("NetCDF:"):
-            raise DmgBmiError(
-                f"{self.path}: cannot be written ({error}); is there room on the disk?"
-            ) from error
+            raise WriteError(errno.ENOSPC, f"{error}; is there room on the disk?", str(self.path)) from error
 
 
 def _step(times: NDArray[np.datetime64], path: str) -> float:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .atomic import replacing
 from .errors import DmgBmiError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Target = str | Path | BinaryIO
 
 BLUE, GREY, BLACK = "#1b6ca8", "#8fa3b0", "#222222"
 
@@ -28,6 +32,16 @@ def pyplot() -> Any:
     import matplotlib.pyplot as plt
 
     return plt
+
+
+def save(figure: Figure, path: Target, dpi: int = 130) -> None:
+    """Write a picture as PNG, whole or not at all, and close it."""
+    if isinstance(path, (str, Path)):
+        with replacing(Path(path)) as temporary:
+            figure.savefig(temporary, dpi=dpi, format="png")
+    else:
+        figure.savefig(path, dpi=dpi, format="png")
+    pyplot().close(figure)
 
 
 def hydrograph(
@@ -63,8 +77,7 @@ def hydrograph(
     # Beside the title, where it hides nothing.
     axes.legend(loc="lower right", frameon=False, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0, ncols=2)
     axes.set_title(title, loc="left", fontsize=11)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def routed(
@@ -114,8 +127,7 @@ def routed(
         _hang(axes.twinx(), times, precipitation, "mm h$^{-1}$")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", frameon=False, ncols=4)
     axes.set_title(title, loc="left", fontsize=11)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _hang(axes: Axes, times: NDArray[np.datetime64], precipitation: NDArray[np.float64], units: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .atomic import write_atomic
 from .config import from_mapping, read_yaml
-from .csv_table import CsvTable
+from .csv_table import CsvTable, write_csv
 from .dataset import Dataset
 from .errors import AttributeTableError, ConfigError
 
@@ -130,8 +130,6 @@ class RunConfig:
         What NaN in a forcing does: stop, or repeat the last value (counted and reported).
     engine : {"auto", "eager", "compiled"}
         See :func:`dmg_bmi.runtime.engines.make_engine`.
-    trusted_compiled : Path, optional
-        Folder of a compiled step to load instead of looking into the user's cache.
     device : str
     network_precision : {"bfloat16"}, optional
         Round the weights of networks. It takes half the memory and, for hundreds of catchments on
@@ -154,7 +152,6 @@ class RunConfig:
     pet: Pet | None = None
     missing_forcing: Literal["error", "hold"] = "error"
     engine: Literal["auto", "eager", "compiled"] = "auto"
-    trusted_compiled: Path | None = None
     device: str = "cpu"
     network_precision: Literal["bfloat16"] | None = None
     threads: int = 1
@@ -210,7 +207,6 @@ class RunConfig:
                 hydrofabric=located(config.catchments.hydrofabric),
             ),
             forcing=located(config.forcing),
-            trusted_compiled=located(config.trusted_compiled),
             restart=config.restart.located(folder),
         )
 
@@ -250,16 +246,14 @@ def write_config(path: Path, bundle: str, dataset: Dataset, attributes: Sequence
         Those that the bundle needs.
     """
     table = path.with_name("catchments.csv")
-    with open(table, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", *attributes])
-        for row, name in enumerate(dataset.ids):
-            writer.writerow([name, *(float(dataset.attributes[a][row]) for a in attributes)])
-    path.write_text(
+    columns = [dataset.attributes[a] for a in attributes]
+    rows = ([name, *(float(c[row]) for c in columns)] for row, name in enumerate(dataset.ids))
+    write_csv(table, ["id", *attributes], rows)
+    text = (
         f"bundle: {bundle}\ncatchments: {{file: {table.name}}}\n"
-        f"time_step: {dataset.step:g}\nstart_time: {dataset.times[0]}\n",
-        encoding="utf-8",
+        f"time_step: {dataset.step:g}\nstart_time: {dataset.times[0]}\n"
     )
+    write_atomic(path, text.encode("utf-8"))
 
 
 def utc(time: datetime) -> datetime:

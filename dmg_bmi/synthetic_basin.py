@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import synthetic
+from .atomic import replacing
 from .dataset import Dataset
 
 Floats = NDArray[np.float64]
@@ -60,9 +61,11 @@ class Basin:
         return tuple(f"cat-{k + 1}" for k in range(len(self.below)))
 
     def write(self, path: str | Path) -> None:
-        """Write a GeoPackage, replacing what stands there."""
-        path = Path(path)
-        path.unlink(missing_ok=True)
+        """Write a GeoPackage in place of an older one; WriteError if that fails."""
+        with replacing(Path(path)) as temporary:
+            self._write(temporary)
+
+    def _write(self, path: Path) -> None:
         upstream = self.area.copy()
         for row in range(len(self.below) - 1, 0, -1):
             upstream[self.below[row]] += upstream[row]

@@ -7,6 +7,7 @@ constructor has options that change its equations adds them to ``VARIANTS``.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -24,6 +25,9 @@ from torch import Tensor
 from dmg_bmi import DeltaModel, ParameterRole, Statistic
 from dmg_bmi.delta_model import resolve_roles
 from dmg_bmi.registry import PROCESS_MODELS, build_network, build_process_model
+
+# Helpers that tests import stand beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # Rounding depends on how many threads share a matrix product; and many test processes share few cores.
 torch.set_num_threads(1)

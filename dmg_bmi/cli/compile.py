@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network-precision", choices=["bfloat16"], help="as in the run configuration (default: as trained)"
     )
-    parser.add_argument("--output", type=Path, help="folder to name under trusted_compiled in a run config")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder, to be named in the environment variable DMG_BMI_TRUSTED_COMPILED (default: your cache)",
+    )
 
 
 def _meant(what: str) -> tuple[BundleInfo, dict[str, Tensor]]:

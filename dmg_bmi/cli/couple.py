@@ -34,11 +34,12 @@ def couple(config_path: Path, folder: Path) -> dict[str, Path]:
     """
     from tqdm import tqdm
 
+    from ..atomic import make_folder
     from ..coupling import Coupling, CouplingConfig
     from ..coupling.output import Recorder
 
     config = CouplingConfig.read(config_path)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     coupling = Coupling(config)
     with ExitStack() as stack:
         stack.callback(coupling.finalize)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..atomic import make_folder, write_atomic
 from ..bundle import BundleInfo
 from ..run_config import RunConfig, write_config
 
@@ -42,7 +43,7 @@ def command(given: argparse.Namespace) -> None:
     from .couple import couple
 
     folder: Path = given.output
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     configuration = _prepare(folder)
     files = couple(configuration, folder)
     pictures = _draw(folder, files)
@@ -68,13 +69,13 @@ def _prepare(folder: Path) -> Path:
     empty = info.load_model().init_state(len(dataset.ids))
     full = {name: torch.full_like(empty[name], depth) for name, depth in STORES.items()}
     write_initial_state(RunConfig.read(runoff), full, folder / "start.state")
-    with open(runoff, "a", encoding="utf-8") as file:
-        file.write("restart: {read: start.state}\n")
-    (folder / "river.yaml").write_text(RIVER_YAML, encoding="utf-8")
+    text = runoff.read_text(encoding="utf-8") + "restart: {read: start.state}\n"
+    write_atomic(runoff, text.encode("utf-8"))
+    write_atomic(folder / "river.yaml", RIVER_YAML.encode("utf-8"))
     coupled = folder / "coupled.yaml"
     start, end = dataset.times[0], dataset.times[-1] + np.timedelta64(3600, "s")
     text = COUPLED_YAML.replace("START", str(start)).replace("END", str(end)).replace("FLOW", FLOW)
-    coupled.write_text(text, encoding="utf-8")
+    write_atomic(coupled, text.encode("utf-8"))
     return coupled
 
 

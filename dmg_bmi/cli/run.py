@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .. import netcdf, plots
+from ..atomic import make_folder
 from ..bmi import DeltaModelBmi
 from ..dataset import Dataset
 from ..errors import ConfigError, ForcingError
@@ -77,7 +78,7 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
     }
     outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
     columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     result = Result(folder / "output.nc", folder / "hydrograph.png")
     row = ids.index(drawn) if drawn else 0
     shown: list[FloatArray] = []

@@ -17,6 +17,7 @@ import torch
 from bmipy import Bmi
 from numpy.typing import NDArray
 
+from ..atomic import make_folder
 from ..csv_table import CsvTable
 from ..errors import ConfigError, DmgBmiError, StateError
 from ..netcdf import Column, model_input, read
@@ -270,7 +271,7 @@ class Coupling:
         path = self.config.restart.write
         if path is not None:
             path = Path(str(path).replace("{time}", self.now.strftime(TIME)))
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             codec.write(path, self._state())
 
     def _header(self) -> dict[str, object]:

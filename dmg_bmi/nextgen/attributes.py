@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..csv_table import write_csv
 from ..errors import ConfigError, NextGenError
 from ..geopackage import GeoPackage
 from ..hydrofabric import ALIASES, Hydrofabric
@@ -173,8 +174,5 @@ def _edges(fabric: Hydrofabric) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def write(path: Path, ids: Sequence[str], columns: Columns, area: FloatArray) -> None:
     """The table of catchments that a run configuration names."""
     names = [*columns]
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(",".join(["id", *names, "area_km2"]) + "\n")
-        for k, name in enumerate(ids):
-            values = (repr(float(columns[n][k])) for n in names)
-            file.write(",".join([name, *values, repr(float(area[k]))]) + "\n")
+    rows = ([name, *(float(columns[n][k]) for n in names), float(area[k])] for k, name in enumerate(ids))
+    write_csv(path, ["id", *names, "area_km2"], rows)

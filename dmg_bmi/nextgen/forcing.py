@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from ..atomic import write_atomic
 from ..errors import NextGenError
 from ..runtime.store import INDEX
 
@@ -220,4 +221,4 @@ def write_index(
 ) -> None:
     """The index of a store of hourly records, written last: without it there is no store."""
     index = {"ids": [*ids], "start_time": str(start), "step": 3600.0, "variables": variables}
-    (folder / INDEX).write_text(yaml.safe_dump(index, sort_keys=False), encoding="utf-8")
+    write_atomic(folder / INDEX, yaml.safe_dump(index, sort_keys=False).encode("utf-8"))

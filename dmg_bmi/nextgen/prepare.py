@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,9 +15,9 @@ import yaml
 from tqdm import tqdm
 
 from .. import hydrofabric
+from ..atomic import LOCK, create, locked, make_folder, write_atomic
 from ..bundle import SHIPPED, BundleInfo, find
 from ..errors import NextGenError
-from ..files import sweep, write_atomic
 from ..hydrofabric import Hydrofabric
 from ..physics.forcings import PET
 from ..run_config import Pet
@@ -33,6 +33,9 @@ from .tables import read as read_table
 
 STEP = 3600.0
 MODEL = "DMG_BMI"
+BUNDLE = "bundle"
+#: How the file of one catchment begins, by which an earlier preparation's are known.
+OF_CATCHMENT = "shared: shared.yaml\ncatchment: "
 #: Where states are saved, as seen from the shared configuration.
 STATES = "../../../outputs/states/{time}/{id}.state"
 #: A file of one catchment: no digit behind its id, so that cat-1 is not cat-11.
@@ -173,31 +176,42 @@ def prepare(plan: Plan) -> Prepared:
     root = plan.output
     config = root / "config"
     models = config / "cat_config" / MODEL
-    # Written last, so that nothing starts on what a killed preparation left half written.
-    (config / "realization.json").unlink(missing_ok=True)
-    sweep(config)
-    if models.exists():
-        shutil.rmtree(models)
-    models.mkdir(parents=True)
-    (root / "outputs" / "ngen").mkdir(parents=True, exist_ok=True)
-    (root / "outputs" / "troute").mkdir(parents=True, exist_ok=True)
-    attributes.write(models / "catchments.csv", ids, columns, fabric.divides.area[keep])
-    forcing = None if plan.forcing is None else open_forcing(plan.forcing)
-    store = None
-    if plan.own:
-        store = root / "forcings" / "store"
-        _store(plan, store, forcing, inputs.variables, ids, info)
-    _shared(plan, models, info, store)
-    for name in tqdm(ids, unit="catchment", desc="configurations"):
-        (models / f"{name}.yml").write_text(f"shared: shared.yaml\ncatchment: {name}\n", encoding="utf-8")
-
-    chosen = _hydrofabric(plan, fabric, config, keep)
-    document = _realization(plan, ids, forcing)
     path = config / "realization.json"
-    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+    forcing = None if plan.forcing is None else open_forcing(plan.forcing)
+    for folder in (models, root / "outputs" / "ngen", root / "outputs" / "troute"):
+        make_folder(folder)
+    # All that can fail is made beside; then, without a realization, nothing starts on what is half in place.
+    with locked(models, patience=0.0) as made:
+        attributes.write(made / "catchments.csv", ids, columns, fabric.divides.area[keep])
+        store = None
+        if plan.own:
+            store = root / "forcings" / "store"
+            make_folder(store.parent)
+            _store(plan, store, forcing, inputs.variables, ids, info)
+        _shared(plan, made, info, store)
+        for name in tqdm(ids, unit="catchment", desc="configurations"):
+            create(made / f"{name}.yml", (OF_CATCHMENT + f"{json.dumps(name)}\n").encode())
+        document = _realization(plan, ids, forcing)
+        chosen = _hydrofabric(plan, fabric, config, keep)
+        path.unlink(missing_ok=True)
+        _exchange(made, models)
+        write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
     findings += check(path, chosen, root)
     findings.raise_fatal()
     return Prepared(path, chosen, len(ids), findings)
+
+
+def _exchange(made: Path, models: Path) -> None:
+    """Put new files in the place of old ones; what an earlier preparation wrote goes, all else stays."""
+    new = {file.name for file in made.iterdir()}
+    for file in models.glob("*.yml"):
+        if file.name not in new and file.is_file() and file.read_bytes().startswith(OF_CATCHMENT.encode()):
+            file.unlink()
+    for file in made.iterdir():
+        if file.is_file() and file.name != LOCK:
+            os.replace(file, models / file.name)
+    if (made / BUNDLE).exists():
+        BundleInfo.read(made / BUNDLE).copy(models / BUNDLE)
 
 
 def _wanted(info: BundleInfo, pet: str | None) -> list[Variable]:
@@ -254,8 +268,8 @@ def _shared(plan: Plan, models: Path, info: BundleInfo, store: Path | None) -> N
     """The configuration of all catchments, with the bundle beside it."""
     bundle = plan.bundle
     if find(plan.bundle).parent != SHIPPED:
-        shutil.copytree(info.path, models / "bundle")
-        bundle = "bundle"
+        info.copy(models / BUNDLE)
+        bundle = BUNDLE
     content: dict[str, Any] = {
         "bundle": bundle,
         "catchments": {"file": "catchments.csv"},
@@ -279,7 +293,7 @@ def _shared(plan: Plan, models: Path, info: BundleInfo, store: Path | None) -> N
     text = "# Of all catchments; each names this file and itself.\n" + yaml.safe_dump(
         content, sort_keys=False
     )
-    (models / "shared.yaml").write_text(text, encoding="utf-8")
+    create(models / "shared.yaml", text.encode("utf-8"))
 
 
 def _hydrofabric(plan: Plan, fabric: Hydrofabric, config: Path, keep: np.ndarray) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..atomic import replacing_folder
 from ..errors import NextGenError
 from ..runtime.store import INDEX
 from .findings import listed
@@ -52,19 +53,34 @@ def write_store(
             f"{forcing.path}: holds {forcing.times[0]} to {forcing.times[-1]}; needed is every hour from "
             f"{start} to before {end}"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / INDEX).unlink(missing_ok=True)
+    files = {name: f"{_file(name)}.npy" for name in columns}
+    with replacing_folder(folder, {INDEX}, "*.npy") as new:
+        _fill(new, forcing, columns, files, ids, slice(first, first + count), gaps)
+        variables = {
+            name: {"file": files[name], "units": forcing.units[column]} for name, column in columns.items()
+        }
+        write_index(new, ids, start, variables)
+
+
+def _fill(
+    folder: Path,
+    forcing: Forcing,
+    columns: Mapping[str, str],
+    files: Mapping[str, str],
+    ids: Sequence[str],
+    period: slice,
+    gaps: bool,
+) -> None:
+    shape = (period.stop - period.start, len(ids))
     arrays = {
-        name: np.lib.format.open_memmap(
-            folder / f"{_file(name)}.npy", mode="w+", dtype=np.float32, shape=(count, len(ids))
-        )
-        for name in columns
+        name: np.lib.format.open_memmap(folder / file, mode="w+", dtype=np.float32, shape=shape)
+        for name, file in files.items()
     }
     with tqdm(total=len(ids), unit="catchment", desc="forcing") as bar:
         for begin in range(0, len(ids), BLOCK):
             chosen = ids[begin : begin + BLOCK]
             for name, column in columns.items():
-                values = forcing.read(column, chosen)[:, first : first + count]
+                values = forcing.read(column, chosen)[:, period]
                 empty = np.isnan(values).any(1)
                 if empty.any() and not gaps:
                     missing = [chosen[k] for k in np.flatnonzero(empty).tolist()]
@@ -76,11 +92,6 @@ def write_store(
             bar.update(len(chosen))
     for array in arrays.values():
         array.flush()
-    variables = {
-        name: {"file": f"{_file(name)}.npy", "units": forcing.units[column]}
-        for name, column in columns.items()
-    }
-    write_index(folder, ids, start, variables)
 
 
 def _file(name: str) -> str:

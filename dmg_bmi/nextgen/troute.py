@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ..atomic import replacing, write_atomic
 from ..errors import NextGenError
-from ..files import replacing
 from ..hydrofabric import Hydrofabric
 from .realization import stamp
 
@@ -97,7 +97,7 @@ def configuration(geopackage: str, start: np.datetime64, end: np.datetime64, flo
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Write a configuration."""
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_atomic(path, yaml.safe_dump(content, sort_keys=False).encode("utf-8"))
 
 
 def copy_for_routing(fabric: Hydrofabric, target: Path, dropped: Sequence[str] = ()) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from .. import __version__
+from ..atomic import make_folder, write_atomic
 from ..bundle import BundleInfo
 from ..variables import Variable
 from . import INPUTS, PymtComponent
@@ -37,9 +38,9 @@ def files(cls: type[PymtComponent]) -> dict[str, str]:
 
 def write(cls: type[PymtComponent], folder: Path) -> None:
     """Write the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, text in files(cls).items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_atomic(folder / name, text.encode("utf-8"))
 
 
 def parameters(info: BundleInfo) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..atomic import write_atomic
 from ..errors import StateError
-from ..files import write_atomic
 
 MAGIC = b"DMG_BMI_STATE\x00"
 VERSION = 1
@@ -54,10 +54,7 @@ def decode(content: bytes, source: str = "state") -> tuple[dict[str, Any], dict[
 
 def write(path: Path, content: bytes) -> None:
     """Write a state file whole or not at all."""
-    try:
-        write_atomic(Path(path), content)
-    except OSError as problem:
-        raise StateError(f"{path}: the state cannot be written ({problem.strerror})") from problem
+    write_atomic(path, content)
 
 
 def read(path: Path) -> bytes:

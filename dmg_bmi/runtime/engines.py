@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -24,7 +23,6 @@ def make_engine(
     model: DeltaModel,
     info: BundleInfo,
     device: str = "cpu",
-    trusted: Path | None = None,
     graph: State | None = None,
 ) -> Engine:
     """The engine a config names; ``auto`` is the compiled step if it is at hand, else eager.
@@ -37,9 +35,7 @@ def make_engine(
     eager = Eager(model)
     if name == "eager":
         return eager
-    package: Engine | None = (
-        Substeps.find(info, model, device, trusted, graph) if graph else find(info, device, trusted)
-    )
+    package: Engine | None = Substeps.find(info, model, device, graph) if graph else find(info, device)
     if package is None and name == "compiled":
         log.warning("%s: there is no compiled step; run `dmg-bmi compile` first. Going on eagerly", info.name)
     engine = eager if package is None else package

@@ -1,12 +1,14 @@
 """Compiled steps: built once by ``dmg-bmi compile``, loaded in milliseconds (see :mod:`dmg_bmi.aot`).
 
-A package never lives in a bundle: it stands in the user's private cache, or at a path that the
-user's own run configuration trusts. Where none can be used the eager engine gives the same answers.
+A package never lives in a bundle: it stands in the user's private cache, or in a folder that the
+user's environment trusts (`DMG_BMI_TRUSTED_COMPILED`), which no file can ask for. Where none can be
+used the eager engine gives the same answers.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,11 +24,14 @@ from ..delta_model import DeltaModel
 from ..errors import DmgBmiError
 from ..physics import State
 from ..physics.river import JUMPS, LAKE, river_static
+from ..private import cache_base
 
 __all__ = ["INDEX", "LIBRARY", "Package", "Signature", "build", "cache_folder", "find", "key"]
 
 log = logging.getLogger("dmg_bmi")
 NO_GRAPH: State = {}
+#: Names folders of packages that may be loaded whoever owns them, as in the image of a container.
+TRUSTED = "DMG_BMI_TRUSTED_COMPILED"
 #: Of many rows, so many at a time: what a network of some hundred units makes of them fits a cache of 2 MB.
 ROWS = 512
 
@@ -194,27 +199,23 @@ def key(info: BundleInfo, device: str, graph: State = NO_GRAPH) -> str:
 
 def cache_folder(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Path:
     """Where the user's own package of a bundle stands."""
-    return aot.cache_base() / "compiled" / key(info, device, graph)[:32]
+    return cache_base() / "compiled" / key(info, device, graph)[:32]
 
 
-def find(
-    info: BundleInfo, device: str = "cpu", trusted: Path | None = None, graph: State = NO_GRAPH
-) -> Package | None:
+def find(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Package | None:
     """The compiled step of a bundle if a usable one is there; one line says why not.
 
     Parameters
     ----------
-    trusted : Path, optional
-        Folder that the run configuration names, instead of the user's cache.
     graph : mapping of name to Tensor
         As for :func:`build`.
     """
-    folder = trusted or cache_folder(info, device, graph)
-    if not (folder / INDEX).is_file():
-        if trusted is not None:
-            log.warning("%s: holds no compiled step; going on with the eager engine", folder)
+    own = cache_folder(info, device, graph)
+    named = [Path(folder) for folder in os.environ.get(TRUSTED, "").split(os.pathsep) if folder]
+    folder = next((place for place in (*named, own) if (place / INDEX).is_file()), None)
+    if folder is None:
         return None
-    found = aot.load(folder, key(info, device, graph), trusted=trusted is not None)
+    found = aot.load(folder, key(info, device, graph), trusted=folder in named)
     if isinstance(found, str):
         log.warning("%s: the compiled step is not used: %s; going on with the eager engine", folder, found)
         return None

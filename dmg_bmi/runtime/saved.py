@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..atomic import make_folder
 from ..errors import ConfigError, StateError
 from . import codec
 
@@ -163,7 +164,7 @@ def write(component: Component, path: Path | None) -> None:
     assert path is not None  # noqa: S101  `every` needs it
     file = _meant(component, path)
     if file != path:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
     codec.write(file, save(component))
 
 

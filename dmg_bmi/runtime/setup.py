@@ -64,9 +64,7 @@ class Setup:
             raise ConfigError(f"catchments.hydrofabric: {info.name} is no model of a river network")
         self.table = CatchmentTable.load(config.catchments, needed)
         self.graph: State = self._graph()
-        self.engine = make_engine(
-            config.engine, self.model, info, config.device, config.trusted_compiled, self.graph
-        )
+        self.engine = make_engine(config.engine, self.model, info, config.device, self.graph)
         self.store: Store | None = None
         if config.forcing is not None:
             self.store = Store(config.forcing, forcings, self.table.ids, clock, config.start_time, config.pet)

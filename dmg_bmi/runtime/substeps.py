@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -45,12 +44,10 @@ class Substeps:
         self._sums = {f.name for f in model.declaration.fluxes if f.aggregation == "sum"}
 
     @classmethod
-    def find(
-        cls, info: BundleInfo, model: DeltaModel, device: str, trusted: Path | None, graph: State
-    ) -> Substeps | None:
+    def find(cls, info: BundleInfo, model: DeltaModel, device: str, graph: State) -> Substeps | None:
         """The engine for a bundle and the depth of a network, if it was compiled."""
         shorter, count = one_substep(info)
-        package = find(shorter, device, trusted, graph)
+        package = find(shorter, device, graph)
         return None if package is None else cls(package, count, model)
 
     @torch.inference_mode()

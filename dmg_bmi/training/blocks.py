@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..atomic import create, locked, make_folder
 from ..dataset import Dataset
 from ..errors import ForcingError
 from ..files import canonical, sha256
@@ -116,29 +117,28 @@ def gather(source: Source, missing: Missing = "error", cache: str | Path | None 
 
 
 def _write(folder: Path, source: Source, missing: Missing) -> None:
-    """The folder whole or not at all."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    """The folder whole or not at all; of several processes the first writes it."""
     shape = (len(source.ids), len(source.times))
-    size = 4 * shape[0] * shape[1] * len((*source.forcings, *source.targets))
+    names = (*source.forcings, *source.targets)
+    size = 4 * shape[0] * shape[1] * len(names)
     log.info("%s: %.1f GB of series are written, for this data once", folder, size / 1e9)
-    try:
-        partial.mkdir(parents=True)
-        if shutil.disk_usage(partial).free < size:
+    make_folder(folder.parent)
+    with locked(folder, patience=inf) as workspace:
+        if folder.is_dir():
+            return
+        new = workspace / "new"
+        new.mkdir()
+        if shutil.disk_usage(new).free < size:
             raise ForcingError(f"{folder}: {size / 1e9:.1f} GB are needed; choose another data.cache")
         series: dict[str, NDArray[np.floating]] = {}
-        for name in (*source.forcings, *source.targets):
-            series[name] = np.lib.format.open_memmap(partial / f"{name}.npy", "w+", np.float32, shape)
+        for name in names:
+            series[name] = np.lib.format.open_memmap(new / f"{name}.npy", "w+", np.float32, shape)
             for row in range(shape[0]):
                 series[name][row] = np.nan
         _fill(series, source, missing)
         about = {"basins": [*source.ids], "options": dict(source.options), "units": dict(source.units)}
-        (partial / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        partial.rename(folder)
-    except OSError as error:
-        if not folder.is_dir():  # no other process has written it meanwhile
-            raise ForcingError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        create(new / "about.json", json.dumps(about, indent=1).encode("utf-8"))
+        new.rename(folder)
 
 
 def _fill(series: Series, source: Source, missing: Missing) -> None:

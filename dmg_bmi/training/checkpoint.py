@@ -16,8 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..atomic import write_atomic
 from ..errors import TrainingError
-from ..files import write_atomic
 
 FORMAT = 1
 _KEY = "dmg_bmi.training"

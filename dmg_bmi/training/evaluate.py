@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..csv_table import write_csv
 from ..dataset import Dataset
 from ..delta_model import DeltaModel
 from .config import bounds
@@ -118,15 +118,14 @@ def _simulate(
 
 def write_scores(path: Path, splits: list[Scores]) -> None:
     """A CSV file: one line per split, target and basin, and the medians."""
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["split", "target", "basin", *METRICS])
-        for scores in splits:
-            for column, name in enumerate(scores.ids):
-                values = (scores.values[m][column] for m in METRICS)
-                writer.writerow([scores.split, scores.target, name, *(f"{v:.4f}" for v in values)])
-            medians = (f"{scores.median(m):.4f}" for m in METRICS)
-            writer.writerow([scores.split, scores.target, "median", *medians])
+    rows: list[list[str]] = []
+    for scores in splits:
+        for column, name in enumerate(scores.ids):
+            values = (scores.values[m][column] for m in METRICS)
+            rows.append([scores.split, scores.target, name, *(f"{v:.4f}" for v in values)])
+        medians = (f"{scores.median(m):.4f}" for m in METRICS)
+        rows.append([scores.split, scores.target, "median", *medians])
+    write_csv(path, ["split", "target", "basin", *METRICS], rows)
 
 
 def table(scores: Scores) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,11 +14,12 @@ import torch
 import yaml
 
 from .. import netcdf, plots
+from ..atomic import make_folder, sweep, write_atomic
 from ..bundle import Bundle
+from ..csv_table import write_csv
 from ..dataset import COORDINATES, Dataset
 from ..delta_model import DeltaModel
 from ..errors import ConfigError, TrainingError
-from ..files import sweep, write_atomic
 from ..run_config import write_config
 from . import checkpoint, distributed, readers
 from .config import TrainingConfig, bounds
@@ -95,7 +95,7 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
     with distributed.processes(config.training.device) as device:
         _require_unfinished(folder, config)
         with checkpoint.writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             if distributed.rank() == 0:
                 sweep(folder)
         with _quiet() if distributed.rank() else _logged(folder / "train.log"):
@@ -266,12 +266,9 @@ def _report(
     config: TrainingConfig,
 ) -> None:
     """Tables, pictures, and the files that step the bundle through BMI."""
-    with open(folder / "history.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", "loss", "validation_NSE"])
-        validated = dict(history.scores)
-        for step, loss in enumerate(history.loss, start=1):
-            writer.writerow([step, f"{loss:.6g}", validated.get(step, "")])
+    validated = dict(history.scores)
+    rows = ([step, f"{loss:.6g}", validated.get(step, "")] for step, loss in enumerate(history.loss, start=1))
+    write_csv(folder / "history.csv", ["step", "loss", "validation_NSE"], rows)
     training_curve(folder / "training_curve.png", history, " + ".join(config.training.loss))
     _hydrographs(folder, dataset, model, list(scores.values())[-1], config)
     write_config(folder / "bmi.yaml", "bundle", dataset, model.attribute_names)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..plots import BLACK, BLUE, GREY, pyplot
+from ..plots import BLACK, BLUE, GREY, Target, pyplot, save
 from .trainer import History
 
 Array = NDArray[np.floating]
-Target = str | Path | BinaryIO
 COLOURS = {"train": GREY, "validation": "#d98b2b", "test": BLUE, "ungauged": "#2f8f5b"}
 
 
@@ -35,8 +32,7 @@ def training_curve(path: Target, history: History, loss: str) -> None:
         right.plot(*zip(*history.scores, strict=True), "o-", color=BLACK, markersize=4)
         right.set_ylabel("median NSE of the validation period")
         right.spines[["top"]].set_visible(False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def metric_cdf(path: Target, scores: Mapping[str, Mapping[str, Array]], metrics: Sequence[str]) -> None:
@@ -71,8 +67,7 @@ def metric_cdf(path: Target, scores: Mapping[str, Mapping[str, Array]], metrics:
         axes.legend(loc="upper left", frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     row[0][0].set_ylabel("share of basins below")
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def parameters(
@@ -130,8 +125,7 @@ def parameters(
         axes.tick_params(labelbottom=True)
     figure.supxlabel("longitude", fontsize=9)
     figure.supylabel("latitude", fontsize=9)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _spreads(
@@ -154,8 +148,7 @@ def _spreads(
     axes.tick_params(axis="y", pad=34, length=0)
     axes.set(xticks=[], xlim=(0, 1), ylim=(len(values) - 0.5, -0.5))
     axes.spines[:].set_visible(False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def storages(path: Target, times: NDArray[np.datetime64], stores: Mapping[str, tuple[Array, str]]) -> None:
@@ -175,8 +168,7 @@ def storages(path: Target, times: NDArray[np.datetime64], stores: Mapping[str, t
         axes.set(xlim=(times[0], times[-1]), ylim=(0, None if np.nanmax(series) > 0 else 1))
         axes.set_ylabel(f"{name.replace('_', ' ')}\n({unit})", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _with_units(name: str, units: Mapping[str, str]) -> str:

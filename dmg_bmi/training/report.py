@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from .. import netcdf
+from ..atomic import write_atomic
 from ..bundle import BundleInfo
 from ..dataset import LATITUDE, LONGITUDE, Dataset
 from ..delta_model import DeltaModel
 from ..errors import ConfigError
-from ..files import write_atomic
 from . import plots
 from .checkpoint import writing
 from .config import TrainingConfig

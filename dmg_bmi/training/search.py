@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..atomic import make_folder
 from ..config import from_mapping, read_yaml
 from ..errors import ConfigError, TrainingError
 from .config import TrainingConfig
@@ -72,7 +73,7 @@ def search(
     if TrainingConfig.read(config, overrides).periods.validation is None:
         raise ConfigError(f"{config}: a search needs periods.validation; test years must not choose anything")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     choices = _choices(space)
     study = optuna.create_study(
         study_name="search",

@@ -233,7 +233,7 @@ def test_weights_that_are_too_large_are_not_read(bundles, tmp_path, monkeypatch)
     info = BundleInfo.read(folder)
     size = (folder / info.weights_file).stat().st_size
     monkeypatch.setattr("dmg_bmi.bundle.MAX_WEIGHTS", size - 1)
-    with pytest.raises(BundleError, match=r"\.safetensors: larger than 0 GiB"):
+    with pytest.raises(BundleError, match=r"\.safetensors: is too large"):
         info.load_model()
     monkeypatch.setattr("dmg_bmi.bundle.MAX_WEIGHTS", size)
     info.load_model()
@@ -270,7 +270,7 @@ def test_a_description_runs_no_code(copied, tmp_path, monkeypatch, attack):
     monkeypatch.chdir(tmp_path)
     text = (copied / DESCRIPTION).read_text(encoding="utf-8")
     (copied / DESCRIPTION).write_text(text.replace("summary: ", f"summary: {attack} #"), encoding="utf-8")
-    with pytest.raises(BundleError, match="could not determine a constructor"):
+    with pytest.raises(BundleError, match="the tag .* is not allowed"):
         BundleInfo.read(copied)
     assert not list(tmp_path.rglob("PWNED"))
 

@@ -155,7 +155,8 @@ def test_the_compiled_step_of_another_precision_is_not_used(info, tmp_path, monk
     package.build(low, package.cache_folder(low))
     assert package.find(info) is None
     with caplog.at_level(logging.WARNING):
-        assert package.find(info, trusted=package.cache_folder(low)) is None
+        monkeypatch.setenv(package.TRUSTED, str(package.cache_folder(low)))
+        assert package.find(info) is None
     assert "another bundle" in caplog.text
     compiled, model = package.find(low), low.load_model()
     forcing, attributes = weather(8), {"a": torch.rand(3, dtype=torch.float64)}
