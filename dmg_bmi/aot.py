@@ -12,8 +12,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +27,7 @@ from .atomic import create, replacing_folder
 from .errors import DmgBmiError
 from .files import canonical, read_bytes
 from .files import sha256 as digest
-from .private import make_private, read_private, refuse_shared
+from .private import make_private, private_compiler_cache, read_private, refuse_shared
 
 LIBRARY, INDEX = "step.pt2", "package.json"
 #: From tensors to tensors, by position.
@@ -91,8 +90,8 @@ def build(
     rows = torch.export.Dim("rows", min=1)
     make_private(folder.parent)
     with replacing_folder(folder, (LIBRARY, INDEX)) as new:
-        # Elsewhere the compiler would keep its parts in a folder that all users share.
-        with _scratch(new.parent), warnings.catch_warnings(), torch.no_grad():
+        private_compiler_cache()
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             try:
                 program = torch.export.export(
@@ -112,26 +111,6 @@ def build(
             (new / name).chmod(0o600)
         new.chmod(0o700)
     return folder
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[None]:
-    """Let the compiler keep its temporary files and its cache in `folder`."""
-    before = {name: os.environ.get(name) for name in ("TMPDIR", "TORCHINDUCTOR_CACHE_DIR")}
-    places = {"TMPDIR": folder / "tmp", "TORCHINDUCTOR_CACHE_DIR": folder / "cache"}
-    for name, place in places.items():
-        place.mkdir(mode=0o700)
-        os.environ[name] = str(place)
-    was, tempfile.tempdir = tempfile.tempdir, None
-    try:
-        yield
-    finally:
-        tempfile.tempdir = was
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def load(folder: Path, wanted: str, *, trusted: bool = False) -> tuple[Flat, dict[str, Any]] | str:

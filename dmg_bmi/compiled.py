@@ -7,7 +7,6 @@ and what is left over at the end of a sequence, runs eagerly with the same answe
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from time import perf_counter
 from types import FunctionType
@@ -19,7 +18,7 @@ from . import aot
 from .errors import DmgBmiError
 from .physics import ProcessModel, State
 from .physics.contract import NO_PROCESSES, ProcessFunction
-from .private import cache_base, make_private, refuse_shared
+from .private import cache_base, private_compiler_cache
 
 log = logging.getLogger("dmg_bmi")
 
@@ -159,10 +158,7 @@ def _example(tensor: Tensor, axis: int) -> Tensor:
 
 def _traced(block: _Block, processes: Processes, tensors: list[Tensor]) -> Function:
     """By `torch.compile`, which keeps its results in a folder that is the user's own too."""
-    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
-        folder = make_private(cache_base() / "inductor")
-        refuse_shared(folder)
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    private_compiler_cache()
 
     def function(processes: Processes, tensors: list[Tensor]) -> Sequence[Tensor]:
         return block(*tensors, processes=processes)

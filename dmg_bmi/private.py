@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .errors import DmgBmiError
 
+COMPILER = "TORCHINDUCTOR_CACHE_DIR"
 _WINDOWS = os.name == "nt"
 
 
@@ -24,6 +25,20 @@ def make_private(folder: Path) -> Path:
         if not part.is_dir():
             part.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def private_compiler_cache() -> None:
+    """Let PyTorch's compiler keep its parts in a folder of the user's own.
+
+    Its own choice is a name in the system's temporary folder that anybody can foresee and make first.
+
+    Raises
+    ------
+    DmgBmiError
+        If the environment names a folder that others can write into.
+    """
+    folder = os.environ.setdefault(COMPILER, str(cache_base() / "inductor"))
+    refuse_shared(make_private(Path(folder)))
 
 
 def refuse_shared(folder: Path) -> None:

@@ -127,8 +127,17 @@ def torn_checkpoint() -> None:
     load(Path("checkpoint.safetensors"))
 
 
+def written_nowhere() -> None:
+    """A folder where a file is to be written."""
+    from dmg_bmi.atomic import write_atomic
+
+    Path("output.nc").mkdir()
+    write_atomic(Path("output.nc"), b"")
+
+
 EXAMPLES: dict[str, Callable[[], object]] = {
     "ConfigError": lambda: component(engin="eager"),
+    "WriteError": written_nowhere,
     "BundleError": torn_bundle,
     "ImportDmgError": import_nothing,
     "StateError": lambda: set_state(1, 2, 3),

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..atomic import write_atomic
-from ..errors import StateError
+from ..errors import StateError, WriteError
 
 MAGIC = b"DMG_BMI_STATE\x00"
 VERSION = 1
@@ -54,7 +54,10 @@ def decode(content: bytes, source: str = "state") -> tuple[dict[str, Any], dict[
 
 def write(path: Path, content: bytes) -> None:
     """Write a state file whole or not at all."""
-    write_atomic(path, content)
+    try:
+        write_atomic(path, content)
+    except WriteError as problem:
+        raise StateError(f"{path}: the state cannot be written ({problem.strerror})") from problem
 
 
 def read(path: Path) -> bytes:

@@ -270,7 +270,7 @@ def test_a_description_runs_no_code(copied, tmp_path, monkeypatch, attack):
     monkeypatch.chdir(tmp_path)
     text = (copied / DESCRIPTION).read_text(encoding="utf-8")
     (copied / DESCRIPTION).write_text(text.replace("summary: ", f"summary: {attack} #"), encoding="utf-8")
-    with pytest.raises(BundleError, match="the tag .* is not allowed"):
+    with pytest.raises(BundleError, match=r"the tag .* is not allowed"):
         BundleInfo.read(copied)
     assert not list(tmp_path.rglob("PWNED"))
 

@@ -74,7 +74,7 @@ def test_a_time_without_a_zone_is_utc(read):
         ("bundle: demo\ntime_step: hourly", "key 'time_step' must be a number, not 'hourly'"),
         ("bundle: demo\ntime_step: true", "key 'time_step' must be a number, not True"),
         ("bundle: demo\nstart_time: yesterday", "key 'start_time' must be a date such as"),
-        ("bundle: demo\nstart_time: 2000-02-30", "is not valid YAML"),
+        ("bundle: demo\nstart_time: 2000-02-30", "'2000-02-30' is no date"),
         ("bundle: demo\nstart_time: 2000-01-02\nend_time: 2000-01-01", "end_time must be a finite time that"),
         ("bundle: demo\nend_time: -1", "end_time must be a finite time"),
         ("bundle: demo\nend_time: .inf", "end_time must be a finite time"),
@@ -85,7 +85,7 @@ def test_a_time_without_a_zone_is_utc(read):
         ("bundle: demo\nmissing_forcing: guess", "must be one of error, hold"),
         ("bundle: demo\nengine: warp", "must be one of auto, eager, compiled"),
         ("bundle: demo\nthreads: 0", "threads must be from 1 to 4096, not 0"),
-        ("bundle: demo\nthreads: 99999999999999999999", "threads must be from 1 to 4096, not 9999"),
+        ("bundle: demo\nthreads: 99999999999999999999", "is too large a number"),
         ("bundle: demo\nthreads: 1.5", "key 'threads' must be a whole number"),
         ("bundle: demo\nrestart: {write: 3}", "key 'restart.write' must be a path"),
     ],
@@ -99,7 +99,7 @@ def test_a_wrong_configuration_names_file_key_and_remedy(read, text, reason):
 def test_a_configuration_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read \(No such file"):
         RunConfig.read(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         RunConfig.read(tmp_path)
     (tmp_path / "bytes.yaml").write_bytes(b"bundle: \xff\xfe")
     with pytest.raises(ConfigError, match=r"bytes\.yaml: is not UTF-8"):
@@ -169,7 +169,7 @@ def test_without_a_table_lists_say_how_many_there_are():
         ),
         ("id,slope,aridity\na,1,2\nb,3,\n", {}, "attribute 'aridity' of catchment 'b' is nan"),
         ("id,slope,aridity\na,,2\nb,,4\nc,,4\n", {}, "attribute 'slope' of catchment 'a' and 2 more is nan"),
-        ("id,slope,aridity\na,1,2\nb,inf,2\n", {}, "attribute 'slope' of catchment 'b' is inf"),
+        ("id,slope,aridity\na,1,2\nb,inf,2\n", {}, "line 3: slope is 'inf', not a number"),
         ("id,slope,aridity\na,1,1e300\n", {}, "attribute 'aridity' of catchment 'a'"),
         ("id,slope,aridity\na,1,1e-300\n", {}, "attribute 'aridity' of catchment 'a'"),
         ("id,slope,aridity\na,steep,2\n", {}, "line 2: slope is 'steep', not a number"),

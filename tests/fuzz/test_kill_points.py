@@ -58,7 +58,7 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch):
     real = os.open
 
     def full(name, flags, mode=0o777):
-        return real("/dev/full", os.O_WRONLY) if str(name).endswith(".part") else real(name, flags, mode)
+        return real("/dev/full", os.O_WRONLY) if str(name).endswith("run.state") else real(name, flags, mode)
 
     with monkeypatch.context() as patch:
         patch.setattr("os.open", full)

@@ -100,9 +100,28 @@ def test_a_prepared_catchment_initializes(plan, tmp_path):
 def test_preparing_again_replaces_what_was_there(plan, tmp_path):
     prepare(plan())
     old = tmp_path / "run" / "config" / "cat_config" / MODEL / "cat-0.yml"
-    old.write_text("left over")
+    old.write_text("shared: shared.yaml\ncatchment: cat-0\n")
     prepare(plan(end=np.datetime64("2010-06-03")))
     assert not old.exists()
+
+
+def test_preparing_again_leaves_what_somebody_else_put_there(plan, tmp_path):
+    prepare(plan())
+    models = tmp_path / "run" / "config" / "cat_config" / MODEL
+    kept = [models / name for name in ("notes.yml", "thesis/chapter.tex", ".catchments.csv.0a1b2c3d.part")]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a user's")
+    prepare(plan(end=np.datetime64("2010-06-03")))
+    assert [path.read_text() for path in kept] == ["a user's"] * 3
+
+
+def test_a_bundle_in_the_folder_that_is_prepared_is_not_lost(plan, tmp_path):
+    prepare(plan())
+    models = tmp_path / "run" / "config" / "cat_config" / MODEL
+    before = {p.name: p.read_bytes() for p in (models / "bundle").iterdir()}
+    prepare(plan(bundle=str(models / "bundle")))
+    assert {p.name: p.read_bytes() for p in (models / "bundle").iterdir()} == before
 
 
 def test_a_period_that_ends_before_it_starts_is_refused(plan):

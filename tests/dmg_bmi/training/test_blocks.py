@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dmg_bmi import netcdf
-from dmg_bmi.errors import ForcingError
+from dmg_bmi.errors import ForcingError, WriteError
 from dmg_bmi.synthetic import generate
 from dmg_bmi.training import TrainingConfig
 from dmg_bmi.training.blocks import gather, interpolate
@@ -100,7 +100,7 @@ def test_a_reading_that_fails_leaves_nothing_that_looks_whole(file, tmp_path, mo
     with pytest.raises(ForcingError, match="torn"):
         gather(cf(file), cache=tmp_path / "cache")
     assert [*(tmp_path / "cache").iterdir()] == []
-    with pytest.raises(ForcingError, match="cannot be written"):
+    with pytest.raises(WriteError, match="cannot be written"):
         gather(cf(file), cache=file)
 
 

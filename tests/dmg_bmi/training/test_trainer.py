@@ -216,7 +216,7 @@ def test_cheaper_ways_learn_the_same(data, options, near):
     found = []
     for more in ({}, options):
         model = make_model()
-        model.networks["nn"].dropout.p = 0.0
+        model.networks["nn"].drop.p = 0.0
         history = fit(model, data, replace(OPTIONS, steps=10, range_penalty=0.1, **more), **SIZES)
         found.append(history.loss)
     assert found[1] == pytest.approx(found[0], rel=near)
