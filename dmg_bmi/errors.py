@@ -86,6 +86,10 @@ class NotInitializedError(DmgBmiError, RuntimeError):
     """A getter, setter or update was called before `initialize` or after `finalize`."""
 
 
+class ModelError(DmgBmiError, ArithmeticError):
+    """A model step gave what is no number; the step is undone."""
+
+
 class NextGenError(DmgBmiError, ValueError):
     """What NextGen is to be given is missing, or would not run as meant."""
 

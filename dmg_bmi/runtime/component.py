@@ -45,6 +45,10 @@ class Component:
     def __init__(self, info: BundleInfo, config: RunConfig) -> None:
         self.info, self.config = info, config
         self.group = group = group_of(info, config)
+        with group.lock:
+            self._join(info, config, group)
+
+    def _join(self, info: BundleInfo, config: RunConfig, group: Group) -> None:
         self.clock = group.setup.new_clock()
         self.ids = (config.catchment,) if config.catchment is not None else group.table.ids
         self.rows = group.join(self, self.ids)
@@ -52,7 +56,7 @@ class Component:
         part = slice(int(self.rows[0]), int(self.rows[-1]) + 1)
         self.part: slice = part
         self._values, self.series = group.values[:, part], group.series[:, :, part]
-        self.fluxes, self.published = group.fluxes[:, part], group.published[:, part]
+        self.published = group.published[:, part]
         self.last = group.last[:, part]
         self._spread = np.array([[v.aggregation == "sum"] for v in group.outputs])
         self._scale = np.array([[v.from_model()[0]] for v in group.outputs])
@@ -91,13 +95,18 @@ class Component:
         self._flow()
         self._watched: dict[str, FloatArray] = {}
         self._ledger: Ledger | None = None
-        self._save_every = saved.steps_between(config.restart.every, self.clock.step)
-        if config.restart.read is not None:
-            try:
+        try:
+            self._save_every = saved.steps_between(config.restart.every, self.clock.step)
+            if config.restart.read is not None:
                 saved.read(self, config.restart.read)
-            except StateError:
-                group.leave(self)
-                raise
+        except BaseException:
+            group.leave(self)
+            raise
+
+    @property
+    def fluxes(self) -> FloatArray:
+        """``[output, rows]`` of the latest model step."""
+        return self.group.fluxes[:, self.part]
 
     @property
     def size(self) -> int:
@@ -120,8 +129,41 @@ class Component:
             self._ledger = Ledger(self)
         return self._ledger
 
-    def update(self) -> None:
-        """Advance one step; on an error nothing has changed."""
+    def update(self, steps: int = 1) -> None:
+        """Advance; on an error, an interrupt or a state that cannot be saved nothing has changed."""
+        with self.group.lock, self.undoing(steps > 1):
+            for _ in range(steps):
+                self._step()
+
+    @contextmanager
+    def undoing(self, series: bool = False) -> Iterator[None]:
+        """Bring everything back when the block raises; with `series` the forcing that waits too."""
+        clock, ledger = self.clock, self._ledger
+        marked = self.group.mark()
+        own = (clock.count, clock.begun, clock.phase, self.shares, self.due, self in self.group.pending)
+        last, filled = (self.last.copy(), self.group.filled) if self._holds else (None, None)
+        waiting = self.series.copy() if series else None
+        published = self.published.copy()
+        booked = None if ledger is None else ledger.mark()
+        try:
+            yield
+        except BaseException:
+            self.group.revert(marked)
+            clock.count, clock.begun, clock.phase, self.shares, self.due, pending = own
+            if not pending:
+                self.group.pending.pop(self, None)
+            if last is not None:
+                self.last[...], self.group.filled = last, filled
+            if waiting is not None:
+                self.series[...] = waiting
+            self.published[...] = published
+            self._flow()
+            if ledger is not None:
+                ledger.revert(booked)
+            self._refresh()
+            raise
+
+    def _step(self) -> None:
         clock, group = self.clock, self.group
         clock.check_step()
         if group.store is not None:

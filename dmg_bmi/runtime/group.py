@@ -8,17 +8,18 @@ and compiled code exist once, and a model step runs batched for every row that i
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from threading import get_ident
-from typing import Protocol
-from weakref import WeakValueDictionary
+from threading import Lock, RLock
+from typing import Any, Protocol
+from weakref import WeakSet, WeakValueDictionary
 
 import numpy as np
 import torch
 
 from ..bundle import BundleInfo
-from ..errors import AttributeTableError
+from ..errors import AttributeTableError, ModelError
 from ..physics import Balance, State
 from ..run_config import RunConfig
 from .clock import Clock
@@ -27,6 +28,10 @@ from .rows import FloatArray, Rows, RowStates
 from .setup import Setup
 
 log = logging.getLogger("dmg_bmi")
+
+
+#: Every group of this process.
+_GROUPS: WeakSet[Group] = WeakSet()
 
 
 class Member(Protocol):
@@ -50,6 +55,8 @@ class Group:
     """
 
     def __init__(self, info: BundleInfo, config: RunConfig) -> None:
+        #: Held by whoever reads or changes what the members share.
+        self.lock = RLock()
         self.setup = setup = Setup(info, config)
         self.info, self.config, self.model, self.table = info, config, setup.model, setup.table
         self.store, self.inputs = setup.store, setup.inputs
@@ -69,11 +76,12 @@ class Group:
         self.filled = np.zeros(len(self.inputs.names), dtype=np.int64)
         #: Which model step a row's next one is.
         self._step_of = np.zeros(capacity, dtype=np.int64)
-        #: Fluxes of the latest model step, and what is published of them.
+        #: Fluxes of the latest model step, replaced and never written to; and what is published of them.
         self.fluxes: FloatArray = np.zeros((len(self.outputs), capacity))
         self.published: FloatArray = np.zeros((len(self.outputs), capacity))
 
-        #: Water of the latest model step, once a member books it: what came in, and what is stored.
+        #: Water of the latest model step, once a member books it: what came in, and what is stored. Replaced
+        #: and never written to.
         self.supplied: FloatArray = np.zeros(capacity)
         self.stored: FloatArray = np.zeros(capacity)
         self._booked = False
@@ -85,6 +93,7 @@ class Group:
         self.members: dict[Member, None] = {}
         self.pending: dict[Member, None] = {}
         self.ahead: dict[Member, None] = {}
+        _GROUPS.add(self)
 
     # -- members ------------------------------------------------------------------
 
@@ -108,7 +117,7 @@ class Group:
             factors[rows] = 1.0
         for array in (self.values, self.last, self.series):
             array[..., rows] = np.nan
-        self.fluxes[:, rows] = 0.0
+        self.fluxes = _with_rows(self.fluxes, rows, 0.0)
         # Nothing flows yet; what the stores hold is not known as a level before the first step.
         levels = np.array([[v.aggregation != "sum"] for v in self.outputs])
         self.published[:, rows] = np.where(levels, np.nan, 0.0)
@@ -136,8 +145,9 @@ class Group:
 
     def leave(self, member: Member) -> None:
         """The member's rows are not stepped any more."""
-        for of in (self.members, self.pending, self.ahead, self._given):
-            of.pop(member, None)
+        with self.lock:
+            for of in (self.members, self.pending, self.ahead, self._given):
+                of.pop(member, None)
 
     def names(self, rows: Rows | slice) -> list[str]:
         """Catchments of rows."""
@@ -200,7 +210,7 @@ class Group:
         if self.pending:
             rows = _joined(self.pending)
             self._run(rows, self.series[:, :, rows])
-            self.pending.clear()
+            self.pending = {}
 
     def begin(self, member: Member) -> None:
         """Make the model step that begins now, on stored forcing, the member's latest.
@@ -227,14 +237,66 @@ class Group:
         self.states.remember(rows)
         self._step_of[rows] = clock.model_count
         self._run(rows, series)
-        self.ahead.update((m, None) for m in together if m is not member)
+        self.ahead = self.ahead | {m: None for m in together if m is not member}
 
     def _run(self, rows: Rows, series: FloatArray) -> None:
         forcing = self.inputs.join(series, self.setup.place(self._table_row[rows], self._step_of[rows]))
         self._build()
-        self.fluxes[:, rows] = self.states.step(rows, forcing)
+        fluxes = self.states.step(rows, forcing)
+        self._refuse_spoilt(fluxes, rows)
+        self.fluxes = _with_rows(self.fluxes, rows, fluxes)
         if self._booked:
             self._book(rows, forcing)
+
+    def _refuse_spoilt(self, fluxes: FloatArray, rows: Rows) -> None:
+        """Raise ModelError where a model step gave what is no number; a sum sees it in one look."""
+        if np.isfinite(fluxes.sum()):
+            return
+        spoilt = ~np.isfinite(fluxes)
+        if spoilt.any():
+            k, row = (int(i) for i in np.argwhere(spoilt)[0])
+            variable, more = self.outputs[k], f" ({int(spoilt.sum())} values in all)" if spoilt.sum() > 1 else ""
+            raise ModelError(
+                f"{variable.name} ({variable.symbol}) of catchment {self.names(rows)[row]!r} became "
+                f"{fluxes[k, row]}{more} in the step that begins after {int(self._step_of[rows[row]])} steps of "
+                f"{self.info.name}; look at the catchment's attributes and states, or at the bundle"
+            )
+
+    # -- undoing ------------------------------------------------------------------
+
+    def mark(self) -> tuple[object, ...]:
+        """Remember what :meth:`revert` brings back: references, since nothing is written to in place."""
+        states = self.states
+        return (
+            self.fluxes,
+            self.supplied,
+            self.stored,
+            self.pending,
+            self.ahead,
+            self._given,
+            states.size,
+            states.current,
+            states.prepared,
+            states.saved,
+            states.stale,
+        )
+
+    def revert(self, marked: tuple[Any, ...]) -> None:
+        """Bring back what was when :meth:`mark` was called."""
+        states = self.states
+        (
+            self.fluxes,
+            self.supplied,
+            self.stored,
+            self.pending,
+            self.ahead,
+            self._given,
+            states.size,
+            states.current,
+            states.prepared,
+            states.saved,
+            states.stale,
+        ) = marked
 
     # -- water --------------------------------------------------------------------
 
@@ -247,9 +309,9 @@ class Group:
 
     def _book(self, rows: Rows, forcing: Mapping[str, FloatArray]) -> None:
         assert self.balance is not None  # noqa: S101  only who has one opens a book
-        self.supplied[rows] = sum(forcing[name] for name in self.balance.into)
+        self.supplied = _with_rows(self.supplied, rows, sum(forcing[name] for name in self.balance.into))
         state = self.states.current if len(rows) == self.n else self.states.take(rows)
-        self.stored[rows] = self.states.storage(self.balance, state, rows)
+        self.stored = _with_rows(self.stored, rows, self.states.storage(self.balance, state, rows))
 
     def storage(self, balance: Balance, member: Member) -> FloatArray:
         """Water in the member's stores at its own clock, in the units of the balance."""
@@ -273,7 +335,7 @@ class Group:
         self.rewind(member)
         if int(member.rows[-1]) >= self.states.size:
             # Put in place with all others, when the first step needs them.
-            self._given[member] = {**self.state(member), **state}
+            self._given = self._given | {member: {**self.state(member), **state}}
         else:
             self.states.put(member.rows, state)
 
@@ -303,24 +365,44 @@ class Group:
                 rows = np.concatenate([m.rows for m in self._given])
                 given = [*self._given.values()]
                 self.states.put(rows, {name: torch.cat([s[name] for s in given]) for name in given[0]})
-                self._given.clear()
+                self._given = {}
         self.states.prepare()
 
 
-_SHARED: WeakValueDictionary[tuple[Path, int, str, int], Group] = WeakValueDictionary()
+_SHARED: WeakValueDictionary[tuple[Path, int, str], Group] = WeakValueDictionary()
+_FINDING = Lock()
 
 
 def group_of(info: BundleInfo, config: RunConfig) -> Group:
     """The group of a component: a new one, or that of its shared configuration."""
     if config.shared is None:
         return Group(info, config)
-    # Members of one group step together, so each thread has groups of its own.
-    key = (config.shared.resolve(), config.shared.stat().st_mtime_ns, info.fingerprint, get_ident())
-    group = _SHARED.get(key)
-    if group is None:
-        group = _SHARED[key] = Group(info, config)
-        log.info("%s: one group for the catchments of %s", info.name, config.shared)
-    return group
+    key = (config.shared.resolve(), config.shared.stat().st_mtime_ns, info.fingerprint)
+    with _FINDING:
+        group = _SHARED.get(key)
+        if group is None:
+            group = _SHARED[key] = Group(info, config)
+            log.info("%s: one group for the catchments of %s", info.name, config.shared)
+        return group
+
+
+def _after_fork() -> None:
+    """In a child process no thread holds a lock, whoever held it in the parent."""
+    global _FINDING
+    _FINDING = Lock()
+    for group in _GROUPS:
+        group.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _with_rows(array: FloatArray, rows: Rows, values: FloatArray | float) -> FloatArray:
+    """A copy of ``array[..., rows]`` with other values in some rows."""
+    new = array.copy()
+    new[..., rows] = values
+    return new
 
 
 def _joined(members: Iterable[Member]) -> Rows:

@@ -47,8 +47,9 @@ class RowStates:
         self.size = 0
         self.current: State = {}
         self.prepared: State = {}
-        self._before: State = {}
-        self._stale: set[int] = set()
+        #: Before a step that ran ahead of some owners; rows whose attributes changed. Replaced, never written to.
+        self.saved: State = {}
+        self.stale: frozenset[int] = frozenset()
 
     # -- state --------------------------------------------------------------------
 
@@ -79,25 +80,25 @@ class RowStates:
 
     def remember(self, rows: Rows) -> None:
         """Keep the state of rows before a step that runs ahead of some of their owners."""
-        if len(rows) == self.size or not self._before:
-            self._before = self.current
+        if len(rows) == self.size or not self.saved:
+            self.saved = self.current
             return
         index = self._index(rows)
         with torch.inference_mode():
-            self._before = {
+            self.saved = {
                 name: _grown(old, self.size).index_copy(0, index, self.current[name].index_select(0, index))
-                for name, old in self._before.items()
+                for name, old in self.saved.items()
             }
 
     def before(self, rows: Rows) -> State:
         """The state of rows when it was last remembered."""
-        return _taken(self._before, self._index(rows))
+        return _taken(self.saved, self._index(rows))
 
     # -- what follows from attributes -----------------------------------------------
 
     def changed(self, rows: Iterable[int]) -> None:
         """Attributes or multipliers of rows have changed, or will before the next step."""
-        self._stale.update(rows)
+        self.stale = self.stale | frozenset(rows)
 
     def multiplied(self, name: str) -> bool:
         """Whether a multiplier has been in use; from now on it is."""
@@ -107,9 +108,9 @@ class RowStates:
 
     def prepare(self) -> None:
         """Compute anew what follows from attributes and multipliers where they have changed."""
-        if not self._stale:
+        if not self.stale:
             return
-        rows = np.array(sorted(self._stale))
+        rows = np.array(sorted(self.stale))
         attributes = {name: self._tensor(values[rows]) for name, values in self.attributes.items()}
         factors = {
             self._parameter[name]: self._tensor(self.multipliers[name][rows]) for name in self._multiplied
@@ -124,7 +125,7 @@ class RowStates:
                     name: _grown(self.prepared[name], self.size).index_copy(0, index, value)
                     for name, value in prepared.items()
                 }
-        self._stale.clear()
+        self.stale = frozenset()
 
     # -- stepping -----------------------------------------------------------------
 
