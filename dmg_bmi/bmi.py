@@ -11,7 +11,16 @@ from bmipy import Bmi
 from numpy.typing import NDArray
 
 from .bundle import BundleInfo
-from .errors import ConfigError, DmgBmiError, GridError, NotInitializedError, ValueShapeError, VariableError
+from .errors import (
+    ConfigError,
+    DmgBmiError,
+    GridError,
+    NotInitializedError,
+    StateError,
+    ValueShapeError,
+    VariableError,
+    WriteError,
+)
 from .run_config import RunConfig
 from .runtime.clock import Clock
 from .runtime.component import Component
@@ -57,16 +66,27 @@ class DeltaModelBmi(Bmi):
     # -- control ------------------------------------------------------------------
 
     def initialize(self, config_file: str) -> None:
-        """Read the configuration and make ready; errors name file, key and remedy."""
-        self._let_go()
+        """Read the configuration and make ready; errors name file, key and remedy.
+
+        A component that runs already is finalized first. If that or the new configuration fails it
+        stays as it is.
+        """
         config = self.configuration.read(config_file)
+        info = self._bundle_of(config)
         try:
-            component = Component(self._bundle_of(config), config)
+            component = Component.instead_of(self._component, info, config)
+        except WriteError:
+            raise
         except DmgBmiError as problem:
             raise type(problem)(f"{config_file}: {problem}") from problem
+        self._take(component)
+
+    def _take(self, component: Component) -> None:
+        self._protocols = None
         self._component, self._about, self._clock = component, component.about, component.clock
-        if component.size == 1:
-            self._set, self._read = component.by_kind("input"), component.by_kind("output")
+        one = component.size == 1
+        self._set = component.by_kind("input") if one else {}
+        self._read = component.by_kind("output") if one else {}
 
     def update(self) -> None:
         """Advance one time step."""
@@ -75,15 +95,25 @@ class DeltaModelBmi(Bmi):
     def update_until(self, time: float) -> None:
         """Advance to `time`, a multiple of the step that has not passed."""
         component = self.component
-        for _ in range(component.clock.steps_until(time)):
-            component.update()
+        component.update(component.clock.steps_until(time))
 
     def finalize(self) -> None:
-        """Write the state if the configuration says so, and let go; again is harmless."""
-        component = self._component
+        """Write the state if the configuration says so, and let go; again is harmless.
+
+        Where the state cannot be written the component goes on as it was, so that it can be tried again.
+        """
+        if self._component is not None:
+            self._component.close()
         self._let_go()
-        if component is not None:
-            component.close()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Only what is not initialized can be copied or pickled: arrays of a group have one owner."""
+        if self._component is not None:
+            raise StateError(
+                f"{type(self).__name__} is running and cannot be copied or pickled; save its state "
+                "(`restart`, or ngen::serialization_state) and initialize another component from it"
+            )
+        return type(self), ()
 
     def item_ids(self, name: str) -> tuple[str, ...]:
         """Of the rows of a variable that has one item per row."""
@@ -179,9 +209,12 @@ class DeltaModelBmi(Bmi):
     # -- values -------------------------------------------------------------------
 
     def get_value_ptr(self, name: str) -> AnyArray:
-        """The variable's one array, the same object from `initialize` to `finalize`."""
+        """The variable's one array, the same object from `initialize` to `finalize`.
+
+        Writing to that of a forcing sets it; all others are for reading alone.
+        """
         if name in self._about.nbytes:
-            return self.component.array(name)
+            return self.component.pointer(name)
         return self._reserved(name).array(name)
 
     def get_value(self, name: str, dest: AnyArray) -> AnyArray:

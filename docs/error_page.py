@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import chdir
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import yaml
@@ -135,6 +136,18 @@ def written_nowhere() -> None:
     write_atomic(Path("output.nc"), b"")
 
 
+def spoilt_step() -> None:
+    """A model step that gives no numbers."""
+    from dmg_bmi.runtime.rows import RowStates
+
+    bmi = component()
+    for name, value in zip(bmi.get_input_var_names(), (3.0, 8.0, 1.0), strict=True):
+        bmi.set_value(name, np.array([value]))
+    spoilt = np.full((len(bmi.component.group.outputs), 1), np.nan)
+    with patch.object(RowStates, "step", lambda *_: spoilt):
+        bmi.update()
+
+
 EXAMPLES: dict[str, Callable[[], object]] = {
     "ConfigError": lambda: component(engin="eager"),
     "WriteError": written_nowhere,
@@ -150,6 +163,7 @@ EXAMPLES: dict[str, Callable[[], object]] = {
     "TimeStepError": lambda: component().update_until(3600.0),
     "GridError": lambda: component().get_grid_x(0, np.zeros(1)),
     "NotInitializedError": lambda: DeltaModelBmi().update(),
+    "ModelError": spoilt_step,
     "NextGenError": check_nothing,
     "TrainingError": torn_checkpoint,
 }

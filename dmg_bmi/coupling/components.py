@@ -23,7 +23,7 @@ from ..errors import ConfigError, DmgBmiError, StateError
 from ..netcdf import Column, model_input, read
 from ..run_config import utc
 from ..runtime import codec
-from ..runtime.saved import TIME, steps_between
+from ..runtime.saved import stamp, steps_between
 from ..units import conversion
 from ..variables import Variable
 from .config import CouplingConfig, Exchange, Part
@@ -270,7 +270,7 @@ class Coupling:
         """Write the states of all components into the file that the configuration names, if any."""
         path = self.config.restart.write
         if path is not None:
-            path = Path(str(path).replace("{time}", self.now.strftime(TIME)))
+            path = Path(str(path).replace("{time}", stamp(self.now)))
             make_folder(path.parent)
             codec.write(path, self._state())
 
@@ -287,7 +287,7 @@ class Coupling:
         return codec.encode(self._header(), states | values)
 
     def _load(self, path: Path) -> None:
-        path = Path(str(path).replace("{time}", self.now.strftime(TIME)))
+        path = Path(str(path).replace("{time}", stamp(self.now)))
         header, tensors = codec.decode(codec.read(path), str(path))
         for key, value in self._header().items():
             if header.get(key) != value:

@@ -84,7 +84,10 @@ class Clock:
         TimeError
             If it has passed or lies beyond the end.
         """
-        exact = time / self.step
+        try:
+            exact = float(time) / self.step
+        except (TypeError, ValueError, OverflowError) as problem:
+            raise TimeError(f"update_until({time!r}): the time must be a number of seconds") from problem
         if not np.isfinite(exact):
             raise TimeError(f"update_until({time}): the time must be a finite number of seconds")
         whole = round(exact)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ..errors import StateError, ValueShapeError, VariableError
 from ..run_config import RunConfig, check_attribute, implausible, utc
 from ..variables import Kind, Variable, unknown_variable
 from . import saved
-from .group import group_of
+from .group import Group, group_of, with_rows
 from .ledger import Ledger
 from .metadata import AREA, IDS
 
@@ -94,6 +94,10 @@ class Component:
         self.arrays |= {name: flow for name, (flow, _, _) in zip(flows, self._flows, strict=True)}
         self._flow()
         self._watched: dict[str, FloatArray] = {}
+        self._pointers: dict[str, NDArray[np.generic]] = {}
+        #: What was published before the call under way, once it publishes.
+        self._shown: FloatArray | None = None
+        self._holds = config.missing_forcing == "hold"
         self._ledger: Ledger | None = None
         try:
             self._save_every = saved.steps_between(config.restart.every, self.clock.step)
@@ -103,10 +107,46 @@ class Component:
             group.leave(self)
             raise
 
+    @classmethod
+    def instead_of(cls, old: Component | None, info: BundleInfo, config: RunConfig) -> Self:
+        """A new component, when it is ready, in place of one that is closed then.
+
+        On an error the old one has not changed.
+        """
+        if old is not None and config.shared is not None and config.shared == old.config.shared:
+            return cls._in_its_rows(old, info, config)
+        new = cls(info, config)
+        if old is not None:
+            try:
+                old.close()
+            except BaseException:
+                new.leave()
+                raise
+        return new
+
+    @classmethod
+    def _in_its_rows(cls, old: Component, info: BundleInfo, config: RunConfig) -> Self:
+        """Rows have one owner, so the old one leaves first, and comes back if the new one fails."""
+        with old.group.lock:
+            before, arrays = old.save(), [a.copy() for a in (old.series, old.last, old._values)]
+            old.close()
+            try:
+                return cls(info, config)
+            except BaseException:
+                old.group.members[old] = None
+                old.load(before)
+                for array, values in zip((old.series, old.last, old._values), arrays, strict=True):
+                    array[...] = values
+                raise
+
     @property
     def fluxes(self) -> FloatArray:
         """``[output, rows]`` of the latest model step."""
         return self.group.fluxes[:, self.part]
+
+    @fluxes.setter
+    def fluxes(self, values: FloatArray) -> None:
+        self.group.fluxes = with_rows(self.group.fluxes, self.rows, values)
 
     @property
     def size(self) -> int:
@@ -131,37 +171,49 @@ class Component:
 
     def update(self, steps: int = 1) -> None:
         """Advance; on an error, an interrupt or a state that cannot be saved nothing has changed."""
-        with self.group.lock, self.undoing(steps > 1):
-            for _ in range(steps):
-                self._step()
+        with self.group.lock:
+            before = self._mark(steps > 1)
+            try:
+                for _ in range(steps):
+                    self._step()
+            except BaseException:
+                self._revert(before)
+                raise
 
-    @contextmanager
-    def undoing(self, series: bool = False) -> Iterator[None]:
-        """Bring everything back when the block raises; with `series` the forcing that waits too."""
-        clock, ledger = self.clock, self._ledger
-        marked = self.group.mark()
-        own = (clock.count, clock.begun, clock.phase, self.shares, self.due, self in self.group.pending)
-        last, filled = (self.last.copy(), self.group.filled) if self._holds else (None, None)
-        waiting = self.series.copy() if series else None
-        published = self.published.copy()
-        booked = None if ledger is None else ledger.mark()
-        try:
-            yield
-        except BaseException:
-            self.group.revert(marked)
-            clock.count, clock.begun, clock.phase, self.shares, self.due, pending = own
-            if not pending:
-                self.group.pending.pop(self, None)
-            if last is not None:
-                self.last[...], self.group.filled = last, filled
-            if waiting is not None:
-                self.series[...] = waiting
-            self.published[...] = published
-            self._flow()
-            if ledger is not None:
-                ledger.revert(booked)
-            self._refresh()
-            raise
+    def _mark(self, waiting: bool = False) -> tuple[Any, ...]:
+        """Remember what :meth:`_revert` brings back, with `waiting` the forcing that waits too."""
+        group, clock, ledger = self.group, self.clock, self._ledger
+        self._shown = self.published.copy() if waiting else None
+        return (
+            group.mark(),
+            self in group.pending,
+            self in group.ahead,
+            (clock.count, clock.begun, clock.phase, self.shares, self.due),
+            (self.last.copy(), group.filled) if self._holds or waiting else None,
+            self.series.copy() if waiting else None,
+            None if ledger is None else ledger.mark(),
+        )
+
+    def _revert(self, marked: tuple[Any, ...]) -> None:
+        """Bring back what was when :meth:`_mark` was called."""
+        group, clock, ledger = self.group, self.clock, self._ledger
+        shared, pending, ahead, own, held, series, booked = marked
+        group.revert(shared)
+        for members, was in ((group.pending, pending), (group.ahead, ahead)):
+            members.pop(self, None)
+            if was:
+                members[self] = None
+        clock.count, clock.begun, clock.phase, self.shares, self.due = own
+        if self._shown is not None:
+            self.published[...] = self._shown
+        if held is not None:
+            self.last[...], group.filled = held
+        if series is not None:
+            self.series[...] = series
+        self._flow()
+        if ledger is not None and booked is not None:
+            ledger.revert(booked)
+        self._refresh()
 
     def _step(self) -> None:
         clock, group = self.clock, self.group
@@ -202,6 +254,8 @@ class Component:
 
     def _publish(self) -> None:
         """What a framework step gets of the latest model step's fluxes."""
+        if self._shown is None:
+            self._shown = self.published.copy()
         factor = np.where(self._spread, self._scale / self.shares, self._scale)
         np.multiply(self.fluxes, factor, out=self.published)
         self.published += self._offset
@@ -235,6 +289,22 @@ class Component:
             raise VariableError(f"{name!r} comes from the stored forcing; it is not set or read here")
         return self.arrays[name]
 
+    def pointer(self, name: str) -> NDArray[np.generic]:
+        """The one array of a variable as others see it: what is no forcing cannot be written to.
+
+        An attribute or a state that was written to there would be shown and not used.
+        """
+        array = self.array(name)
+        variable = self.variable(name)
+        if variable is not None and variable.kind == "input":
+            return array
+        key = name if variable is None else variable.name
+        if key not in self._pointers:
+            view = array.view()
+            view.flags.writeable = False
+            self._pointers[key] = view
+        return self._pointers[key]
+
     def values(self, name: str) -> NDArray[np.generic]:
         """What a variable is now, one-dimensional; not to be written to."""
         variable = self.variable(name)
@@ -252,7 +322,8 @@ class Component:
 
     def state_values(self, symbol: str) -> FloatArray:
         """A copy of a state, one-dimensional, rows first."""
-        return self.group.state(self)[symbol].to("cpu", torch.float64).numpy().flatten()
+        with self.group.lock:
+            return self.group.state(self)[symbol].to("cpu", torch.float64).numpy().flatten()
 
     def set(self, name: str, values: NDArray[np.generic]) -> None:
         """Set an input, an attribute or a state, in place, from now on.
@@ -265,7 +336,13 @@ class Component:
         if variable is None or variable.kind == "output":
             raise VariableError(f"{name!r} is given by the component and cannot be set")
         if variable.kind == "state":
-            self._set_state(variable, values)
+            with self.group.lock:
+                before = self._mark()
+                try:
+                    self._set_state(variable, values)
+                except BaseException:
+                    self._revert(before)
+                    raise
             return
         target = self.array(name)
         if values.size != target.size:
@@ -278,13 +355,17 @@ class Component:
             target[...] = values.reshape(target.shape)
 
     def _change(self, name: str, values: FloatArray) -> None:
-        """Change an attribute or a multiplier from now on."""
-        if name in self.group.multipliers:
-            self.group.changed_multiplier(self, name)
-        else:
-            self.group.changed_attributes(self)
-        self.settable[name][...] = values
-        self.changed[name] = None
+        """Change an attribute or a multiplier from now on.
+
+        The values come last: what is interrupted before has changed nothing, only looked anew.
+        """
+        with self.group.lock:
+            self.changed[name] = None
+            if name in self.group.multipliers:
+                self.group.changed_multiplier(self, name)
+            else:
+                self.group.changed_attributes(self)
+            self.settable[name][...] = values
 
     def _set_state(self, variable: Variable, values: NDArray[np.generic]) -> None:
         name = variable.symbol
@@ -314,7 +395,8 @@ class Component:
 
     def save(self) -> bytes:
         """The whole state at the component's own clock; nothing changes."""
-        return saved.save(self)
+        with self.group.lock:
+            return saved.save(self)
 
     def load(self, content: bytes, source: str = "state") -> None:
         """Go on from a saved state; it takes effect whole or not at all.
@@ -324,7 +406,17 @@ class Component:
         StateError
             Torn, or of another model, other catchments, another step or another valid time.
         """
-        saved.load(self, content, source)
+        with self.group.lock:
+            before = self._mark(waiting=True)
+            changed, settable = dict(self.changed), {n: v.copy() for n, v in self.settable.items()}
+            try:
+                saved.load(self, content, source)
+            except BaseException:
+                self._revert(before)
+                for name, values in settable.items():
+                    self.settable[name][...] = values
+                self.changed = changed
+                raise
 
     def restored(self, shares: int, due: bool, changed: Mapping[str, FloatArray]) -> None:
         """Everything else is in place: say how far the latest model step has been released."""
@@ -340,16 +432,22 @@ class Component:
         self._refresh()
 
     def close(self) -> None:
-        """Write the state file that the config names, say which gaps were filled, leave the group."""
+        """Write the state file that the config names, then leave the group and say which gaps were filled.
+
+        Where the file cannot be written the component stays as it is.
+        """
         group = self.group
-        try:
+        with group.lock:
             if self.config.restart.write is not None:
                 saved.write(self, self.config.restart.write)
-        finally:
-            group.leave(self)
+            self.leave()
         if group.filled.any() and not group.members:
             counts = dict(zip(group.inputs.names, group.filled.tolist(), strict=True))
             log.warning("%s: missing forcing was replaced by the last value: %s", self.info.name, counts)
+
+    def leave(self) -> None:
+        """Give up the rows; nothing is written."""
+        self.group.leave(self)
 
 
 def number(name: str, position: int) -> int:

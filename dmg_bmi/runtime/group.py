@@ -117,7 +117,7 @@ class Group:
             factors[rows] = 1.0
         for array in (self.values, self.last, self.series):
             array[..., rows] = np.nan
-        self.fluxes = _with_rows(self.fluxes, rows, 0.0)
+        self.fluxes = with_rows(self.fluxes, rows, 0.0)
         # Nothing flows yet; what the stores hold is not known as a level before the first step.
         levels = np.array([[v.aggregation != "sum"] for v in self.outputs])
         self.published[:, rows] = np.where(levels, np.nan, 0.0)
@@ -189,7 +189,7 @@ class Group:
         if not self.inputs.legal(values):
             raise self.inputs.refuse(values, self.names(rows), now)
         if gaps is not None:
-            self.filled += gaps.sum(1)
+            self.filled = self.filled + gaps.sum(1)
             self.last[:, rows] = values
         return values
 
@@ -244,7 +244,7 @@ class Group:
         self._build()
         fluxes = self.states.step(rows, forcing)
         self._refuse_spoilt(fluxes, rows)
-        self.fluxes = _with_rows(self.fluxes, rows, fluxes)
+        self.fluxes = with_rows(self.fluxes, rows, fluxes)
         if self._booked:
             self._book(rows, forcing)
 
@@ -255,11 +255,13 @@ class Group:
         spoilt = ~np.isfinite(fluxes)
         if spoilt.any():
             k, row = (int(i) for i in np.argwhere(spoilt)[0])
-            variable, more = self.outputs[k], f" ({int(spoilt.sum())} values in all)" if spoilt.sum() > 1 else ""
+            count = int(spoilt.sum())
+            more = f" ({count} values in all)" if count > 1 else ""
+            name, catchment = self.outputs[k].name, self.names(rows)[row]
+            step = int(self._step_of[rows[row]]) + 1
             raise ModelError(
-                f"{variable.name} ({variable.symbol}) of catchment {self.names(rows)[row]!r} became "
-                f"{fluxes[k, row]}{more} in the step that begins after {int(self._step_of[rows[row]])} steps of "
-                f"{self.info.name}; look at the catchment's attributes and states, or at the bundle"
+                f"{name} of catchment {catchment!r} became {fluxes[k, row]}{more} in step {step} of "
+                f"{self.info.name}; nothing has changed. Look at its attributes, its states and the bundle"
             )
 
     # -- undoing ------------------------------------------------------------------
@@ -309,9 +311,9 @@ class Group:
 
     def _book(self, rows: Rows, forcing: Mapping[str, FloatArray]) -> None:
         assert self.balance is not None  # noqa: S101  only who has one opens a book
-        self.supplied = _with_rows(self.supplied, rows, sum(forcing[name] for name in self.balance.into))
+        self.supplied = with_rows(self.supplied, rows, sum(forcing[name] for name in self.balance.into))
         state = self.states.current if len(rows) == self.n else self.states.take(rows)
-        self.stored = _with_rows(self.stored, rows, self.states.storage(self.balance, state, rows))
+        self.stored = with_rows(self.stored, rows, self.states.storage(self.balance, state, rows))
 
     def storage(self, balance: Balance, member: Member) -> FloatArray:
         """Water in the member's stores at its own clock, in the units of the balance."""
@@ -398,7 +400,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _with_rows(array: FloatArray, rows: Rows, values: FloatArray | float) -> FloatArray:
+def with_rows(array: FloatArray, rows: Rows, values: FloatArray | float) -> FloatArray:
     """A copy of ``array[..., rows]`` with other values in some rows."""
     new = array.copy()
     new[..., rows] = values

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,14 @@ class Ledger:
         self._opened_with = self._store + held * (self._step_out + self._step_leak)
         self.close()
 
+    def mark(self) -> dict[str, Any]:
+        """Remember what :meth:`revert` brings back; only the four totals are ever written to in place."""
+        return {name: value for name, value in vars(self).items() if name.startswith("_")}
+
+    def revert(self, marked: Mapping[str, Any]) -> None:
+        """Bring back what was when :meth:`mark` was called."""
+        vars(self).update(marked)
+
     def receive(self, values: FloatArray) -> None:
         """Forcing ``[variable, rows]`` of a step of the framework that waits for its model step."""
         self._buffer = self._buffer + self._component.group.inputs.amount(self._balance.into, values[None])
@@ -82,7 +91,10 @@ class Ledger:
         """A state was set, which added water."""
         self._opened_with = self._opened_with + water
         self._store = self._store + water
-        self._component.group.stored[self._component.part] += water
+        group, part = self._component.group, self._component.part
+        stored = group.stored.copy()
+        stored[part] += water
+        group.stored = stored
         self.close()
 
     def close(self) -> None:

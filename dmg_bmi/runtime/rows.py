@@ -47,7 +47,7 @@ class RowStates:
         self.size = 0
         self.current: State = {}
         self.prepared: State = {}
-        #: Before a step that ran ahead of some owners; rows whose attributes changed. Replaced, never written to.
+        #: Before a step that ran ahead of some owners, and rows whose attributes changed: replaced as well.
         self.saved: State = {}
         self.stale: frozenset[int] = frozenset()
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..atomic import make_folder
-from ..errors import ConfigError, StateError
+from ..errors import AttributeTableError, ConfigError, StateError
+from ..files import sha256
+from ..run_config import check_attribute
 from . import codec
 
 if TYPE_CHECKING:
@@ -57,6 +60,20 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
         values.shape != (component.size,) or values.dtype != np.float64 for values in changed.values()
     ):
         raise StateError(f"{source}: its tensors do not fit this component")
+    there, here = header.get("attributes"), own["attributes"]
+    if there != here:
+        names = [n for n in here if not isinstance(there, dict) or there.get(n) != here[n]]
+        raise StateError(
+            f"{source}: was saved with other values of {', '.join(names) or 'attributes'}; "
+            "use the table of catchments of that run"
+        )
+    for name, values in changed.items():
+        kind = "multiplier" if name in component.group.multipliers else "attribute"
+        variable = component.about.by_name[name]
+        try:
+            check_attribute(name, values, component.ids, variable.lower, variable.upper, kind)
+        except AttributeTableError as problem:
+            raise StateError(f"{source}: {problem}") from problem
     clock = component.clock
     try:
         position, shares = int(header["position"]), int(header["shares"])
@@ -90,8 +107,8 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
     component.group.set_state(component, state)
     clock.phase = (position - clock.count) % clock.ratio
     clock.begun = begun
+    component.fluxes = np.moveaxis(tensors[fluxes].numpy(), 0, -1)
     for name, array in (
-        ("fluxes", component.fluxes),
         ("published", component.published),
         ("last", component.last),
         ("series", component.series),
@@ -118,11 +135,15 @@ def impossible(component: Component, name: str, values: FloatArray, bad: NDArray
     )
 
 
-def _header(component: Component) -> dict[str, object]:
+def _header(component: Component) -> dict[str, Any]:
     time = component.valid_time
     return {
         "fingerprint": component.info.fingerprint,
         "ids": list(component.ids),
+        "attributes": {
+            name: sha256(component.group.default(name, component.rows).tobytes())[:16]
+            for name in component.group.attributes
+        },
         "time_step": component.clock.step,
         "stored_forcing": component.group.store is not None,
         "position": component.clock.position,
@@ -178,15 +199,23 @@ def steps_between(every: float | None, step: float) -> int:
     return steps
 
 
+def stamp(time: datetime) -> str:
+    """How ``{time}`` in the path of a state file is written: to the minute, and further where it must be."""
+    return time.strftime(TIME + ("" if not time.second else "%S") if not time.microsecond else TIME + "%S.%f")
+
+
 def _meant(component: Component, path: Path) -> Path:
     """A path with the valid time and the catchment filled in."""
     text = str(path)
     if "{id}" in text:
         if component.config.catchment is None:
             raise ConfigError("restart: {id} in a path is for members of a shared configuration")
-        text = text.replace("{id}", component.config.catchment)
+        name = component.config.catchment
+        if Path(name).name != name or "\\" in name or "\0" in name:
+            raise ConfigError(f"restart: the id {name!r} cannot be part of a file's name; leave out {{id}}")
+        text = text.replace("{id}", name)
     if "{time}" in text:
         if component.valid_time is None:
             raise ConfigError("restart: {time} in a path needs start_time")
-        text = text.replace("{time}", component.valid_time.strftime(TIME))
+        text = text.replace("{time}", stamp(component.valid_time))
     return Path(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -26,6 +27,31 @@ from .weather import METHODS, make_inputs
 log = logging.getLogger("dmg_bmi")
 
 
+_forked = False
+
+
+def set_threads(count: int) -> None:
+    """Let matrix products take so many threads; one in a forked process, whose pool of threads is gone."""
+    if _forked and count > 1:
+        log.warning(
+            "threads: %d: a forked process can have one only, since its threads stayed behind; "
+            "start processes by `spawn` to have more",
+            count,
+        )
+        count = 1
+    torch.set_num_threads(count)
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class Setup:
     """A model made ready under one configuration; it holds nothing that changes from step to step.
 
@@ -45,7 +71,7 @@ class Setup:
     """
 
     def __init__(self, info: BundleInfo, config: RunConfig) -> None:
-        torch.set_num_threads(config.threads)
+        set_threads(config.threads)
         info = replace(info, network_precision=config.network_precision)
         self.info, self.config = info, config
         table = info.variables

@@ -103,6 +103,7 @@ class Store:
                 f"{self.path}: its records of {index.step:g} s do not meet start_time {start_time}"
             )
         self._series, self._scale, self._offset = [], [], []
+        self._sizes: dict[Path, int] = {}
         for variable in self.inputs.variables:
             also = [v.symbol for v in self.inputs.forcings if v.name == variable.name]
             stored = next((index.variables[n] for n in (*also, variable.name) if n in index.variables), None)
@@ -112,6 +113,7 @@ class Store:
                     f"it holds {', '.join(index.variables)}"
                 )
             self._series.append(_map(folder, stored.file, len(index.ids)))
+            self._sizes[folder / stored.file] = (folder / stored.file).stat().st_size
             try:
                 scale, offset = variable.from_units(stored.units, index.step)
             except ConfigError as problem:
@@ -142,6 +144,10 @@ class Store:
         end = self._first + (model_count + 1) * self._records
         if begin < 0 or end > min(len(series) for series in self._series):
             raise TimeError(f"{self.path}: holds no forcing at {now:g} s after start_time")
+        for path, size in self._sizes.items():
+            # Reading beyond the end of a mapped file would end the process.
+            if path.stat().st_size < size:
+                raise ForcingError(f"{path}: has become shorter since the run began; write the store again")
         columns = self._columns[rows]
         values = np.stack([series[begin:end, columns] for series in self._series], axis=1)
         return values.astype(np.float64) * np.array(self._scale)[:, None] + np.array(self._offset)[:, None]

@@ -1,7 +1,9 @@
 """The BMI of a DeltaModel: names, arrays, life, and what it refuses."""
 
+import copy
 import gc
 import inspect
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -18,6 +20,7 @@ from dmg_bmi.errors import (
     ConfigError,
     GridError,
     NotInitializedError,
+    StateError,
     TimeError,
     TimeStepError,
     ValueShapeError,
@@ -69,13 +72,85 @@ def test_there_are_no_names_before_initialize():
     assert [getattr(bmi, method)() for method in NAMES] == [(), (), 0, 0]
 
 
-def test_an_initialize_that_fails_leaves_nothing_half_made(configure, bmi_run, tmp_path):
-    bmi = bmi_run.start(configure())
+def test_an_initialize_that_fails_leaves_the_run_as_it_was(configure, weather, bmi_run, tmp_path):
+    bmi, alone = bmi_run.start(configure()), bmi_run.start(configure())
+    series = weather(6, 1)
+    for one in (bmi, alone):
+        bmi_run.drive(one, series, range(3))
+    pointer = bmi.get_value_ptr("Q")
     with pytest.raises(ValueError, match="cannot be read"):
         bmi.initialize(str(tmp_path / "none.yaml"))
-    with pytest.raises(NotInitializedError):
-        bmi.update()
-    bmi.initialize(str(configure()))
+    broken = configure()
+    broken.write_text(broken.read_text().replace("bundle:", "restart: {read: none.state}\nbundle:"))
+    with pytest.raises(ValueError, match=r"none\.state: cannot be read"):
+        bmi.initialize(str(broken))
+    assert bmi.get_value_ptr("Q") is pointer
+    for one in (bmi, alone):
+        bmi_run.drive(one, series, range(3, 6))
+    assert bmi.component.save() == alone.component.save()
+
+
+def test_an_initialize_on_a_running_component_writes_its_state_first(configure, weather, bmi_run, tmp_path):
+    config = configure(restart={"write": "end.state"})
+    bmi = bmi_run.start(config)
+    bmi_run.drive(bmi, weather(3, 1), range(3))
+    expected = bmi.component.save()
+    bmi.initialize(str(config))
+    assert bmi.get_current_time() == 0.0
+    assert (config.parent / "end.state").read_bytes() == expected
+
+
+def test_an_initialize_that_cannot_write_the_old_state_keeps_the_run(configure, weather, bmi_run, tmp_path):
+    bmi = bmi_run.start(configure(restart={"write": "gone/end.state"}))
+    bmi_run.drive(bmi, weather(3, 1), range(3))
+    expected = bmi.component.save()
+    with pytest.raises(StateError, match="cannot be written"):
+        bmi.initialize(str(configure()))
+    with pytest.raises(StateError, match="cannot be written"):
+        bmi.finalize()
+    assert bmi.component.save() == expected
+    (bmi.component.config.restart.write.parent).mkdir()
+    bmi.finalize()
+    assert (tmp_path / "gone" / "end.state").read_bytes() == expected or list(tmp_path.rglob("end.state"))
+
+
+def test_a_running_component_is_neither_copied_nor_pickled(configure, bmi_run):
+    bmi = bmi_run.start(configure())
+    for made in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(StateError, match="cannot be copied or pickled; save its state"):
+            made(bmi)
+    bmi.finalize()
+    assert isinstance(copy.deepcopy(bmi), DeltaModelBmi)
+    assert isinstance(pickle.loads(pickle.dumps(bmi)), DeltaModelBmi)
+
+
+def test_what_is_no_forcing_is_not_written_to_through_its_pointer(configure, bmi_run):
+    bmi = bmi_run.start(configure())
+    others = [v for v in bmi.component.info.variables if v.kind != "input"]
+    assert {v.kind for v in others} >= {"output", "attribute", "state"}
+    for name in [v.name for v in others] + ["catchment__area", "catchment__id"]:
+        pointer = bmi.get_value_ptr(name)
+        assert bmi.get_value_ptr(name) is pointer
+        with pytest.raises(ValueError, match="read-only"):
+            pointer[...] = 1
+    for name in bmi.get_input_var_names():
+        bmi.get_value_ptr(name)[...] = 1.5
+        assert bmi.get_value(name, np.zeros(1)) == 1.5
+
+
+def test_what_is_set_is_seen_through_the_pointer_that_was_taken_before(configure, bmi_run):
+    bmi = bmi_run.start(configure())
+    for name in ("slope", "phy.SM"):
+        pointer = bmi.get_value_ptr(name)
+        bmi.set_value(name, np.full(pointer.size, 77.0))
+        np.testing.assert_array_equal(pointer, 77.0)
+
+
+@pytest.mark.parametrize("time", ["x", None, [], 10**400, float("nan"), "1e400"])
+def test_a_time_that_is_no_number_is_refused(configure, bmi_run, time):
+    bmi = bmi_run.start(configure())
+    with pytest.raises(TimeError, match="update_until"):
+        bmi.update_until(time)
     assert bmi.get_current_time() == 0.0
 
 

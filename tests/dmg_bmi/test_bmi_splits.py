@@ -305,9 +305,9 @@ def test_a_state_file_that_is_missing_or_cannot_be_written_is_named(configure, w
     with pytest.raises(StateError, match=r"nowhere\.bin: cannot be read"):
         bmi_run.start(configure(restart={"read": "nowhere.bin"}))
     bmi = bmi_run.start(configure(restart={"write": "no_folder/state.bin"}))
-    with pytest.raises(StateError, match=r"state\.bin: the state cannot be written"):
-        bmi.finalize()
-    bmi.finalize()
+    for _ in range(2):  # what could not be written is not given up
+        with pytest.raises(StateError, match=r"state\.bin: the state cannot be written"):
+            bmi.finalize()
 
 
 def test_a_state_that_cannot_be_written_leaves_the_old_one(

@@ -2,15 +2,19 @@
 
 import os
 import pickle
+import signal
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from dmg_bmi.bmi import DeltaModelBmi
+from dmg_bmi.errors import AttributeTableError
 
 
 @pytest.fixture
@@ -51,35 +55,46 @@ def test_threads_with_instances_of_their_own_do_not_disturb_each_other(configure
             np.testing.assert_array_equal(actual, expected)
 
 
-def test_threads_with_members_of_one_shared_configuration_have_groups_of_their_own(member, bmi_run, weather):
-    """Even of the same catchments, at different paces."""
-    paths = [member(k) for k in range(3)]
+def test_threads_step_members_of_one_group_as_each_is_stepped_alone(member, bmi_run, weather):
+    """At different paces; also after threads that have ended, whose idents are handed out again."""
+    paths = [member(k) for k in range(6)]
 
-    def work(seed):
-        instances = [bmi_run.start(path) for path in paths]
-        weathers = [weather(20, 1, seed=seed + k) for k in range(3)]
+    def work(mine):
+        instances = [bmi_run.start(path) for path in mine]
+        weathers = [weather(20, 1, seed=paths.index(path)) for path in mine]
         series = []
         for step in range(20):
             for bmi, given in zip(instances, weathers, strict=True):
                 bmi_run.push(bmi, given, step)
                 bmi.update()
             series.append([float(bmi.get_value_ptr("Q")[0]) for bmi in instances])
-        groups = {id(bmi.component.group) for bmi in instances}
-        for bmi in instances:
-            bmi.finalize()
-        return np.array(series), len(groups)
+        return np.array(series).T, instances
 
-    alone = [work(seed) for seed in range(6)]
+    alone = []
+    for path in paths:
+        series, instances = work([path])
+        alone.append(series[0])
+        instances[0].finalize()
+    del instances
     together = Barrier(3)
 
-    def beside(seed):
+    def beside(mine):
         together.wait(timeout=60)
-        return work(seed)
+        return work(mine)
 
     with ThreadPoolExecutor(3) as pool:
-        for (actual, groups), (expected, _) in zip(pool.map(beside, range(6)), alone, strict=True):
-            assert groups == 1
-            np.testing.assert_array_equal(actual, expected)
+        results = [*pool.map(beside, (paths[:2], paths[2:4], paths[4:]))]
+    made = [bmi for _, instances in results for bmi in instances]
+    assert len({id(bmi.component.group) for bmi in made}) == 1
+    for actual, expected in zip(np.concatenate([series for series, _ in results]), alone, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_two_threads_cannot_own_one_catchment(member, bmi_run):
+    bmi = bmi_run.start(member(0))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(AttributeTableError, match="finalize it first"):
+        pool.submit(bmi_run.start, member(0)).result()
+    bmi.finalize()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
@@ -121,3 +136,30 @@ def test_an_instance_made_in_one_thread_may_be_stepped_in_another(configure, bun
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(bmi_run.drive, bmi, series, range(25), ("Q",)).result()["Q"]
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+@pytest.mark.parametrize("made", ["before", "after"])
+def test_several_threads_do_not_hang_in_a_forked_process(configure, bundles, bmi_run, weather, made):
+    path = configure(bundles("lstm"), 600, threads=2)
+    series = weather(4, 600)
+    bmi = bmi_run.start(path)
+    bmi_run.drive(bmi, series, range(2))  # the pool of threads is there
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            mine = bmi if made == "before" else bmi_run.start(path)
+            bmi_run.drive(mine, series, range(2, 4) if made == "before" else range(4))
+            os._exit(7)
+        finally:
+            os._exit(1)
+    end = time.monotonic() + 60
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < end:
+        time.sleep(0.05)
+    if ended[0] == 0:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    torch.set_num_threads(1)
+    assert os.waitstatus_to_exitcode(ended[1]) == 7
