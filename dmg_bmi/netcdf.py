@@ -8,6 +8,7 @@ offline and by the command line: a NetCDF wheel loaded within ngen crashes it.
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,25 +23,46 @@ from numpy.typing import NDArray
 
 from . import __version__
 from .atomic import make_folder, replacing
-from .dataset import Dataset
-from .errors import ConfigError, ForcingError, WriteError
+from .cf_time import decode
+from .dataset import LATITUDE, LONGITUDE, Dataset
+from .errors import ConfigError, DmgBmiError, ForcingError, WriteError
+from .files import opened
 from .physics import forcings
 from .physics.contract import Aggregation, Forcing
 from .units import conversion, is_rate_of
 from .variables import Variable
 
+log = logging.getLogger("dmg_bmi")
+
 #: Series that process models take and give, in the units of training: units, and how steps join.
 STANDARD: Mapping[str, tuple[str, Aggregation]] = {
     f.name: (f.units, f.aggregation) for f in vars(forcings).values() if isinstance(f, Forcing)
 } | {"Q": ("mm", "sum"), "ET": ("mm", "sum"), "SWE": ("mm", "last")}
+_OF_TIME = (("units", ""), ("calendar", "standard"))
 EPOCH = "seconds since 1970-01-01 00:00:00"
 _CELL_METHODS: dict[Aggregation, str] = {
     "sum": "time: sum",
     "mean": "time: mean",
     "min": "time: minimum",
     "max": "time: maximum",
-    "last": "time: point",
 }
+
+
+#: Names of CF's table, where ours measures just that.
+_CF_NAMES: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("P", "mm"): {"standard_name": "lwe_thickness_of_precipitation_amount"},
+    ("P", "mm d-1"): {"standard_name": "lwe_precipitation_rate"},
+    ("P", "mm h-1"): {"standard_name": "lwe_precipitation_rate"},
+    ("T", "degC"): {"standard_name": "air_temperature", "units_metadata": "temperature: on_scale"},
+    ("SWE", "mm"): {"standard_name": "lwe_thickness_of_surface_snow_amount"},
+    ("SWE", "m"): {"standard_name": "lwe_thickness_of_surface_snow_amount"},
+    ("discharge", "m3 s-1"): {"standard_name": "water_volume_transport_in_river_channel"},
+}
+
+
+def _cf_units(units: str) -> str:
+    """Units that UDUNITS reads: the logarithm of a unit is not among them."""
+    return "1" if "log" in units or not units else units
 
 
 @dataclass(frozen=True)
@@ -95,10 +117,7 @@ class Reader:
         self.forcings: list[str] = []
         self.targets: list[str] = []
         self.attributes: list[str] = []
-        try:
-            self.data = netCDF4.Dataset(path)
-        except OSError as problem:
-            raise ForcingError(f"{path}: cannot be read as NetCDF: {problem}") from problem
+        self.data = open_netcdf(path)
         try:
             self._describe()
         except BaseException:
@@ -110,12 +129,12 @@ class Reader:
         for name in ("time", "catchment"):
             if name not in variables or name not in self.data.dimensions:
                 raise ForcingError(f"{self.path}: has no dimension and variable {name!r}")
-        self.ids = tuple(str(i) for i in self.data["catchment"][:])
-        self.times = times_of(self.data["time"], str(self.path))
+        self.ids = ids_of(self.data["catchment"], self.path)
+        self.times = self._starts()
         self.step = _step(self.times, str(self.path))
-        self.units = {name: getattr(variable, "units", "") for name, variable in variables.items()}
+        self.units = {name: str(getattr(variable, "units", "")) for name, variable in variables.items()}
         for name, variable in variables.items():
-            if variable.dtype is str or variable.dtype.kind not in "fiu":
+            if variable.dtype is str or getattr(variable.dtype, "kind", "") not in "fiu":
                 continue  # names and notes
             if variable.dimensions == ("catchment",) and name != "catchment":
                 self.attributes.append(name)
@@ -123,9 +142,47 @@ class Reader:
                 target = getattr(variable, "role", "") == "target"
                 (self.targets if target else self.forcings).append(name)
 
+    def _starts(self) -> NDArray[np.datetime64]:
+        """When each record begins: by its bounds, where the file has them, else its time.
+
+        Days that its calendar does not have become records of their own, of NaN.
+        """
+        variable = self.data["time"]
+        times, absent = _times(variable, self.path, ForcingError)
+        if not absent.size:
+            _step(times, str(self.path))
+        bounds = str(getattr(variable, "bounds", ""))
+        if bounds in self.data.variables and self.data[bounds].shape == (len(times), 2):
+            edges = self.data[bounds]
+            units, calendar = (getattr(edges, n, getattr(variable, n, d)) for n, d in _OF_TIME)
+            values = _part(edges, (slice(None), 0), self.path, ForcingError)
+            starts, _ = decode(values, units, f"{self.path}: variable {bounds!r}", ForcingError, calendar)
+            if (starts > times).any():
+                late = times[starts > times][0]
+                raise ForcingError(f"{self.path}: {bounds} begins after its time at {late}")
+            times = starts
+        self._of_file = np.arange(len(times))
+        if absent.size:
+            log.warning(
+                "%s: its calendar has no 29 February, in %d years; these days have no values",
+                self.path,
+                len(absent),
+            )
+            every = np.union1d(times, _filled(times, absent))
+            self._of_file = np.searchsorted(every, times)
+            self._length = len(every)
+            return every
+        self._length = len(times)
+        return times
+
     def series(self, name: str, steps: slice = slice(None)) -> NDArray[np.float64]:
         """Some steps of a series ``[time, catchment]``; NaN where the file has its fill value."""
         time_first = self.data[name].dimensions[0] == "time"
+        if len(self._of_file) != self._length:
+            whole = self._values(name, (slice(None), slice(None)))
+            series = np.full((self._length, len(self.ids)), np.nan)
+            series[self._of_file] = whole if time_first else whole.T
+            return series[steps]
         values = self._values(name, (steps, slice(None)) if time_first else (slice(None), steps))
         return values if time_first else values.T
 
@@ -134,10 +191,8 @@ class Reader:
         return self._values(name, (slice(None),))
 
     def _values(self, name: str, part: tuple[slice, ...]) -> NDArray[np.float64]:
-        try:
-            values: NDArray[np.float64] = np.ma.filled(self.data[name][part].astype(np.float64), np.nan)
-        except (OSError, IndexError, RuntimeError, ValueError) as problem:
-            raise ForcingError(f"{self.path}: {name} cannot be read: {problem}") from problem
+        found = _part(self.data[name], part, self.path, ForcingError)
+        values: NDArray[np.float64] = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
         return values
 
     def __enter__(self) -> Self:
@@ -204,10 +259,12 @@ def model_input(forcing: Dataset, variable: Variable, ids: Sequence[str], path: 
         raise ForcingError(
             f"{path}: has no {variable.symbol} ({variable.name}); it holds {', '.join(forcing.forcing)}"
         )
-    absent = [i for i in ids if i not in forcing.ids]
+    absent = sorted({*ids} - {*forcing.ids})
     if absent:
-        raise ForcingError(f"{path}: has no catchment {', '.join(absent[:5])}")
-    order = [forcing.ids.index(i) for i in ids]
+        some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+        raise ForcingError(f"{path}: has no catchment {some}; its ids are like {forcing.ids[0]!r}")
+    place = {name: k for k, name in enumerate(forcing.ids)}
+    order = [place[i] for i in ids]
     units = forcing.units[name]
     if not units:
         raise ForcingError(f"{path}: {name} has no units; it should be convertible to {variable.units}")
@@ -234,6 +291,7 @@ class Writer:
     ) -> None:
         self.path = Path(path)
         self._step = step
+        self._series, self._coordinates = [*columns], list[str]()
         make_folder(self.path.parent)
         with ExitStack() as stack:
             # A run takes long: who comes second is told at once.
@@ -268,6 +326,7 @@ class Writer:
                 "standard_name": "time",
                 "units": EPOCH,
                 "calendar": "standard",
+                "units_metadata": "leap_seconds: none",
                 "axis": "T",
                 "bounds": "time_bnds",
             }
@@ -288,13 +347,25 @@ class Writer:
             if column.standard_name:
                 # CSDMS names are not in CF's table, so they go under a name of their own.
                 described["csdms_standard_name"] = column.standard_name
-            variable.setncatts(described | {"cell_methods": _CELL_METHODS[column.aggregation]})
+            if column.aggregation in _CELL_METHODS:
+                described["cell_methods"] = _CELL_METHODS[column.aggregation]
+            else:  # the time of a record is its start
+                described["comment"] = "value at the end of the step, the later of time_bnds"
+            described |= _CF_NAMES.get((name, column.units), {})
+            variable.setncatts(described)
 
     def attribute(self, name: str, values: NDArray[np.floating], units: str) -> None:
         """Add a static attribute ``[catchment]``."""
         variable = self.data.createVariable(name, "f8", ("catchment",), fill_value=np.nan)
-        variable.units = units
+        meaning = f"{name.replace('_', ' ')} of the catchment"
+        variable.setncatts({"units": _cf_units(units), "long_name": meaning})
         variable[:] = values
+        for standard, names in (("latitude", LATITUDE), ("longitude", LONGITUDE)):
+            if name in names:
+                variable.standard_name = standard
+                self._coordinates.append(name)
+                for series in self._series:
+                    self.data[series].coordinates = " ".join(self._coordinates)
 
     def append(self, times: NDArray[np.datetime64], values: Mapping[str, NDArray[np.floating]]) -> None:
         """Add records that start at `times` ``[n]``, ``values[name][n, catchment]``."""
@@ -326,6 +397,13 @@ class Writer:
             raise WriteError(errno.ENOSPC, f"{error}; is there room on the disk?", str(self.path)) from error
 
 
+def _filled(times: NDArray[np.datetime64], days: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Records of some days, at the hours of the others."""
+    hours = np.unique(times - times.astype("datetime64[D]"))
+    every = (days[:, None] + hours[None, :]).ravel()
+    return every[(every > times[0]) & (every < times[-1])]
+
+
 def _step(times: NDArray[np.datetime64], path: str) -> float:
     if len(times) < 2:
         raise ForcingError(f"{path}: needs at least two records to tell its step")
@@ -336,12 +414,62 @@ def _step(times: NDArray[np.datetime64], path: str) -> float:
     return float(gaps[0])
 
 
-def times_of(variable: netCDF4.Variable, path: str) -> NDArray[np.datetime64]:
-    """Times of a CF time variable; ForcingError if it is none."""
-    units = getattr(variable, "units", "")
-    calendar = getattr(variable, "calendar", "standard")
+def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> netCDF4.Dataset:
+    """Open a file for reading; raise `error` if it is no regular file or no NetCDF."""
+    with opened(path, error):
+        pass
     try:
-        dates: Any = netCDF4.num2date(variable[:], units, calendar, only_use_cftime_datetimes=False)
-    except ValueError as problem:
-        raise ForcingError(f"{path}: variable 'time': {problem}") from problem
-    return np.array([np.datetime64(d.replace(tzinfo=None), "s") for d in np.atleast_1d(dates)])
+        return netCDF4.Dataset(path)
+    except (OSError, ValueError, RuntimeError) as problem:
+        raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
+
+
+def times_of(
+    variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
+) -> NDArray[np.datetime64]:
+    """Times of a CF time variable, which a climate model's calendar without leap days may count."""
+    return _times(variable, path, error)[0]
+
+
+def _times(
+    variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError]
+) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
+    units, calendar = (getattr(variable, name, default) for name, default in _OF_TIME)
+    values = _part(variable, slice(None), path, error)
+    return decode(values, units, f"{path}: variable {variable.name!r}", error, calendar)
+
+
+def ids_of(
+    variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
+) -> tuple[str, ...]:
+    """Ids of any kind: text, arrays of characters, bytes, whole numbers; each once."""
+    values = _part(variable, slice(None), path, error)
+    if np.ma.getmaskarray(values).any() and values.dtype.kind != "S":
+        raise error(f"{path}: {variable.name} lacks an id")
+    values = np.ma.getdata(values)
+    if values.dtype.kind == "S" and values.ndim == 2:
+        values = netCDF4.chartostring(values, encoding="bytes")
+    if values.ndim != 1 or values.dtype.kind not in "SUOiuf":
+        raise error(
+            f"{path}: {variable.name} must hold one id each, not {values.dtype} of shape {values.shape}"
+        )
+    if values.dtype.kind == "f":
+        if not (values == np.round(values)).all():
+            raise error(f"{path}: {variable.name} holds numbers that are no ids, such as {values[0]}")
+        values = values.astype(np.int64)
+    try:
+        ids = [i.decode("utf-8") if isinstance(i, bytes) else str(i) for i in values.tolist()]
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: {variable.name} holds an id that is not UTF-8 text") from problem
+    ids = [name.rstrip("\0").strip() for name in ids]
+    if len(set(ids)) != len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise error(f"{path}: {variable.name} has {twice!r} twice; each may have one column")
+    return tuple(ids)
+
+
+def _part(variable: netCDF4.Variable, part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
+    try:
+        return variable[part]
+    except (OSError, IndexError, RuntimeError, ValueError, AttributeError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: {variable.name} cannot be read: {problem}") from problem

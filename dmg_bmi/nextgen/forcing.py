@@ -90,7 +90,9 @@ class NetCdf(Forcing):
             for name in ("ids", "Time"):
                 if name not in data.variables:
                     raise NextGenError(f"{path}: has no variable {name}; is it a forcing file of ngen?")
-            self.ids = tuple(str(i) for i in data["ids"][:])
+            from ..netcdf import ids_of
+
+            self.ids = ids_of(data["ids"], path, NextGenError)
             self.times = _netcdf_times(data["Time"], path)
             self.units = {
                 name: getattr(variable, "units", WELL_KNOWN.get(name, ("", ""))[1])
@@ -100,12 +102,9 @@ class NetCdf(Forcing):
         self._place = {name: k for k, name in enumerate(self.ids)}
 
     def _open(self) -> Any:
-        import netCDF4
+        from ..netcdf import open_netcdf
 
-        try:
-            return netCDF4.Dataset(self.path)
-        except OSError as problem:
-            raise NextGenError(f"{self.path}: cannot be read as NetCDF: {problem}") from problem
+        return open_netcdf(self.path, NextGenError)
 
     def read(self, column: str, ids: Sequence[str]) -> FloatArray:
         """See :meth:`Forcing.read`."""

@@ -81,15 +81,20 @@ def _csv(path: Path) -> Read:
 
 
 def _netcdf(path: Path) -> Read:
-    import netCDF4
+    from ..netcdf import ids_of, open_netcdf
 
-    with netCDF4.Dataset(path) as data:
+    with open_netcdf(path, NextGenError) as data:
         name = _id_column(path, [*data.variables])
-        dimension = data[name].dimensions
-        ids = [str(i) for i in data[name][:]]
-        chosen = {n: v for n, v in data.variables.items() if v.dimensions == dimension and n != name}
+        # An array of characters has a second dimension, the length of its text.
+        dimension = data[name].dimensions[:1]
+        chosen = {
+            n: v
+            for n, v in data.variables.items()
+            if v.dimensions == dimension and n != name and getattr(v.dtype, "kind", "") in "fiu"
+        }
         columns = {n: numbers(np.ma.filled(v[:].astype(float), np.nan)) for n, v in chosen.items()}
-        return ids, columns, {n: v.units for n, v in chosen.items() if hasattr(v, "units")}
+        units = {n: str(v.units) for n, v in chosen.items() if hasattr(v, "units")}
+        return [*ids_of(data[name], path, NextGenError)], columns, units
 
 
 def _parquet(path: Path) -> Read:

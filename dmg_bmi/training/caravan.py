@@ -13,12 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, ForcingError, there_is
-from ..netcdf import standard_units, times_of, to_standard
+from ..netcdf import open_netcdf, standard_units, times_of, to_standard
 from .blocks import Piece, Source
 from .tables import attribute_table, static
 
@@ -161,10 +160,7 @@ def caravan(
 
 
 def _open(file: Path) -> Any:
-    try:
-        return netCDF4.Dataset(file)
-    except OSError as error:
-        raise ForcingError(f"{file}: cannot be read as NetCDF: {error}") from error
+    return open_netcdf(file)
 
 
 def _days(data: Any, file: Path) -> NDArray[np.datetime64]:

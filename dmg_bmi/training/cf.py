@@ -58,7 +58,8 @@ def cf(
                 what = there_is(lacking[0], file.attributes)
                 raise ConfigError(f"{path}: no attribute {', '.join(lacking)}; {what}")
             kept = dict.fromkeys([*names, *(name for name in COORDINATES if name in file.attributes)])
-            place = [file.ids.index(name) for name in ids]
+            of_file = {name: k for k, name in enumerate(file.ids)}
+            place = [of_file[name] for name in ids]
             arrays: Series = {name: file.attribute(name)[place] for name in kept}
             known = {name: file.units[name] for name in kept}
         else:
@@ -74,7 +75,8 @@ def cf(
                 scales[name] = to_standard(name, file.units[name], file.step)
             except ConfigError as error:
                 raise ForcingError(f"{path}: {name}: {error}") from error
-        columns = [file.ids.index(name) for name in ids]
+        of_file = {name: k for k, name in enumerate(file.ids)}
+        columns = [of_file[name] for name in ids]
 
     def pieces() -> Iterator[Piece]:
         every, length = slice(0, len(ids)), max(1, 2**22 // len(file.ids))

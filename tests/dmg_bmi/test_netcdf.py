@@ -1,5 +1,6 @@
 """NetCDF files that cannot be used say why, by file and variable."""
 
+import os
 from dataclasses import replace
 
 import netCDF4
@@ -62,7 +63,7 @@ def test_what_is_no_netcdf_is_named(tmp_path, content):
     path = tmp_path / "torn.nc"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ForcingError, match=r"torn\.nc: cannot be read as NetCDF: "):
+    with pytest.raises(ForcingError, match=r"torn\.nc: cannot be read"):
         netcdf.read(path)
 
 
@@ -113,3 +114,77 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, dataset):
     (tmp_path / "taken").write_text("")
     with pytest.raises(DmgBmiError, match=r"taken: cannot be written"):
         netcdf.write(tmp_path / "taken" / "x.nc", dataset)
+
+
+# -- files that somebody else wrote -----------------------------------------------------
+
+
+def foreign(path, times, units="days since 2000-01-01", calendar="standard", ids=("a", "b"), bounds=None):
+    """A file of one variable as public tools write it."""
+    with netCDF4.Dataset(path, "w") as data:
+        data.createDimension("time", len(times))
+        data.createDimension("catchment", len(ids))
+        data.createVariable("time", "f8", ("time",))[:] = times
+        data["time"].setncatts({"units": units, "calendar": calendar})
+        if bounds is not None:
+            data.createDimension("nv", 2)
+            data["time"].bounds = "bnds"
+            data.createVariable("bnds", "f8", ("time", "nv"))[:] = bounds
+        kind = np.asarray(ids).dtype.kind
+        if kind in "iuf":
+            data.createVariable("catchment", "f8" if kind == "f" else "i8", ("catchment",))[:] = ids
+        elif kind == "S":
+            data.createDimension("chars", 8)
+            data.createVariable("catchment", "S1", ("catchment", "chars"))[:] = netCDF4.stringtochar(
+                np.array(ids, "S8")
+            )
+        else:
+            data.createVariable("catchment", str, ("catchment",))[:] = np.array(ids, object)
+        variable = data.createVariable("P", "f8", ("time", "catchment"))
+        variable.units = "mm"
+        variable[:] = np.arange(len(times) * len(ids)).reshape(len(times), -1)
+    return path
+
+
+@pytest.mark.parametrize("ids", [("a", "b"), (b"a", b"b"), (7, 8), (7.0, 8.0), ("cat-ä", " b ")])
+def test_ids_of_any_kind_are_read_as_text(tmp_path, ids):
+    found = netcdf.read(foreign(tmp_path / "f.nc", [0, 1, 2], ids=ids)).ids
+    assert found == tuple(
+        (i.decode() if isinstance(i, bytes) else str(int(i)) if isinstance(i, float) else str(i)).strip()
+        for i in ids
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"), [(("a", "a"), "has 'a' twice"), ((7.5, 8.0), "no ids, such as 7.5")]
+)
+def test_ids_that_are_none_are_refused(tmp_path, ids, said):
+    with pytest.raises(ForcingError, match=said):
+        netcdf.read(foreign(tmp_path / "f.nc", [0, 1, 2], ids=ids))
+
+
+def test_a_record_begins_where_its_bounds_say(tmp_path):
+    """Files that stamp the end of a step would be one step off."""
+    days = np.arange(5)
+    ends = foreign(tmp_path / "ends.nc", days + 1, bounds=np.stack([days, days + 1], 1))
+    starts = foreign(tmp_path / "starts.nc", days)
+    np.testing.assert_array_equal(netcdf.read(ends).times, netcdf.read(starts).times)
+
+
+def test_a_calendar_without_leap_days_has_a_gap_that_is_told(tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        found = netcdf.read(foreign(tmp_path / "f.nc", np.arange(400), calendar="noleap"))
+    assert "no 29 February, in 1 years" in caplog.text
+    assert len(found.times) == 401
+    assert (np.diff(found.times) == np.timedelta64(1, "D")).all()
+    gap = found.times == np.datetime64("2000-02-29")
+    assert np.isnan(found.forcing["P"][gap]).all()
+    np.testing.assert_array_equal(found.forcing["P"][~gap].ravel(), np.arange(800))
+    assert found.times[-1] == np.datetime64("2001-02-04")
+
+
+def test_a_directory_or_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.nc")
+    for path in (tmp_path, tmp_path / "pipe.nc"):
+        with pytest.raises(ForcingError, match="is not a regular file"):
+            netcdf.read(path)

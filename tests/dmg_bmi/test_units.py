@@ -79,9 +79,109 @@ def test_different_things_are_not_converted(given, wanted):
         conversion(given, wanted)
 
 
+#: What public files hold: NOAA, ECMWF, CF, USGS, UDUNITS, R and spreadsheets.
+SPELLINGS = {
+    "mm": [
+        "millimeter",
+        "millimeters",
+        "Millimetre",
+        "kg m**-2",
+        "kg/m2",
+        "kg m^-2",
+        "mm of water equivalent",
+        "1e-3 m",
+    ],
+    "m": ["meter", "metres", "m of water equivalent", "100 cm", "0.001 km"],
+    "inch": ["in", "inches", "25.4 mm"],
+    "mm d-1": [
+        "mm/day",
+        "mm day-1",
+        "mm d^-1",
+        "mm d**-1",
+        "mm.d-1",
+        "mm per day",
+        "mm/24 h",
+        "mm/24h",
+        "kg m-2 d-1",
+    ],
+    "mm s-1": [
+        "kg m-2 s-1",
+        "kg m**-2 s**-1",
+        "kg/m2/s",
+        "kg/m^2/s",
+        "kg m^-2 s^-1",
+        "mm/s",
+        "mm s^-1",
+        "mm/sec",
+    ],
+    "mm h-1": ["mm/hr", "mm hr-1", "mm/hour", "millimeters per hour", "3 mm/3h"],
+    "degC": [
+        "°C",
+        "deg C",
+        "degree_C",
+        "degrees_C",
+        "degrees C",
+        "degree_Celsius",
+        "degrees_Celsius",
+        "celsius",
+        "Celsius",
+    ],
+    "K": ["k", "Kelvin", "kelvin", "degK", "kelvins"],
+    "degF": ["°F", "deg F", "fahrenheit", "degrees Fahrenheit"],
+    "W m-2": ["W/m2", "W m**-2", "W/m^2", "watts/meters^2", "J s-1 m-2", "W/m²"],
+    "Pa": ["pa", "pascal", "Pascals", "0.01 hPa", "0.01 mbar", "0.01 mb", "0.01 millibars"],
+    "kg kg-1": ["kg kg**-1", "kg/kg", "1", "-", "dimensionless", "fraction", "1000 g/kg"],
+    "m3 s-1": ["m^3/s", "m**3 s**-1", "m3/s", "cms", "cumecs", "m³/s", "1000 L/s", "1000 l s-1"],
+    "ft3 s-1": ["cfs", "CFS", "ft3/s", "ft^3 s-1"],
+    "km2": ["km^2", "km**2", "sqkm", "100 ha", "1e6 m2"],
+    "s": ["sec", "seconds", "second"],
+    "d": ["day", "days", "24 hours", "1440 min", "86400 s"],
+}
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(w, g) for w, many in SPELLINGS.items() for g in many])
+def test_a_spelling_that_public_files_have_is_read(wanted, given):
+    scale, offset = conversion(given, wanted)
+    assert scale == pytest.approx(1.0, rel=1e-12)
+    assert offset == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "factor"), [("10 mm", 10), ("1000 mm d-1", 1000), ("100 Pa", 100), ("0.5 m3 s-1", 0.5)]
+)
+def test_the_number_of_a_unit_is_a_factor(given, factor):
+    assert conversion(given, given.split(" ", 1)[1]) == (pytest.approx(factor), 0.0)
+
+
+def test_degrees_fahrenheit_have_their_own_zero():
+    scale, offset = conversion("degF", "degC")
+    assert [t * scale + offset for t in (32.0, 212.0)] == [pytest.approx(0.0, abs=1e-9), pytest.approx(100.0)]
+
+
+@pytest.mark.parametrize("units", ["C", "F", "deg", "M"])
+def test_what_can_be_read_in_two_ways_is_refused(units):
+    with pytest.raises(ConfigError, match="can be read in two ways; write "):
+        parse(units)
+
+
 @pytest.mark.parametrize(
     "units",
-    ["C", "deg C", "mm/timestep", "furlong", "mm d -1", "mm**2", "2 mm", "m/s/", "degC d-1", "1e-3 m", "ö"],
+    [
+        *(
+            "mm/timestep",
+            "furlong",
+            "mm d -1",
+            "m/s/",
+            "/d",
+            "mm**",
+            "^2",
+            "degC d-1",
+            "ö",
+            "mm month-1",
+            "mm 24h-1",
+        ),
+        *("0 mm", "-1 mm", "m^999999", "1e999 m", "x" * 300, "mm\0", "\ud800", "m" * 5000),
+    ],
 )
 def test_what_is_not_understood_is_named(units):
     with pytest.raises(ConfigError, match="is not understood"):

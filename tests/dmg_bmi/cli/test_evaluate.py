@@ -64,7 +64,7 @@ def test_a_bmi_that_says_something_else_is_found_out(folder, monkeypatch, capsys
     class Wet(DeltaModelBmi):
         def update(self):
             super().update()
-            self.get_value_ptr("land_surface_water__runoff_depth")[2] *= 1.0001
+            self.component.array("land_surface_water__runoff_depth")[2] *= 1.0001
 
     monkeypatch.setattr(run_command, "DeltaModelBmi", Wet)
     assert main(["evaluate", str(folder), "--split", "test", "--bmi"]) == 2

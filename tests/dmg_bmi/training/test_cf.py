@@ -111,7 +111,7 @@ def test_what_is_not_there_or_makes_no_sense_is_named(dataset, file, tmp_path):
         cf(file, ["x"])
     with pytest.raises(ConfigError, match="no attribute slope; there is gauge_lat"):
         cf(file, attributes=["slope"])
-    with pytest.raises(ForcingError, match="cannot be read as NetCDF"):
+    with pytest.raises(ForcingError, match="cannot be read"):
         cf(tmp_path / "none.nc")
     netcdf.write(tmp_path / "odd.nc", replace(dataset, units={**dataset.units, "P": "K"}))
     with pytest.raises(ForcingError, match=r"odd\.nc: P: 'K' cannot be converted to 'mm'"):
