@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ..dataset import Dataset, day_of_year
 from ..errors import ConfigError, ForcingError, there_is
+from ..files import read_text
 from ..physics.pet import hargreaves, oudin, priestley_taylor
 from .blocks import Piece, Source, gather
-from .tables import attribute_table, static
+from .tables import Names, as_mapping, attribute_table, static
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ ATTRIBUTES = {
     "carbonate_rocks_frac": "1",
     "geol_permeability": "log10(m2)",
 }
+#: Columns of a forcing file; their names are in upper or lower case, with units behind them.
+COLUMNS = ("dayl", "prcp", "srad", "tmax", "tmin", "vp")
 #: Forcing that the reader makes of the files' columns.
 FORCINGS = {"P": "mm", "T": "degC", "PET": "mm", "SRAD": "W m-2", "VP": "Pa", "daylength": "s"}
 
@@ -68,7 +71,7 @@ MISSING_FLOW = -999.0
 def read_camels(
     path: str | Path,
     basins: Sequence[str] | None = None,
-    attributes: Sequence[str] = tuple(ATTRIBUTES),
+    attributes: Names = tuple(ATTRIBUTES),
     **options: Any,
 ) -> Dataset:
     """What :func:`camels` finds, read into memory."""
@@ -78,7 +81,7 @@ def read_camels(
 def camels(
     path: str | Path,
     basins: Sequence[str] | None = None,
-    attributes: Sequence[str] = tuple(ATTRIBUTES),
+    attributes: Names = tuple(ATTRIBUTES),
     *,
     forcing: str = "nldas",
     pet: Pet = "priestley_taylor",
@@ -89,15 +92,15 @@ def camels(
     Parameters
     ----------
     path : path
-        Folder that holds ``basin_mean_forcing``, ``usgs_streamflow`` and
-        ``camels_attributes_v2.0``.
+        Folder that holds ``basin_mean_forcing``, ``usgs_streamflow`` and ``camels_attributes_v2.0``, or
+        folders of archives in which they lie.
     basins : sequence of str, optional
         Gauge ids with their leading zeros; all that have a forcing file by default.
-    attributes : sequence of str
-        Numeric columns of any attribute table. A basin that lacks one is left out and
-        reported.
+    attributes : sequence of str, or mapping of str to str
+        Numeric columns of any attribute table, or names and the columns that give them, such as
+        ``{elevation: elev_mean}``. A basin that lacks one is left out and reported.
     forcing : str
-        Folder below ``basin_mean_forcing``: ``nldas``, ``daymet`` or ``maurer``.
+        Folder below ``basin_mean_forcing``: ``nldas``, ``daymet``, ``maurer`` or ``maurer_extended``.
     pet : {"priestley_taylor", "hargreaves", "oudin"}
         How PET is computed; see :mod:`dmg_bmi.physics.pet`.
     area : {"area_gages2", "area_geospa_fabric", "forcing_header"}
@@ -118,15 +121,18 @@ def camels(
         If a file cannot be read as what it should be, or no basin is left.
     """
     root = Path(path)
-    files = _files(root / "basin_mean_forcing" / forcing, "_forcing")
-    flows = _files(root / "usgs_streamflow", "_streamflow")
+    _require_folder(root)
+    files = _files(_forcing_folder(root, forcing), "_forcing")
+    flows = _files(_folder(root, "usgs_streamflow"), "_streamflow")
     ids = tuple(files) if basins is None else tuple(basins)
     for name in ids:
         if name not in files or name not in flows:
             kind, there = ("forcing", files) if name not in files else ("streamflow", flows)
             raise ConfigError(f"{root}: no {kind} file of basin {name!r}; {there_is(name, there)}")
-    tables = sorted((root / "camels_attributes_v2.0").glob("camels_*.txt"))
-    wanted = [*attributes, *({area} - {"forcing_header"} - {*attributes})]
+    tables = _tables(root)
+    wanted = as_mapping(attributes)
+    if area != "forcing_header":
+        wanted.setdefault(area, area)
     table = attribute_table(tables, ids, wanted, ";")
     ids = tuple(table)
     arrays, units = static(table, attributes, ATTRIBUTES)
@@ -175,13 +181,13 @@ class _Weather:
     def variables(self, method: Pet, file: Path) -> dict[str, NDArray[np.float64]]:
         """The series named in :data:`FORCINGS`."""
         c = self.columns
-        mean = (c["Tmax(C)"] + c["Tmin(C)"]) / 2.0
+        mean = (c["tmax"] + c["tmin"]) / 2.0
         values = {
-            "P": c["PRCP(mm/day)"],
+            "P": c["prcp"],
             "T": mean,
-            "SRAD": c["SRAD(W/m2)"] * c["Dayl(s)"] / 86400.0,
-            "VP": c["Vp(Pa)"],
-            "daylength": c["Dayl(s)"],
+            "SRAD": c["srad"] * c["dayl"] / 86400.0,
+            "VP": c["vp"],
+            "daylength": c["dayl"],
         }
         tensor = {name: torch.from_numpy(v) for name, v in values.items()}
         latitude = torch.tensor(self.latitude, dtype=torch.float64)
@@ -189,7 +195,7 @@ class _Weather:
         if method == "oudin":
             result = oudin(tensor["T"], latitude, day)
         elif method == "hargreaves":
-            low, high = torch.from_numpy(c["Tmin(C)"]), torch.from_numpy(c["Tmax(C)"])
+            low, high = torch.from_numpy(c["tmin"]), torch.from_numpy(c["tmax"])
             if torch.equal(low, high):
                 raise ConfigError(
                     f"{file}: Tmax equals Tmin on every day, so Hargreaves PET would be zero; "
@@ -202,19 +208,53 @@ class _Weather:
         return {**values, "PET": result.numpy()}
 
 
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        raise ConfigError(f"{root}: there is no such folder; data.path is that of CAMELS-US")
+
+
+def _folder(root: Path, name: str) -> Path:
+    """A folder of the data set: in `root`, or in a folder that its archive makes."""
+    for place in (root, *sorted(p for p in root.iterdir() if p.is_dir())):
+        for folder in (place / name, place / name / name):
+            if folder.is_dir() and any(folder.iterdir()) and not (folder / name).is_dir():
+                return folder
+    held = ", ".join(sorted(p.name for p in root.iterdir())[:8])
+    raise ConfigError(f"{root}: has no folder {name}, nor has a folder in it; it holds {held}")
+
+
+def _forcing_folder(root: Path, forcing: str) -> Path:
+    parent = _folder(root, "basin_mean_forcing")
+    folders = {p.name.lower(): p for p in sorted(parent.iterdir()) if p.is_dir()}
+    if forcing.lower() not in folders:
+        raise ConfigError(f"{parent}: has no forcing {forcing!r}; {there_is(forcing, folders)}")
+    return folders[forcing.lower()]
+
+
+def _tables(root: Path) -> list[Path]:
+    """Attribute tables ``camels_*.txt``, wherever they lie within two folders."""
+    for pattern in ("camels_attributes*/", "", "*/", "*/*/"):
+        found = sorted(root.glob(f"{pattern}camels_*.txt"))
+        if found:
+            return found
+    raise ConfigError(
+        f"{root}: has no camels_*.txt of attributes, such as camels_attributes_v2.0/camels_topo.txt"
+    )
+
+
 def _files(folder: Path, suffix: str) -> dict[str, Path]:
-    """Gauge id to file, over the folders of the HUC-2 regions."""
-    found = {p.name.split("_")[0]: p for p in sorted(folder.glob("*/*.txt")) if suffix in p.name}
+    """Gauge id to file, in the folder or in folders of the HUC-2 regions."""
+    every = sorted([*folder.glob("*.txt"), *folder.glob("*/*.txt")])
+    found = {p.name.split("_")[0]: p for p in every if suffix in p.name}
     if not found:
-        beside = sorted(p.name for p in folder.parent.glob("*/"))
-        hint = f"; {there_is(folder.name, beside)} in {folder.parent}" if beside else ""
-        raise ConfigError(f"{folder}: no such folder of CAMELS-US, or no */<id>*{suffix}*.txt in it{hint}")
+        held = ", ".join(sorted(p.name for p in folder.iterdir())[:5])
+        raise ConfigError(f"{folder}: has no <id>*{suffix}*.txt in it or a folder deeper; it holds {held}")
     return dict(sorted(found.items()))
 
 
 def _span(file: Path) -> tuple[np.datetime64, np.datetime64]:
     """First and last day of a forcing file."""
-    lines = file.read_text(encoding="utf-8").rstrip().splitlines()
+    lines = read_text(file, ForcingError).rstrip().splitlines()
     try:
         ends = [[float(number) for number in line.split()[:3]] for line in (lines[4], lines[-1])]
         first, last = _days(np.array(ends))
@@ -224,24 +264,30 @@ def _span(file: Path) -> tuple[np.datetime64, np.datetime64]:
 
 
 def _forcing(file: Path) -> _Weather:
-    with file.open(encoding="utf-8") as lines:
-        try:
-            latitude, elevation, area = (float(next(lines)) for _ in range(3))
-            names = next(lines).split()
-            table = np.loadtxt(lines, ndmin=2)
-            days = _days(table[:, :3])
-        except (ValueError, StopIteration) as error:
-            raise ForcingError(f"{file}: not a CAMELS-US forcing file: {error}") from error
-    columns = dict(zip(names, table.T, strict=True))
+    lines = read_text(file, ForcingError).splitlines()
+    try:
+        latitude, elevation, area = (float(line) for line in lines[:3])
+        names = [name.split("(")[0].lower() for name in lines[3].split()]
+        table = np.loadtxt(lines[4:], ndmin=2)
+        days = _days(table[:, :3])
+        columns = dict(zip(names, table.T, strict=True))
+    except (ValueError, IndexError) as error:
+        raise ForcingError(f"{file}: not a CAMELS-US forcing file: {error}") from error
+    lacking = [name for name in COLUMNS if name not in columns]
+    if lacking:
+        raise ForcingError(f"{file}: has no column {', '.join(lacking)}; it has {lines[3].strip()}")
     return _Weather(latitude, elevation, area, days, columns)
 
 
 def _flow(file: Path, area: float) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
     """Days, and flow in mm d-1 over an area in m2."""
     try:
-        table = np.loadtxt(file, usecols=(1, 2, 3, 4), ndmin=2)
+        lines = read_text(file, ForcingError).splitlines()
+        table = np.loadtxt(lines, usecols=(1, 2, 3, 4), ndmin=2)
         days = _days(table[:, :3])
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
+        if isinstance(error, ForcingError):
+            raise
         raise ForcingError(f"{file}: not a CAMELS-US streamflow file: {error}") from error
     cfs = np.where(table[:, 3] == MISSING_FLOW, np.nan, table[:, 3])
     return days, cfs * CUBIC_FOOT * 86400.0 * 1000.0 / area

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, ForcingError, there_is
 from ..netcdf import open_netcdf, standard_units, times_of, to_standard
 from .blocks import Piece, Source
-from .tables import attribute_table, static
+from .tables import Names, attribute_table, static
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 def caravan(
     path: str | Path,
     basins: Sequence[str] | None = None,
-    attributes: Sequence[str] = tuple(ATTRIBUTES),
+    attributes: Names = tuple(ATTRIBUTES),
     *,
     pet: Pet = "fao_penman_monteith",
     inputs: Sequence[str] = (),
@@ -78,9 +78,9 @@ def caravan(
         Folder that holds ``timeseries`` and ``attributes``.
     basins : sequence of str, optional
         Such as ``camels_01013500``; all that have a file by default.
-    attributes : sequence of str
-        Numeric columns of any attribute table. A basin that lacks one is left out and
-        reported.
+    attributes : sequence of str, or mapping of str to str
+        Numeric columns of any attribute table, or names and the columns that give them. A basin that
+        lacks one is left out and reported.
     pet : {"fao_penman_monteith", "era5_land"}
         The first, new in Caravan 1.5, is computed from the weather after Allen et al. (1998). ERA5-Land's
         own is the evaporation of open water and in many basins a multiple of it.

@@ -10,13 +10,13 @@ from ..dataset import COORDINATES, Series
 from ..errors import AttributeTableError, ConfigError, ForcingError, there_is
 from ..netcdf import Reader, standard_units, to_standard
 from .blocks import Piece, Source
-from .tables import attribute_table, static
+from .tables import Names, as_mapping, attribute_table, static
 
 
 def cf(
     path: str | Path,
     basins: Sequence[str] | None = None,
-    attributes: Sequence[str] | None = None,
+    attributes: Names | None = None,
     *,
     table: str | Path | None = None,
 ) -> Source:
@@ -52,16 +52,16 @@ def cf(
         if unknown:
             raise ConfigError(f"{path}: no basin {unknown[0]}; {there_is(unknown[0], file.ids)}")
         if table is None:
-            names = file.attributes if attributes is None else attributes
-            lacking = [name for name in names if name not in file.attributes]
+            column = as_mapping(file.attributes if attributes is None else attributes)
+            lacking = [name for name in column.values() if name not in file.attributes]
             if lacking:
                 what = there_is(lacking[0], file.attributes)
                 raise ConfigError(f"{path}: no attribute {', '.join(lacking)}; {what}")
-            kept = dict.fromkeys([*names, *(name for name in COORDINATES if name in file.attributes)])
+            kept = column | {name: name for name in COORDINATES if name in file.attributes}
             of_file = {name: k for k, name in enumerate(file.ids)}
             place = [of_file[name] for name in ids]
-            arrays: Series = {name: file.attribute(name)[place] for name in kept}
-            known = {name: file.units[name] for name in kept}
+            arrays: Series = {name: file.attribute(of)[place] for name, of in kept.items()}
+            known = {name: file.units[of] for name, of in kept.items()}
         else:
             _, *every = CsvTable.read(Path(table), AttributeTableError).columns
             names = every if attributes is None else attributes

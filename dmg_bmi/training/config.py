@@ -30,7 +30,7 @@ class CamelsData:
     reader: Literal["camels"]
     path: Path
     basins: tuple[str, ...] | Path | None = None
-    attributes: tuple[str, ...] = tuple(ATTRIBUTES)
+    attributes: tuple[str, ...] | dict[str, str] = tuple(ATTRIBUTES)
     forcing: str = "nldas"
     pet: Pet = "priestley_taylor"
     area: Area = "area_gages2"
@@ -45,7 +45,7 @@ class CaravanData:
     reader: Literal["caravan"]
     path: Path
     basins: tuple[str, ...] | Path | None = None
-    attributes: tuple[str, ...] = tuple(caravan.ATTRIBUTES)
+    attributes: tuple[str, ...] | dict[str, str] = tuple(caravan.ATTRIBUTES)
     pet: caravan.Pet = "fao_penman_monteith"
     inputs: tuple[str, ...] = ()
     targets: dict[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class NetcdfData:
     reader: Literal["netcdf"]
     path: Path
     basins: tuple[str, ...] | Path | None = None
-    attributes: tuple[str, ...] | None = None
+    attributes: tuple[str, ...] | dict[str, str] | None = None
     table: Path | None = None
     missing_forcing: Missing = "error"
     cache: Path | None = None

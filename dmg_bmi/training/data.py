@@ -47,6 +47,8 @@ def require(
             if name not in there:
                 raise ConfigError(f"training.loss compares {name}; {whose} has {', '.join(there)}")
     columns = range(len(dataset.ids)) if columns is None else columns
+    for name in targets:
+        _require_observed(dataset, name, columns)
     for variable in variable_table(model):
         if variable.kind == "input":
             _require_forcing(dataset, variable, columns)
@@ -87,6 +89,17 @@ def _require_forcing(dataset: Dataset, variable: Variable, columns: Sequence[int
                 f"basin {dataset.ids[column]}: {name} {what} on {dataset.times[bad[0]]} (and is unusable "
                 f"on {len(bad) - 1} other steps); mend it, leave the basin out, choose other periods, or "
                 "see data.missing_forcing"
+            )
+
+
+def _require_observed(dataset: Dataset, name: str, columns: Sequence[int]) -> None:
+    """Missing observations are masked; an infinite one is a division by zero somewhere."""
+    for column in columns:
+        bad = np.flatnonzero(np.isinf(dataset.target[name][:, column]))
+        if len(bad):
+            raise ForcingError(
+                f"basin {dataset.ids[column]}: observed {name} is infinite on {dataset.times[bad[0]]} "
+                f"(and on {len(bad) - 1} other steps); mark it as missing (NaN), or leave the basin out"
             )
 
 

@@ -161,7 +161,7 @@ def build(config: TrainingConfig, dataset: Dataset) -> DeltaModel:
     """The untrained model, with the statistics of the training period."""
     torch.manual_seed(config.training.seed)
     spec, members = config.model, config.training.members
-    attributes = config.data.attributes
+    attributes = None if config.data.attributes is None else tuple(config.data.attributes)
     if attributes is None:
         attributes = tuple(name for name in dataset.attributes if name not in COORDINATES)
     if members > 1:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..dataset import Dataset
 from ..errors import ConfigError, there_is
+from ..files import read_text
 from .config import Basins, Period, TrainingConfig, bounds
 
 log = logging.getLogger(__name__)
@@ -118,13 +119,11 @@ def listed(given: Iterable[str] | Path | None, key: str) -> list[str] | None:
     if not isinstance(given, Path):
         return None if given is None else list(given)
     try:
-        lines = given.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(
-            f"{key}: {given} cannot be read ({reason}); give a list of ids, or a text file of one id a line"
-        ) from error
-    return [line.strip() for line in lines if line.strip()]
+        lines = read_text(given, ConfigError).splitlines()
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}; give a list of ids, or a text file of one id a line") from error
+    stripped = (line.partition("#")[0].strip() for line in lines)
+    return [line for line in stripped if line]
 
 
 def folds(ids: Sequence[str], count: int, seed: int = 0) -> list[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,17 @@ from ..errors import AttributeTableError, ConfigError, there_is
 log = logging.getLogger(__name__)
 
 
+#: Columns by their own names, or names with the columns that give them.
+Names = Sequence[str] | Mapping[str, str]
+
+
+def as_mapping(names: Names) -> dict[str, str]:
+    """Name to column."""
+    return dict(names) if isinstance(names, Mapping) else {name: name for name in names}
+
+
 def attribute_table(
-    files: Iterable[Path], ids: Sequence[str], names: Sequence[str], delimiter: str = ","
+    files: Iterable[Path], ids: Sequence[str], names: Names, delimiter: str = ","
 ) -> dict[str, dict[str, float]]:
     """Basin to attribute to value, of the basins that have them all; the others are reported.
 
@@ -26,7 +35,8 @@ def attribute_table(
     ----------
     files : iterable of Path
         A basin may stand in several, each with some of the columns.
-    ids, names : sequence of str
+    ids : sequence of str
+    names : sequence of str, or mapping of str to str
     delimiter : str
 
     Raises
@@ -36,43 +46,53 @@ def attribute_table(
     AttributeTableError
         If a file cannot be read, a value is text, or no basin is left.
     """
-    wanted = {*names, *COORDINATES}
+    column = as_mapping(names)
+    wanted = {*column.values(), *COORDINATES}
     found: Series = {}
     columns: set[str] = set()
+    strangers: list[str] = []
     where = ""
     for file in files:
         where = str(file.parent)
         part = CsvTable.read(file, AttributeTableError, delimiter)
         row = part.rows()
         there = [k for k, basin in enumerate(ids) if basin in row]
+        if not there:
+            strangers.append(f"{file.name} has ids like {next(iter(row))!r} in its first column")
         fields = [*part.columns][1:]
         columns.update(fields)
         for name in wanted.intersection(fields):
             values = found.setdefault(name, np.full(len(ids), np.nan))
             values[there] = part.numbers(name, [row[ids[k]] for k in there])
-    unknown = [name for name in names if name not in columns]
+    unknown = [name for name in column.values() if name not in columns]
     if unknown:
         what = there_is(unknown[0], sorted(columns))
         raise ConfigError(f"{where}: no attribute {', '.join(unknown)}; {what}")
-    coordinates = [name for name in COORDINATES if name in found and name not in names]
+    coordinates = [name for name in COORDINATES if name in found and name not in column]
     table: dict[str, dict[str, float]] = {}
     for k, basin in enumerate(ids):
-        lacking = [name for name in names if np.isnan(found[name][k])]
+        lacking = [name for name, of in column.items() if np.isnan(found[of][k])]
         if lacking:
             some = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
             log.warning("basin %s is left out: no attribute %s in %s", basin, some, where)
         else:
-            table[basin] = {name: float(found[name][k]) for name in (*names, *coordinates)}
+            own = {name: float(found[of][k]) for name, of in column.items()}
+            table[basin] = own | {name: float(found[name][k]) for name in coordinates}
     if not table:
-        raise AttributeTableError(f"{where}: no basin has all of the attributes {', '.join(names)}")
+        if strangers:
+            raise AttributeTableError(
+                f"{where}: {'; '.join(strangers[:3])}, and the basins are like {ids[0]!r}: write both alike"
+            )
+        raise AttributeTableError(f"{where}: no basin has all of the attributes {', '.join(column)}")
     return table
 
 
 def static(
-    table: dict[str, dict[str, float]], names: Iterable[str], units: dict[str, str]
+    table: dict[str, dict[str, float]], names: Names, units: dict[str, str]
 ) -> tuple[Series, dict[str, str]]:
     """Arrays ``[basins]`` of the named attributes of a table and its coordinates, and their units."""
     there = next(iter(table.values()))
-    kept = [name for name in dict.fromkeys([*names, *COORDINATES]) if name in there]
+    column = as_mapping(names) | {name: name for name in COORDINATES}
+    kept = [name for name in column if name in there]
     arrays: Series = {name: np.array([row[name] for row in table.values()]) for name in kept}
-    return arrays, {name: (COORDINATES | units).get(name, "") for name in kept}
+    return arrays, {name: (COORDINATES | units).get(column[name], "") for name in kept}

@@ -128,7 +128,7 @@ def test_areas_and_pet_are_said(camels, caplog):
     ("options", "error", "said"),
     [
         ({"basins": ["1000001"]}, ConfigError, "of basin '1000001'; did you mean 01000001. there is"),
-        ({"forcing": "daymet"}, ConfigError, "daymet: no such folder of CAMELS-US.* there is nldas"),
+        ({"forcing": "daymet"}, ConfigError, "has no forcing 'daymet'; there is nldas"),
         ({"attributes": ["slop_mean"]}, ConfigError, "no attribute slop_mean; did you mean slope_mean"),
     ],
 )
@@ -207,3 +207,89 @@ def test_the_area_of_05057200_matters_by_a_factor_of_two(shared_data, real):
     column = real.ids.index("05057200")
     ratio = np.nanmean(other.target["Q"]) / np.nanmean(real.target["Q"][:, column])
     assert ratio == pytest.approx(1897.33e6 / 908.7e6, rel=0.01)
+
+
+# -- as other products and archives have it ---------------------------------------------
+
+LOWER = HEADER.replace("Dayl", "dayl").replace("PRCP", "prcp").replace("SRAD", "srad").replace("SWE", "swe")
+LOWER = LOWER.replace("Tmax", "tmax").replace("Tmin", "tmin").replace("Vp", "vp")
+
+
+@pytest.mark.parametrize("header", [LOWER, HEADER.upper(), HEADER.replace("(mm/day)", "").replace("(C)", "")])
+def test_columns_are_known_in_any_case_and_without_their_units(camels, header):
+    before = read_camels(camels, attributes=NAMES)
+    (file,) = camels.rglob("*_forcing_leap.txt")
+    file.write_text(file.read_text().replace(HEADER, header))
+    after = read_camels(camels, attributes=NAMES)
+    for name, values in before.forcing.items():
+        np.testing.assert_array_equal(after.forcing[name], values)
+
+
+def test_a_column_that_is_lacking_is_named_with_those_there_are(camels):
+    (file,) = camels.rglob("*_forcing_leap.txt")
+    file.write_text(file.read_text().replace("Tmax(C)", "Tmean(C)"))
+    with pytest.raises(ForcingError, match=r"_leap\.txt: has no column tmax; it has Year .*Tmean\(C\)"):
+        read_camels(camels, attributes=NAMES)
+
+
+def moved(camels, layout):
+    """The same data set as other archives lay it out."""
+    forcing, flows = camels / "basin_mean_forcing" / "nldas", camels / "usgs_streamflow"
+    if layout == "without HUC":
+        for folder in (forcing, flows):
+            for file in list(folder.glob("*/*.txt")):
+                file.rename(folder / file.name)
+    elif layout == "in the archive's folder":
+        inner = camels / "basin_dataset_public_v1p2"
+        inner.mkdir()
+        for folder in ("basin_mean_forcing", "usgs_streamflow"):
+            (camels / folder).rename(inner / folder)
+    elif layout == "attributes in the root":
+        for file in list((camels / "camels_attributes_v2.0").glob("*.txt")):
+            file.rename(camels / file.name)
+    elif layout == "attributes unpacked twice":
+        (camels / "camels_attributes_v2.0").rename(camels / "inner")
+        (camels / "camels_attributes_v2.0").mkdir()
+        (camels / "inner").rename(camels / "camels_attributes_v2.0" / "camels_attributes_v2.0")
+    return camels
+
+
+@pytest.mark.parametrize(
+    "layout",
+    ["without HUC", "in the archive's folder", "attributes in the root", "attributes unpacked twice"],
+)
+def test_a_folder_may_be_laid_out_as_its_archives_are(camels, layout):
+    before = read_camels(camels, attributes=NAMES)
+    after = read_camels(moved(camels, layout), attributes=NAMES)
+    assert after.ids == before.ids
+    np.testing.assert_array_equal(after.target["Q"], before.target["Q"])
+    np.testing.assert_array_equal(after.attributes["slope_mean"], before.attributes["slope_mean"])
+
+
+def test_an_attribute_that_is_not_known_is_missing_and_its_basin_left_out(camels, caplog):
+    write_basin(camels, "02000001", WEATHER, FLOW, attributes="NA;100.0")
+    with caplog.at_level(logging.WARNING):
+        data = read_camels(camels, attributes=NAMES)
+    assert data.ids == ("01000001",)
+    assert "basin 02000001 is left out: no attribute slope_mean in" in caplog.text
+
+
+def test_an_attribute_may_have_another_name_than_its_column(camels):
+    data = read_camels(camels, attributes={"slope": "slope_mean", "upstream_area": "area_gages2"})
+    assert {name: values.tolist() for name, values in data.attributes.items()} == {
+        "slope": [0.5],
+        "upstream_area": [100.0],
+    }
+    assert data.units["slope"] == ATTRIBUTES["slope_mean"]
+    with pytest.raises(ConfigError, match="no attribute slop_mean; did you mean slope_mean"):
+        read_camels(camels, attributes={"slope": "slop_mean"})
+
+
+def test_the_official_daymet_files_are_read(shared_data):
+    root = shared_data / "camels_us_daymet"
+    if not root.is_dir():
+        pytest.skip("the real data is not there")
+    data = read_camels(root, forcing="daymet", pet="hargreaves")
+    assert len(data.ids) == 83
+    assert 2.0 < np.nanmean(data.forcing["P"]) < 5.0
+    assert (data.forcing["PET"] > 0).any()

@@ -179,3 +179,12 @@ def test_data_without_any_observation_is_refused(dataset):
     dataset.target["Q"][:] = np.nan
     with pytest.raises(ForcingError, match="no observed"):
         windows(dataset)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_an_infinite_observation_is_named_with_its_basin_and_date(dataset, model, value):
+    dataset.target["Q"][:2, 1] = np.nan  # missing ones are not
+    require(dataset, model, ["Q"])
+    dataset.target["Q"][7, 1] = value
+    with pytest.raises(ForcingError, match=r"basin b: observed Q is infinite on 2000-01-08.* mark it"):
+        require(dataset, model, ["Q"])

@@ -14,7 +14,7 @@ from dmg_bmi.training import TrainingConfig, experiment, train
 from dmg_bmi.training.config import Basins
 from dmg_bmi.training.evaluate import evaluate, predict
 from dmg_bmi.training.metrics import nse
-from dmg_bmi.training.splits import folds, splits
+from dmg_bmi.training.splits import folds, listed, splits
 
 CONFIG = """
 name: small
@@ -94,7 +94,7 @@ def test_lists_may_stand_in_files(config, dataset, tmp_path):
     file.write_text("synthetic-003\n\nsynthetic-001\n")
     assert resolved(config, dataset, test=file)["ungauged"] == ["3", "1"]
     with pytest.raises(
-        ConfigError, match=r"none.txt cannot be read \(No such .*a text file of one id a line"
+        ConfigError, match=r"none.txt: cannot be read \(No such .*a text file of one id a line"
     ):
         resolved(config, dataset, test=tmp_path / "none.txt")
 
@@ -185,3 +185,11 @@ def test_nothing_outside_the_training_basins_and_years_reaches_the_model(config,
     assert before.scores["ungauged"].ids == named(6, 2)
     assert (before.scores["ungauged"].values["NSE"] != after.scores["ungauged"].values["NSE"]).all()
     assert Bundle.load(before.bundle).provenance["basins"] == [*named(1, 3, 4, 5, 7)]
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufeffa\nb\n", "# the basins of a study\na\n\nb  # the second\n", "a\r\nb\r\n"]
+)
+def test_a_list_may_have_a_byte_order_mark_comments_and_any_line_ends(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8", newline="")
+    assert listed(tmp_path / "list.txt", "data.basins") == ["a", "b"]
