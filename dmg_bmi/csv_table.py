@@ -72,13 +72,15 @@ class CsvTable:
         columns = zip(*lines.values(), strict=True)
         return cls(path, dict(zip(header, columns, strict=True)), tuple(lines), error)
 
-    def rows(self) -> dict[str, int]:
-        """Row of each entry of the first column, in which none may stand twice."""
+    def rows(self, key: str | None = None) -> dict[str, int]:
+        """Row of each entry of a column, the first by default, in which none may stand twice."""
+        key = next(iter(self.columns)) if key is None else key
         rows: dict[str, int] = {}
-        for row, name in enumerate(next(iter(self.columns.values()))):
+        for row, name in enumerate(self.columns[key]):
             if rows.setdefault(name, row) != row:
                 where = f"{self.path}, line {self.lines[row]}"
-                raise self.error(f"{where}: {name!r} stands twice in the first column")
+                column = "the first column" if key == next(iter(self.columns)) else f"column {key!r}"
+                raise self.error(f"{where}: {name!r} stands twice in {column}")
         return rows
 
     def numbers(self, name: str, rows: Sequence[int]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 def there_is(name: str, known: Iterable[str], shown: int = 10) -> str:
     """What to choose from in place of a name that does not exist, for the end of a message."""
     names = [*known]
-    close = get_close_matches(name, names, n=1, cutoff=0.8)
+    close = [] if name in names else get_close_matches(name, names, n=1, cutoff=0.8)
     meant = f"did you mean {close[0]}? " if close else ""
     more = f", ... ({len(names)} in all)" if len(names) > shown else ""
     return f"{meant}there is {', '.join(names[:shown]) or 'none'}{more}"

@@ -145,6 +145,8 @@ def _fill(series: Series, source: Source, missing: Missing) -> None:
     for piece in source.pieces():
         for name, values in piece.values.items():
             series[name][piece.basins, piece.steps] = values
+            if np.isinf(values).any():
+                _refuse_infinite(series[name], name, source)
     if missing != "interpolate":
         return
     for row, basin in enumerate(source.ids):
@@ -152,6 +154,14 @@ def _fill(series: Series, source: Source, missing: Missing) -> None:
         said = ", ".join(f"{count} of {name}" for name, count in filled.items() if count)
         if said:
             log.warning("basin %s: steps interpolated: %s", basin, said)
+
+
+def _refuse_infinite(series: NDArray[np.floating], name: str, source: Source) -> None:
+    row, step = np.argwhere(np.isinf(series))[0]
+    raise ForcingError(
+        f"{name} of basin {source.ids[row]} is infinite on {source.times[step]}; correct it in the file, "
+        "or leave the value empty if it is missing"
+    )
 
 
 def interpolate(values: NDArray[np.floating]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..dataset import Dataset, day_of_year
-from ..errors import ConfigError, ForcingError, there_is
+from ..errors import AttributeTableError, ConfigError, ForcingError, there_is
 from ..files import read_text
 from ..physics.pet import hargreaves, oudin, priestley_taylor
 from .blocks import Piece, Source, gather
@@ -59,13 +59,17 @@ ATTRIBUTES = {
     "carbonate_rocks_frac": "1",
     "geol_permeability": "log10(m2)",
 }
-#: Columns of a forcing file; their names are in upper or lower case, with units behind them.
-COLUMNS = ("dayl", "prcp", "srad", "tmax", "tmin", "vp")
 #: Forcing that the reader makes of the files' columns.
 FORCINGS = {"P": "mm", "T": "degC", "PET": "mm", "SRAD": "W m-2", "VP": "Pa", "daylength": "s"}
 
+#: Columns of a forcing file with their units; the files have them in upper or lower case.
+COLUMNS = {"dayl": "s", "prcp": "mm/day", "srad": "W/m2", "tmax": "C", "tmin": "C", "vp": "Pa"}
 CUBIC_FOOT = 0.3048**3
-MISSING_FLOW = -999.0
+#: Tables of attributes as they are published, and their folder.
+TABLES = ("clim", "geol", "hydro", "soil", "topo", "vege")
+OFFICIAL = "camels_attributes_v2.0"
+#: How far below the given folder the downloaded archives put the data.
+DEPTHS = ("", "*/", "*/*/", "*/*/*/")
 
 
 def read_camels(
@@ -92,15 +96,18 @@ def camels(
     Parameters
     ----------
     path : path
-        Folder that holds ``basin_mean_forcing``, ``usgs_streamflow`` and ``camels_attributes_v2.0``, or
-        folders of archives in which they lie.
+        Folder that holds ``basin_mean_forcing``, ``usgs_streamflow`` and
+        ``camels_attributes_v2.0`` as they are downloaded: itself or in folders in it, such as
+        ``basin_dataset_public_v1p2``; the files with or without folders of regions; the tables of
+        attributes in a folder of their own or not.
     basins : sequence of str, optional
         Gauge ids with their leading zeros; all that have a forcing file by default.
     attributes : sequence of str, or mapping of str to str
         Numeric columns of any attribute table, or names and the columns that give them, such as
         ``{elevation: elev_mean}``. A basin that lacks one is left out and reported.
     forcing : str
-        Folder below ``basin_mean_forcing``: ``nldas``, ``daymet``, ``maurer`` or ``maurer_extended``.
+        Folder below ``basin_mean_forcing``: ``nldas``, ``daymet``, ``maurer``, or another such as
+        ``maurer_extended``.
     pet : {"priestley_taylor", "hargreaves", "oudin"}
         How PET is computed; see :mod:`dmg_bmi.physics.pet`.
     area : {"area_gages2", "area_geospa_fabric", "forcing_header"}
@@ -121,9 +128,9 @@ def camels(
         If a file cannot be read as what it should be, or no basin is left.
     """
     root = Path(path)
-    _require_folder(root)
-    files = _files(_forcing_folder(root, forcing), "_forcing")
-    flows = _files(_folder(root, "usgs_streamflow"), "_streamflow")
+    files = _files(_folder(root, "basin_mean_forcing"), forcing, "_forcing")
+    flow_folder = _folder(root, "usgs_streamflow")
+    flows = _files(flow_folder.parent, flow_folder.name, "_streamflow")
     ids = tuple(files) if basins is None else tuple(basins)
     for name in ids:
         if name not in files or name not in flows:
@@ -131,8 +138,10 @@ def camels(
             raise ConfigError(f"{root}: no {kind} file of basin {name!r}; {there_is(name, there)}")
     tables = _tables(root)
     wanted = as_mapping(attributes)
-    if area != "forcing_header":
-        wanted.setdefault(area, area)
+    if area != "forcing_header" and wanted.setdefault(area, area) != area:
+        raise ConfigError(
+            f"data.attributes: {area} is the area of the flow; give {wanted[area]} another name"
+        )
     table = attribute_table(tables, ids, wanted, ";")
     ids = tuple(table)
     arrays, units = static(table, attributes, ATTRIBUTES)
@@ -145,6 +154,11 @@ def camels(
         for row, name in enumerate(ids):
             weather = _forcing(files[name])
             areas[name] = weather.area if area == "forcing_header" else table[name][area] * 1e6
+            if not 0 < areas[name] < np.inf:
+                raise AttributeTableError(
+                    f"{root}: basin {name}: {area} is {areas[name] / 1e6:g} km2, and must be above zero; "
+                    "choose another data.area, or leave the basin out"
+                )
             basin, steps = slice(row, row + 1), (weather.days - start).astype(int)
             yield Piece(basin, steps, weather.variables(pet, files[name]))
             days, values = _flow(flows[name], areas[name])
@@ -208,95 +222,132 @@ class _Weather:
         return {**values, "PET": result.numpy()}
 
 
-def _require_folder(root: Path) -> None:
-    if not root.is_dir():
-        raise ConfigError(f"{root}: there is no such folder; data.path is that of CAMELS-US")
-
-
 def _folder(root: Path, name: str) -> Path:
-    """A folder of the data set: in `root`, or in a folder that its archive makes."""
-    for place in (root, *sorted(p for p in root.iterdir() if p.is_dir())):
-        for folder in (place / name, place / name / name):
-            if folder.is_dir() and any(folder.iterdir()) and not (folder / name).is_dir():
-                return folder
-    held = ", ".join(sorted(p.name for p in root.iterdir())[:8])
-    raise ConfigError(f"{root}: has no folder {name}, nor has a folder in it; it holds {held}")
-
-
-def _forcing_folder(root: Path, forcing: str) -> Path:
-    parent = _folder(root, "basin_mean_forcing")
-    folders = {p.name.lower(): p for p in sorted(parent.iterdir()) if p.is_dir()}
-    if forcing.lower() not in folders:
-        raise ConfigError(f"{parent}: has no forcing {forcing!r}; {there_is(forcing, folders)}")
-    return folders[forcing.lower()]
-
-
-def _tables(root: Path) -> list[Path]:
-    """Attribute tables ``camels_*.txt``, wherever they lie within two folders."""
-    for pattern in ("camels_attributes*/", "", "*/", "*/*/"):
-        found = sorted(root.glob(f"{pattern}camels_*.txt"))
+    """The folder of that name in the root or in folders of it, the nearest one."""
+    for depth in DEPTHS:
+        found = sorted(folder for folder in root.glob(depth + name) if folder.is_dir())
+        if len(found) > 1:
+            both = ", ".join(str(folder) for folder in found)
+            raise ConfigError(f"{root}: has several folders {name}: {both}; give the path of one of them")
         if found:
-            return found
+            return found[0]
     raise ConfigError(
-        f"{root}: has no camels_*.txt of attributes, such as camels_attributes_v2.0/camels_topo.txt"
+        f"{root}: has no folder {name}; give the folder of CAMELS-US that holds it as data.path"
     )
 
 
-def _files(folder: Path, suffix: str) -> dict[str, Path]:
-    """Gauge id to file, in the folder or in folders of the HUC-2 regions."""
-    every = sorted([*folder.glob("*.txt"), *folder.glob("*/*.txt")])
-    found = {p.name.split("_")[0]: p for p in every if suffix in p.name}
+def _files(parent: Path, given: str, suffix: str) -> dict[str, Path]:
+    """Gauge id to file, with or without folders of the HUC-2 regions; capital letters do not matter."""
+    there = {folder.name: folder for folder in sorted(parent.glob("*/"))}
+    folder = there.get(given) or {name.lower(): f for name, f in there.items()}.get(given.lower())
+    if folder is None:
+        raise ConfigError(f"{parent}: has no folder {given}; {there_is(given, there)}")
+    found: dict[str, Path] = {}
+    for file in sorted([*folder.glob("*.txt"), *folder.glob("*/*.txt")]):
+        if suffix not in file.name or file.name.startswith("."):
+            continue
+        first = found.setdefault(file.name.split("_")[0], file)
+        if first != file:
+            raise ConfigError(f"{first} and {file} are of one basin; remove one of them")
     if not found:
-        held = ", ".join(sorted(p.name for p in folder.iterdir())[:5])
-        raise ConfigError(f"{folder}: has no <id>*{suffix}*.txt in it or a folder deeper; it holds {held}")
+        has = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
+        raise ConfigError(
+            f"{folder}: has no file <id>*{suffix}*.txt, nor have the folders in it; it holds {has}"
+        )
     return dict(sorted(found.items()))
+
+
+def _tables(root: Path) -> list[Path]:
+    """The tables of attributes of the folder that is nearest to the root."""
+    for depth in DEPTHS:
+        found = [file for table in TABLES for file in root.glob(f"{depth}camels_{table}.txt")]
+        folders = sorted({file.parent for file in found}, key=lambda folder: folder.name != OFFICIAL)
+        if len(folders) > 1 and folders[0].name != OFFICIAL:
+            both = ", ".join(str(folder) for folder in folders)
+            raise ConfigError(f"{root}: has several folders of camels_*.txt: {both}; keep one of them")
+        if folders:
+            return sorted(folders[0].glob("camels_*.txt"))
+    raise ConfigError(
+        f"{root}: has no attributes camels_*.txt (camels_clim.txt, camels_topo.txt, ...), nor have folders "
+        f"in it, such as {OFFICIAL}; download them as well"
+    )
 
 
 def _span(file: Path) -> tuple[np.datetime64, np.datetime64]:
     """First and last day of a forcing file."""
     lines = read_text(file, ForcingError).rstrip().splitlines()
     try:
-        ends = [[float(number) for number in line.split()[:3]] for line in (lines[4], lines[-1])]
-        first, last = _days(np.array(ends))
+        ends = [
+            [float(number) for number in line.split()[:3]] for line in dict.fromkeys((lines[4], lines[-1]))
+        ]
+        days = _days(np.array(ends))
     except (ValueError, IndexError) as error:
         raise ForcingError(f"{file}: not a CAMELS-US forcing file: {error}") from error
-    return first, last
+    return days[0], days[-1]
 
 
 def _forcing(file: Path) -> _Weather:
-    lines = read_text(file, ForcingError).splitlines()
+    lines = iter(read_text(file, ForcingError).splitlines())
     try:
-        latitude, elevation, area = (float(line) for line in lines[:3])
-        names = [name.split("(")[0].lower() for name in lines[3].split()]
-        table = np.loadtxt(lines[4:], ndmin=2)
+        latitude, elevation, area = (float(next(lines)) for _ in range(3))
+        names = next(lines).split()
+        table = _rows(lines)
         days = _days(table[:, :3])
-        columns = dict(zip(names, table.T, strict=True))
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, StopIteration, RuntimeError) as error:
         raise ForcingError(f"{file}: not a CAMELS-US forcing file: {error}") from error
+    if not (abs(latitude) <= 90 and abs(elevation) < 1e4):
+        raise ForcingError(
+            f"{file}: its first lines must be latitude in degrees and elevation in m; "
+            f"they are {latitude:g} and {elevation:g}"
+        )
+    if len(names) != table.shape[1]:
+        raise ForcingError(f"{file}: line 4 names {len(names)} columns, the rows have {table.shape[1]}")
+    columns = {}
+    for name, values in zip(names, table.T, strict=True):
+        short, _, units = name.lower().removesuffix(")").partition("(")
+        if short in columns:
+            raise ForcingError(f"{file}: column {name} appears twice; rename or remove one of them")
+        if units and units != COLUMNS.get(short, units).lower():
+            raise ForcingError(f"{file}: column {name} must be in {COLUMNS[short]}; convert it")
+        columns[short] = values
     lacking = [name for name in COLUMNS if name not in columns]
     if lacking:
-        raise ForcingError(f"{file}: has no column {', '.join(lacking)}; it has {lines[3].strip()}")
+        raise ForcingError(f"{file}: has no column {', '.join(lacking)}; it has {' '.join(names)}")
     return _Weather(latitude, elevation, area, days, columns)
 
 
 def _flow(file: Path, area: float) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
-    """Days, and flow in mm d-1 over an area in m2."""
+    """Days, and flow in mm d-1 over an area in m2; below zero (-999) nothing was measured."""
+    lines = read_text(file, ForcingError).splitlines()
     try:
-        lines = read_text(file, ForcingError).splitlines()
-        table = np.loadtxt(lines, usecols=(1, 2, 3, 4), ndmin=2)
+        table = _rows(lines, usecols=(1, 2, 3, 4))
         days = _days(table[:, :3])
-    except (ValueError, IndexError) as error:
-        if isinstance(error, ForcingError):
-            raise
+    except (ValueError, IndexError, RuntimeError) as error:
         raise ForcingError(f"{file}: not a CAMELS-US streamflow file: {error}") from error
-    cfs = np.where(table[:, 3] == MISSING_FLOW, np.nan, table[:, 3])
+    cfs = np.where(table[:, 3] < 0, np.nan, table[:, 3])
     return days, cfs * CUBIC_FOOT * 86400.0 * 1000.0 / area
 
 
+def _rows(lines: Iterable[str], usecols: tuple[int, ...] | None = None) -> NDArray[np.float64]:
+    there = [line for line in lines if line.strip()]
+    if not there:
+        raise ValueError("it has no rows")
+    return np.loadtxt(there, usecols=usecols, ndmin=2)
+
+
 def _days(ymd: NDArray[np.float64]) -> NDArray[np.datetime64]:
-    year, month, day = ymd.astype(int).T
-    months = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)
-    days: NDArray[np.datetime64] = months.astype("datetime64[D]") + (day - 1)
+    """Days of a calendar, in order; ValueError for others."""
+    year, month, day = ymd.T
+    whole = np.isfinite(ymd).all(axis=1) & (ymd == np.round(np.nan_to_num(ymd))).all(axis=1)
+    right = whole & (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    wrong = ymd[~right]
+    if not len(wrong):
+        years, since, on = ymd.astype(int).T
+        months = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (since - 1)
+        days: NDArray[np.datetime64] = months.astype("datetime64[D]") + (on - 1)
+        wrong = ymd[days.astype("datetime64[M]") != months]
+    if len(wrong):
+        raise ValueError(f"{wrong[0][0]:g} {wrong[0][1]:g} {wrong[0][2]:g} is no day of a calendar")
     if (np.diff(days).astype(int) <= 0).any():
         raise ValueError("its days are not in order")
     return days

@@ -114,6 +114,8 @@ def caravan(
             raise ConfigError(f"{root}: no file of basin {name!r}; {there_is(name, files)}")
     folders = dict.fromkeys(files[name].parent.name for name in ids)
     tables = [table for folder in folders for table in sorted((root / "attributes" / folder).glob("*.csv"))]
+    if not tables:
+        raise ConfigError(f"{root}: has no attributes/<source>/*.csv of {', '.join(folders)}; download them")
     table = attribute_table(tables, ids, attributes)
     ids = tuple(table)
     arrays, known = static(table, attributes, ATTRIBUTES)

@@ -115,15 +115,25 @@ def _listed(name: str, given: Iterable[str] | Path | None, there: Sequence[str])
 
 
 def listed(given: Iterable[str] | Path | None, key: str) -> list[str] | None:
-    """Ids that a configuration lists, or the file that it names."""
+    """Ids that a configuration lists, or the file that it names; there, ``#`` begins a comment."""
     if not isinstance(given, Path):
-        return None if given is None else list(given)
+        return None if given is None else _once(list(given), key)
     try:
-        lines = read_text(given, ConfigError).splitlines()
+        text = read_text(given, ConfigError)
     except ConfigError as error:
         raise ConfigError(f"{key}: {error}; give a list of ids, or a text file of one id a line") from error
-    stripped = (line.partition("#")[0].strip() for line in lines)
-    return [line for line in stripped if line]
+    ids = [line.split("#")[0].strip() for line in text.splitlines()]
+    ids = [name for name in ids if name]
+    if not ids:
+        raise ConfigError(f"{key}: {given} has no ids; write one a line")
+    return _once(ids, f"{key}: {given}")
+
+
+def _once(ids: list[str], where: str) -> list[str]:
+    twice = [name for name in dict.fromkeys(ids) if ids.count(name) > 1]
+    if twice:
+        raise ConfigError(f"{where} lists {', '.join(twice[:5])} more than once; keep one")
+    return ids
 
 
 def folds(ids: Sequence[str], count: int, seed: int = 0) -> list[list[str]]:

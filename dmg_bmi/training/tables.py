@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from ..dataset import COORDINATES, Series
 from ..errors import AttributeTableError, ConfigError, there_is
 
 log = logging.getLogger(__name__)
+#: The column of ids in CAMELS, Caravan and their kin; pandas may have written its index before it.
+ID = "gauge_id"
 
 
 #: Columns by their own names, or names with the columns that give them.
@@ -45,6 +48,11 @@ def attribute_table(
         If no file has a column of that name.
     AttributeTableError
         If a file cannot be read, a value is text, or no basin is left.
+
+    Notes
+    -----
+    Ids stand in the column ``gauge_id``, or in the first where there is none of that name. A file with
+    none of the ids is reported.
     """
     column = as_mapping(names)
     wanted = {*column.values(), *COORDINATES}
@@ -55,12 +63,19 @@ def attribute_table(
     for file in files:
         where = str(file.parent)
         part = CsvTable.read(file, AttributeTableError, delimiter)
-        row = part.rows()
+        key = ID if ID in part.columns else next(iter(part.columns))
+        row = part.rows(key)
         there = [k for k, basin in enumerate(ids) if basin in row]
-        if not there:
-            strangers.append(f"{file.name} has ids like {next(iter(row))!r} in its first column")
-        fields = [*part.columns][1:]
+        fields = [name for name in part.columns if name != key]
         columns.update(fields)
+        if ids and not there and wanted.intersection(fields):
+            one = next(iter(row))
+            like = get_close_matches(one, ids, n=1, cutoff=0.0)[0]
+            strangers.append(
+                f"{file}: has none of the basins: column {key!r} has ids such as {one!r}, the basins are "
+                f"such as {like!r}; write the same ids in both"
+            )
+            log.warning("%s", strangers[-1])
         for name in wanted.intersection(fields):
             values = found.setdefault(name, np.full(len(ids), np.nan))
             values[there] = part.numbers(name, [row[ids[k]] for k in there])
@@ -80,9 +95,7 @@ def attribute_table(
             table[basin] = own | {name: float(found[name][k]) for name in coordinates}
     if not table:
         if strangers:
-            raise AttributeTableError(
-                f"{where}: {'; '.join(strangers[:3])}, and the basins are like {ids[0]!r}: write both alike"
-            )
+            raise AttributeTableError(strangers[0])
         raise AttributeTableError(f"{where}: no basin has all of the attributes {', '.join(column)}")
     return table
 

@@ -128,7 +128,7 @@ def test_areas_and_pet_are_said(camels, caplog):
     ("options", "error", "said"),
     [
         ({"basins": ["1000001"]}, ConfigError, "of basin '1000001'; did you mean 01000001. there is"),
-        ({"forcing": "daymet"}, ConfigError, "has no forcing 'daymet'; there is nldas"),
+        ({"forcing": "daymet"}, ConfigError, "basin_mean_forcing: has no folder daymet; there is nldas"),
         ({"attributes": ["slop_mean"]}, ConfigError, "no attribute slop_mean; did you mean slope_mean"),
     ],
 )
@@ -155,6 +155,105 @@ def test_text_is_no_attribute_and_no_basin_left_is_an_error(tmp_path):
     write_basin(tmp_path / "b", "01000001", WEATHER, FLOW, attributes=";100.0")
     with pytest.raises(AttributeTableError, match="no basin has all of the attributes"):
         read_camels(tmp_path / "b", attributes=NAMES)
+
+
+def forcing_file(root):
+    return next(root.glob("basin_mean_forcing/*/*/*.txt"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("\tVp(Pa)", "", "line 4 names 10 columns, the rows have 11"),
+        ("2000 02 29", "2001 02 29", "2001 2 29 is no day of a calendar"),
+        ("2000 02 29", "2000 13 01", "2000 13 1 is no day of a calendar"),
+        ("2000 02 29", "2000 02 nan", "is no day of a calendar"),
+        ("2000 03 01", "99999999999 03 01", "is no day of a calendar"),
+        (" 40.00\n", " 4000.0\n", "latitude in degrees"),
+        ("Tmax(C)", "Tmax(K)", r"column Tmax\(K\) must be in C"),
+        ("Tmin(C)", "Tmax(C)", r"column Tmax\(C\) appears twice"),
+        (WEATHER, "", "not a CAMELS-US forcing file"),
+        (" 40.00", "\udcff", "is not UTF-8 text"),
+    ],
+)
+def test_a_wrong_forcing_file_is_an_error_of_the_family(camels, old, new, said):
+    file = forcing_file(camels)
+    changed = file.read_text().replace(old, new).encode("utf-8", "surrogateescape")
+    file.write_bytes(changed)
+    with pytest.raises(ForcingError, match=said):
+        read_camels(camels, attributes=NAMES)
+
+
+@pytest.mark.parametrize("flow", ["", "ID\n", "ID 2000 02 29 x A\n", "ID 2000 02 31 1.0 A\n"])
+def test_a_wrong_flow_file_is_an_error_of_the_family(camels, flow):
+    next(camels.glob("usgs_streamflow/*/*.txt")).write_text(flow)
+    with pytest.raises(ForcingError, match="not a CAMELS-US streamflow file"):
+        read_camels(camels, attributes=NAMES)
+
+
+def test_infinite_flow_is_named_with_basin_and_date(camels):
+    file = next(camels.glob("usgs_streamflow/*/*.txt"))
+    file.write_text(file.read_text().replace("1000.00", "inf"))
+    with pytest.raises(ForcingError, match="Q of basin 01000001 is infinite on 2000-02-29"):
+        read_camels(camels, attributes=NAMES)
+
+
+def test_an_area_of_nothing_is_refused(tmp_path):
+    write_basin(tmp_path, "01000001", WEATHER, FLOW, attributes="0.5;0.0")
+    with pytest.raises(AttributeTableError, match="basin 01000001: area_gages2 is 0 km2"):
+        read_camels(tmp_path, attributes=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("basin_mean_forcing/nldas/01", "basin_mean_forcing/nldas"),
+        ("usgs_streamflow/01", "usgs_streamflow"),
+        ("basin_mean_forcing/nldas", "basin_mean_forcing/NLDAS"),
+        ("basin_mean_forcing", "basin_dataset_public_v1p2/basin_mean_forcing"),
+        (
+            "usgs_streamflow",
+            "basin_timeseries_v1p2_metForcing_obsFlow/basin_dataset_public_v1p2/usgs_streamflow",
+        ),
+        ("camels_attributes_v2.0", "camels_attributes_v2.0/camels_attributes_v2.0"),
+        ("camels_attributes_v2.0", "basin_dataset_public_v1p2/attributes"),
+        ("camels_attributes_v2.0", "."),
+    ],
+)
+def test_folders_are_found_as_downloads_and_users_leave_them(camels, old, new):
+    expected = read_camels(camels, attributes=NAMES)
+    files = [*(camels / old).iterdir()]
+    (camels / old).rename(camels / "moved")
+    (camels / new).mkdir(parents=True, exist_ok=True)
+    for file in files:
+        (camels / "moved" / file.name).rename(camels / new / file.name)
+    (camels / "moved").rmdir()
+    found = read_camels(camels, attributes=NAMES)
+    assert found.ids == expected.ids
+    np.testing.assert_array_equal(found.target["Q"], expected.target["Q"])
+    np.testing.assert_array_equal(found.forcing["PET"], expected.forcing["PET"])
+
+
+def test_what_was_given_is_never_suggested(camels):
+    forcing_file(camels).unlink()
+    with pytest.raises(ConfigError, match=r"nldas: has no file <id>.*it holds 01") as refused:
+        read_camels(camels, attributes=NAMES)
+    assert "did you mean" not in str(refused.value)
+
+
+def test_two_files_of_one_basin_are_refused(camels):
+    file = forcing_file(camels)
+    (file.parent.parent / file.name).write_text(file.read_text())
+    with pytest.raises(ConfigError, match="are of one basin; remove one of them"):
+        read_camels(camels, attributes=NAMES)
+
+
+@pytest.mark.parametrize("name", ["basin_mean_forcing", "usgs_streamflow", "camels_attributes_v2.0"])
+def test_a_part_that_was_not_downloaded_is_named(camels, name):
+    (camels / name).rename(camels.parent / f"{camels.name}-away")
+    said = "attributes camels_" if "attributes" in name else f"folder {name}"
+    with pytest.raises(ConfigError, match=f"has no {said}"):
+        read_camels(camels, attributes=NAMES)
 
 
 # -- the real files -----------------------------------------------------------------
@@ -232,40 +331,6 @@ def test_a_column_that_is_lacking_is_named_with_those_there_are(camels):
         read_camels(camels, attributes=NAMES)
 
 
-def moved(camels, layout):
-    """The same data set as other archives lay it out."""
-    forcing, flows = camels / "basin_mean_forcing" / "nldas", camels / "usgs_streamflow"
-    if layout == "without HUC":
-        for folder in (forcing, flows):
-            for file in list(folder.glob("*/*.txt")):
-                file.rename(folder / file.name)
-    elif layout == "in the archive's folder":
-        inner = camels / "basin_dataset_public_v1p2"
-        inner.mkdir()
-        for folder in ("basin_mean_forcing", "usgs_streamflow"):
-            (camels / folder).rename(inner / folder)
-    elif layout == "attributes in the root":
-        for file in list((camels / "camels_attributes_v2.0").glob("*.txt")):
-            file.rename(camels / file.name)
-    elif layout == "attributes unpacked twice":
-        (camels / "camels_attributes_v2.0").rename(camels / "inner")
-        (camels / "camels_attributes_v2.0").mkdir()
-        (camels / "inner").rename(camels / "camels_attributes_v2.0" / "camels_attributes_v2.0")
-    return camels
-
-
-@pytest.mark.parametrize(
-    "layout",
-    ["without HUC", "in the archive's folder", "attributes in the root", "attributes unpacked twice"],
-)
-def test_a_folder_may_be_laid_out_as_its_archives_are(camels, layout):
-    before = read_camels(camels, attributes=NAMES)
-    after = read_camels(moved(camels, layout), attributes=NAMES)
-    assert after.ids == before.ids
-    np.testing.assert_array_equal(after.target["Q"], before.target["Q"])
-    np.testing.assert_array_equal(after.attributes["slope_mean"], before.attributes["slope_mean"])
-
-
 def test_an_attribute_that_is_not_known_is_missing_and_its_basin_left_out(camels, caplog):
     write_basin(camels, "02000001", WEATHER, FLOW, attributes="NA;100.0")
     with caplog.at_level(logging.WARNING):
@@ -293,3 +358,10 @@ def test_the_official_daymet_files_are_read(shared_data):
     assert len(data.ids) == 83
     assert 2.0 < np.nanmean(data.forcing["P"]) < 5.0
     assert (data.forcing["PET"] > 0).any()
+
+
+def test_official_daymet_files_are_read_and_near_what_camels_itself_gives(shared_data):
+    # CAMELS' p_mean is of Daymet over 1989 to 2009.
+    data = read_camels(shared_data / "camels_us_daymet", ["01333000", "01568000"], forcing="daymet")
+    assert data.ids == ("01333000", "01568000")
+    np.testing.assert_allclose(np.nanmean(data.forcing["P"], axis=0), data.attributes["p_mean"], rtol=0.05)

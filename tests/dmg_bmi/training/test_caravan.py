@@ -194,7 +194,7 @@ def test_other_folders_and_files_are_refused(root, tmp_path):
         caravan(root, attributes=NAMES)
     for source in ("camels", "camelsgb"):
         write_tables(root, source, {"of another folder": (3.5, 573.6, 80.0)})
-    with pytest.raises(AttributeTableError, match=r"ids like 'of another folder' .* basins are like"):
+    with pytest.raises(AttributeTableError, match="has none of the basins"):
         caravan(root, attributes=NAMES)
 
 
@@ -241,3 +241,37 @@ training: {{steps: 2, batch: 4, window: 60}}
     for scores in found:
         expected = run.scores[scores.split].values["NSE"]
         np.testing.assert_allclose(scores.values["NSE"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("given", ["01022500", "CAMELS_01022500", "camels_1022500"])
+def test_ids_of_tables_that_match_nothing_are_shown_beside_those_of_the_files(root, given, caplog):
+    write_tables(root, "camels", {given: (3.5, 573.6, 80.0)})
+    said = (
+        f"attributes_caravan_camels.csv: has none of the basins: column 'gauge_id' has ids such as '{given}'"
+    )
+    with pytest.raises(AttributeTableError, match=f"{said}, the basins are such as 'camels_01022500'"):
+        caravan(root, ["camels_01022500"], NAMES)
+    assert caravan(root, attributes=NAMES).ids == ("camelsgb_39001",)
+    assert f"{said}, the basins are such as 'camels_01022500'" in caplog.text
+
+
+def test_an_index_that_pandas_wrote_before_the_ids_is_passed_over(root):
+    expected = caravan(root, attributes=NAMES).attributes
+    for file in root.glob("attributes/*/*.csv"):
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join(f"{'' if k == 0 else k - 1},{line}" for k, line in enumerate(lines)))
+    found = caravan(root, attributes=NAMES).attributes
+    for name in NAMES:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_infinite_series_are_named_with_basin_and_date(root):
+    write_basin(root, "camels_01022500", streamflow=np.array([1.0, np.inf, 1.0, 1.0]))
+    with pytest.raises(ForcingError, match="Q of basin camels_01022500 is infinite on 1981-01-02"):
+        gather(caravan(root, attributes=NAMES))
+
+
+def test_a_folder_without_attributes_is_named(root):
+    (root / "attributes").rename(root / "away")
+    with pytest.raises(ConfigError, match=r"has no attributes/<source>/\*.csv of camels, camelsgb"):
+        caravan(root, attributes=NAMES)

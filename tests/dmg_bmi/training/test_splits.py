@@ -193,3 +193,26 @@ def test_nothing_outside_the_training_basins_and_years_reaches_the_model(config,
 def test_a_list_may_have_a_byte_order_mark_comments_and_any_line_ends(tmp_path, text):
     (tmp_path / "list.txt").write_text(text, encoding="utf-8", newline="")
     assert listed(tmp_path / "list.txt", "data.basins") == ["a", "b"]
+
+
+def test_lists_of_windows_and_with_comments_are_read(tmp_path):
+    file = tmp_path / "basins.txt"
+    file.write_bytes(b"\xef\xbb\xbf01022500\r\n# not these\r\n01547700  # the second\r\n\r\n")
+    assert listed(file, "data.basins") == ["01022500", "01547700"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfea\x00", "is not UTF-8 text; give a list of ids"),
+        (b"# nothing\n", "has no ids"),
+        (b"a\nb\na\n", "lists a more than once"),
+    ],
+)
+def test_lists_that_cannot_be_meant_are_refused(tmp_path, content, said):
+    file = tmp_path / "basins.txt"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"data.basins: .*{said}"):
+        listed(file, "data.basins")
+    with pytest.raises(ConfigError, match=r"data\.basins lists a more than once"):
+        listed(("a", "a"), "data.basins")
