@@ -1,14 +1,17 @@
-"""Caravan (Kratzert et al., 2023, https://doi.org/10.1038/s41597-023-01975-w) from its NetCDF files.
+"""Caravan (Kratzert et al., 2023, https://doi.org/10.1038/s41597-023-01975-w) from its NetCDF or CSV files.
 
-A file per basin, ``timeseries/netcdf/<source>/<id>.nc``, and tables ``attributes/<source>/*.csv``. The
-weather is that of ERA5-Land, aggregated to days of local time.
+A file per basin, ``timeseries/netcdf/<source>/<id>.nc`` or ``timeseries/csv/<source>/<id>.csv``, and
+tables ``attributes/<source>/*.csv``. The weather is that of ERA5-Land, aggregated to days of local time.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -16,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..csv_table import CsvTable
 from ..errors import ConfigError, ForcingError, there_is
 from ..netcdf import open_netcdf, standard_units, times_of, to_standard
 from .blocks import Piece, Source
@@ -103,11 +107,7 @@ def caravan(
         If a file cannot be read as what it should be, or no basin is left.
     """
     root = Path(path)
-    files = {file.stem: file for file in sorted((root / "timeseries" / "netcdf").glob("*/*.nc"))}
-    if not files:
-        raise ConfigError(
-            f"{root}: no timeseries/netcdf/<source>/<id>.nc in it; is this a folder of Caravan?"
-        )
+    files = _files(root)
     ids = tuple(files) if basins is None else tuple(basins)
     for name in ids:
         if name not in files:
@@ -132,18 +132,17 @@ def caravan(
     units: dict[str, str] = {}
     for name in ids:
         with _open(files[name]) as data:
-            days = _days(data, files[name])
-            spans.append((days[0], days[-1]))
+            spans.append((data.days[0], data.days[-1]))
             if not units:
-                said = {n: _said(data, _column(data, c, files[name])) for n, c in columns.items()}
+                said = {n: data.units(data.column(c)) for n, c in columns.items()}
                 units = {n: standard_units(n, given) for n, given in said.items()}
     start, end = min(first for first, _ in spans), max(last for _, last in spans)
 
     def pieces() -> Iterator[Piece]:
         for row, name in enumerate(ids):
             with _open(files[name]) as data:
-                steps = (_days(data, files[name]) - start).astype(int)
-                values = {n: _series(data, n, _column(data, c, files[name])) for n, c in columns.items()}
+                steps = (data.days - start).astype(int)
+                values = {n: data.series(n, data.column(c)) for n, c in columns.items()}
             yield Piece(slice(row, row + 1), steps, _checked(values, files[name]))
 
     log.info("PET of Caravan: %s", pet)
@@ -161,48 +160,101 @@ def caravan(
     )
 
 
-def _open(file: Path) -> Any:
-    return open_netcdf(file)
+@dataclass(frozen=True)
+class _File:
+    """One basin's file: days, names of the columns, their values, and the text that tells units."""
+
+    path: Path
+    days: NDArray[np.datetime64]
+    names: tuple[str, ...]
+    values: Callable[[str], Any]
+    said: str
+
+    def column(self, names: Sequence[str]) -> str:
+        """The first of some names that the file has."""
+        for name in names:
+            if name in self.names:
+                return name
+        hint = "; data.pet: era5_land takes the other" if names == PET_COLUMNS["fao_penman_monteith"] else ""
+        there = ", ".join(sorted(self.names))
+        raise ConfigError(f"{self.path}: has no {' or '.join(names)}{hint}; there is {there}")
+
+    def units(self, column: str) -> str:
+        """What the file tells of the band that a column aggregates."""
+        lines = re.findall(r"^(\w+):.*?\[(.+?)\]", self.said, re.MULTILINE)
+        told = {band: units for band, units in lines if column.startswith(band)}
+        known = {band: units for band, units in UNITS.items() if column.startswith(band)}
+        found = max(told, key=len, default=None)
+        units = told[found] if found else next(iter(known.values()), "")
+        return units.replace("°C", "degC")
+
+    def series(self, name: str, column: str) -> NDArray[np.float64]:
+        """A column in the units of a variable."""
+        try:
+            values = np.ma.filled(np.ma.asarray(self.values(column)).astype(np.float64), np.nan)
+        except (ValueError, RuntimeError, OSError) as error:
+            if isinstance(error, ForcingError):
+                raise
+            raise ForcingError(f"{self.path}: {column} cannot be read: {error}") from error
+        if values.shape != self.days.shape:
+            raise ForcingError(f"{self.path}: {column} has shape {values.shape}, not a value a day")
+        scale, offset = to_standard(name, self.units(column), 86400.0)
+        return np.asarray(values * scale + offset)
 
 
-def _days(data: Any, file: Path) -> NDArray[np.datetime64]:
-    if "date" not in data.variables:
-        raise ForcingError(f"{file}: has no variable 'date'; is this a file of Caravan?")
-    days = times_of(data["date"], str(file)).astype("datetime64[D]")
+def _files(root: Path) -> dict[str, Path]:
+    """Basin to file; NetCDF where both are."""
+    for kind, end in (("netcdf", "nc"), ("csv", "csv")):
+        files = {file.stem: file for file in sorted((root / "timeseries" / kind).glob(f"*/[!.]*.{end}"))}
+        if files:
+            return files
+    raise ConfigError(
+        f"{root}: no timeseries/netcdf/<source>/<id>.nc and no timeseries/csv/<source>/<id>.csv in it; "
+        "is this a folder of Caravan?"
+    )
+
+
+@contextmanager
+def _open(file: Path) -> Iterator[_File]:
+    if file.suffix == ".csv":
+        table = CsvTable.read(file, ForcingError)
+        rows = range(len(table.lines))
+        days = _dates(table)
+        names = tuple(name for name in table.columns if name not in ("date", ""))
+        yield _File(file, days, names, lambda name: table.numbers(name, rows), "")
+        return
+    with open_netcdf(file) as data:
+        if "date" not in data.variables:
+            raise ForcingError(f"{file}: has no variable 'date'; is this a file of Caravan?")
+        days = times_of(data["date"], str(file)).astype("datetime64[D]")
+        names = tuple(name for name in data.variables if name != "date")
+        said = str(getattr(data, "Units", ""))
+        yield _File(file, _in_order(days, file), names, lambda name: data[name][:], said)
+
+
+def _dates(table: CsvTable) -> NDArray[np.datetime64]:
+    if "date" not in table.columns:
+        raise ForcingError(f"{table.path}: has no column 'date'; it has {', '.join(table.columns)}")
+    days = []
+    for text, line in zip(table.columns["date"], table.lines, strict=True):
+        try:
+            days.append(date.fromisoformat(text[:10]))
+        except ValueError as error:
+            raise ForcingError(
+                f"{table.path}, line {line}: date is {text!r}; write it as 1981-01-31"
+            ) from error
+    return _in_order(np.array(days, dtype="datetime64[D]"), table.path)
+
+
+def _in_order(days: NDArray[np.datetime64], file: Path) -> NDArray[np.datetime64]:
     if len(days) == 0 or (np.diff(days).astype(int) <= 0).any():
         raise ForcingError(f"{file}: its days are not in order")
     return days
 
 
-def _column(data: Any, names: Sequence[str], file: Path) -> str:
-    """The first of some names that the file has."""
-    for name in names:
-        if name in data.variables:
-            return name
-    hint = "; data.pet: era5_land takes the other" if names == PET_COLUMNS["fao_penman_monteith"] else ""
-    there = ", ".join(sorted(name for name in data.variables if name != "date"))
-    raise ConfigError(f"{file}: has no {' or '.join(names)}{hint}; there is {there}")
-
-
-def _said(data: Any, column: str) -> str:
-    """The units that the file's attribute ``Units`` tells of the band that a column aggregates."""
-    lines = re.findall(r"^(\w+):.*?\[(.+?)\]", getattr(data, "Units", ""), re.MULTILINE)
-    told = {band: units for band, units in lines if column.startswith(band)}
-    known = {band: units for band, units in UNITS.items() if column.startswith(band)}
-    found = max(told, key=len, default=None)
-    units = told[found] if found else next(iter(known.values()), "")
-    return units.replace("°C", "degC")
-
-
-def _series(data: Any, name: str, column: str) -> NDArray[np.float64]:
-    values = np.ma.filled(data[column][:].astype(np.float64), np.nan)
-    scale, offset = to_standard(name, _said(data, column), 86400.0)
-    return np.asarray(values * scale + offset)
-
-
 def _checked(values: dict[str, NDArray[np.float64]], file: Path) -> dict[str, NDArray[np.float64]]:
     pet, flow = values["PET"], values["Q"]
-    if np.nanmean(pet) < 0:
+    if (pet < 0).any() and np.nanmean(pet) < 0:
         raise ForcingError(
             f"{file}: potential evaporation is negative on average: ERA5's sign, upward fluxes are "
             "negative, was not changed as Caravan does; change it in the file"

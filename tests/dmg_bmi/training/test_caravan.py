@@ -275,3 +275,60 @@ def test_a_folder_without_attributes_is_named(root):
     (root / "attributes").rename(root / "away")
     with pytest.raises(ConfigError, match=r"has no attributes/<source>/\*.csv of camels, camelsgb"):
         caravan(root, attributes=NAMES)
+
+
+def as_csv(root):
+    """The same series as Caravan's other download has them."""
+    for file in list(root.glob("timeseries/netcdf/*/*.nc")):
+        with netCDF4.Dataset(file) as data:
+            first = np.datetime64(data["date"].units.split()[2])
+            columns = {name: data[name][:].filled(np.nan) for name in data.variables if name != "date"}
+        lines = [",".join(["date", *columns])]
+        for k, row in enumerate(zip(*columns.values(), strict=True)):
+            lines.append(",".join([str(first + k), *("" if np.isnan(v) else repr(float(v)) for v in row)]))
+        table = root / "timeseries" / "csv" / file.parent.name / f"{file.stem}.csv"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text("\n".join(lines) + "\n")
+        file.unlink()
+    return sorted(root.glob("timeseries/csv/*/*.csv"))
+
+
+def test_the_csv_files_of_caravan_give_what_its_netcdf_files_give(root):
+    write_basin(root, "camels_01022500", streamflow=np.array([1.5, np.nan, -1.0, 2.5]))
+    expected = gather(caravan(root, attributes=NAMES))
+    as_csv(root)
+    found = gather(caravan(root, attributes=NAMES))
+    assert found.ids == expected.ids
+    np.testing.assert_array_equal(found.times, expected.times)
+    for kind in ("forcing", "target", "attributes"):
+        for name, values in getattr(expected, kind).items():
+            np.testing.assert_array_equal(getattr(found, kind)[name], values)
+            assert found.units[name] == expected.units[name]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("date,", "day,", "has no column 'date'; it has day, total"),
+        ("1981-01-02", "02/01/1981", "line 3: date is '02/01/1981'; write it as 1981-01-31"),
+        ("1981-01-02", "1981-01-01", "its days are not in order"),
+        ("1.5\n", "--\n", "line 2: streamflow is '--', not a number"),
+    ],
+)
+def test_a_wrong_csv_file_is_named_with_line_and_column(root, old, new, said):
+    file = as_csv(root)[0]
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(ForcingError, match=f"{file.name}.*{said}"):
+        gather(caravan(root, attributes=NAMES))
+
+
+def test_a_series_of_another_shape_or_of_text_is_named(root):
+    for kind, dimensions in (("f4", ()), (str, ("date",))):
+        file = root / "timeseries" / "netcdf" / "camels" / "camels_01022500.nc"
+        write_basin(root, "camels_01022500", streamflow=None)
+        with netCDF4.Dataset(file, "a") as data:
+            series = data.createVariable("streamflow", kind, dimensions)
+            if dimensions:
+                series[:] = np.array(["a"] * 4, dtype=object)
+        with pytest.raises(ForcingError, match=r"camels_01022500\.nc: streamflow"):
+            gather(caravan(root, attributes=NAMES))
