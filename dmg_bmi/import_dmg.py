@@ -7,10 +7,12 @@ Nothing of these packages is needed to read them.
 
 from __future__ import annotations
 
-import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,17 @@ from .bundle import Bundle
 from .config import read_yaml
 from .delta_model import DeltaModel
 from .errors import ImportDmgError
-from .files import sha256
+from .files import opened, read_bytes, read_json, sha256
 from .normalisation import Statistic
 from .roles import ParameterRole
+
+log = logging.getLogger("dmg_bmi")
 
 STATISTICS = "normalization_statistics.json"
 ROUTING_LENGTH = 15
 MAX_CHECKPOINT = 8 * 2**30
+#: Names that torch.compile and DataParallel put before those of the model, in any order and number.
+_WRAPPED = re.compile(r"(^|\.)(?:(?:module|_orig_mod)\.)+")
 #: Where the configuration of a run is looked for, from the model directory.
 CONFIGS = ("config.yaml", "../config.yaml", "../configs/config.yaml", "configs/config.yaml")
 
@@ -109,7 +115,7 @@ def import_dmg(
     spec = _Spec.read(_find_config(folder, config))
     checkpoint = _find_checkpoint(folder, spec.phy_name, epoch)
     model = spec.build(_statistics(folder / STATISTICS, spec))
-    content = checkpoint.read_bytes()
+    content = read_bytes(checkpoint, ImportDmgError, MAX_CHECKPOINT)
     _load(model, _weights(checkpoint), spec, checkpoint)
     return Bundle(
         model.eval(),
@@ -149,13 +155,16 @@ class _Spec:
 
     @classmethod
     def read(cls, path: Path) -> _Spec:
-        """From the file of a run."""
-        content = read_yaml(path)
-        model = _section(content, "model", path)
-        phy, nn = _section(model, "phy", path, "model."), _section(model, "nn", path, "model.")
-        if str(content.get("multimodel_type") or "none") != "none":
+        """From the file of a run, as dmg 1.4 and 1.5 and dhbv2 write it."""
+        top = _Section(read_yaml(path), path)
+        _refuse_older(top)
+        model = top.section("model")
+        phy, nn = model.section("phy"), model.section("nn")
+        if str(top.content.get("multimodel_type") or "none") != "none":
             raise ImportDmgError(f"{path}: multimodel_type: ensembles of dmg cannot be imported")
-        phy_name, nn_name = _names(phy.get("name")), str(nn.get("name"))
+        for section in (model, phy, nn):
+            _refuse_unknown(section)
+        phy_name, nn_name = phy.names("name"), " and ".join(nn.names("name")) or "no network"
         supported = {**dict.fromkeys(LSTMS, ("Hbv", "Hbv_1_1p")), "LstmMlpModel": ("Hbv_2",)}
         if len(phy_name) != 1 or phy_name[0] not in supported.get(nn_name, ()):
             known = "; ".join(f"{n} with {', '.join(p)}" for n, p in supported.items())
@@ -165,10 +174,12 @@ class _Spec:
             )
         equations = EQUATIONS[phy_name[0]]
         for key, only in (("comprout", False), ("elev_threshold", True)):
-            if phy.get(key, only) is not only:
-                raise ImportDmgError(f"{path}: model.phy.{key}: {phy[key]} has no counterpart here")
-        given = phy.get("dynamic_params") or {}
-        dynamic = [n.removeprefix("par") for n in _names(given.get(phy_name[0]))]
+            if phy.flag(key, only) is not only:
+                raise ImportDmgError(f"{path}: model.phy.{key}: {phy.content[key]} has no counterpart here")
+        dynamic: tuple[str, ...] = ()
+        if phy.content.get("dynamic_params"):
+            dynamic = phy.section("dynamic_params").names(phy_name[0])
+            dynamic = tuple(n.removeprefix("par") for n in dynamic)
         # Their HBV 1.0 has BETAET only where it is dynamic.
         declared = equations.parameters + (
             ("BETAET",) if phy_name[0] == "Hbv" and "BETAET" in dynamic else ()
@@ -176,8 +187,8 @@ class _Spec:
         unknown = sorted({*dynamic} - {*declared})
         if unknown:
             raise ImportDmgError(f"{path}: {phy_name[0]} has no dynamic parameter {', '.join(unknown)}")
-        order = _names(phy.get("variables")) or ("prcp", "tmean", "pet")
-        columns = _names(phy.get("forcings"))
+        order = phy.names("variables") or ("prcp", "tmean", "pet")
+        columns = phy.names("forcings")
         if {*order} != {"prcp", "tmean", "pet"} or len(columns) < 3:
             raise ImportDmgError(
                 f"{path}: model.phy.forcings must name precipitation, temperature and potential "
@@ -188,22 +199,23 @@ class _Spec:
             if nn_name in LSTMS
             else {"lstm": "lstm_hidden_size", "mlp": "mlp_hidden_size"}
         )
+        warmup = [s.integer(*WARMUP, least=0) for s in (model, phy) if any(k in s.content for k in WARMUP)]
         return cls(
             phy_name[0],
             nn_name,
             Equations(equations.name, declared, equations.routing),
             tuple(n for n in declared if n in dynamic),
-            int(phy.get("nmul") or 1),
-            bool(phy.get("routing", equations.routing)),
-            _names(nn.get("forcings")),
-            _names(nn.get("attributes")),
+            phy.integer("nmul", default=1),
+            phy.flag("routing", equations.routing),
+            nn.names("forcings"),
+            nn.names("attributes"),
             {
                 columns[order.index(theirs)]: ours
                 for theirs, ours in (("prcp", "P"), ("tmean", "T"), ("pet", "PET"))
             },
-            frozenset(_names(model.get("use_log_norm"))),
-            {key: _integer(nn, option, path) for key, option in hidden.items()},
-            int(model.get("warmup") or phy.get("warmup") or 0) + int(model.get("rho") or 0) or 365,
+            frozenset(model.names("use_log_norm") or phy.names("use_log_norm")),
+            {key: nn.integer(option) for key, option in hidden.items()},
+            max(warmup, default=0) + model.integer("rho", default=0, least=0) or 365,
         )
 
     @property
@@ -245,22 +257,113 @@ class _Spec:
         return DeltaModel.build(nn=networks, phy_model=phy, roles=roles, statistics=statistics)
 
 
-def _section(mapping: Mapping[str, Any], key: str, path: Path, above: str = "") -> Mapping[str, Any]:
-    section = mapping.get(key)
-    if not isinstance(section, Mapping):
-        raise ImportDmgError(f"{path}: has no section {above}{key}; give the configuration of the run")
-    return section
+@dataclass(frozen=True)
+class _Section:
+    """A section of a configuration, whose values are asked for by type."""
+
+    content: Mapping[str, Any]
+    path: Path
+    above: str = ""
+
+    def section(self, key: str) -> _Section:
+        """The section of a key."""
+        found = self.content.get(key)
+        if not isinstance(found, Mapping):
+            raise ImportDmgError(
+                f"{self.path}: has no section {self.above}{key}; give the configuration of the run"
+            )
+        return _Section(found, self.path, f"{self.above}{key}.")
+
+    def refuse(self, key: str, wanted: str) -> ImportDmgError:
+        """An error that names the key and what is there."""
+        value = self.content.get(key)
+        shown = repr(value) if len(repr(value)) < 60 else f"{repr(value)[:50]}..."
+        hint = ""
+        if isinstance(value, str) and "${" in value:
+            hint = (
+                "; Hydra has not resolved it: give the configuration that the run saved, or write the value"
+            )
+        return ImportDmgError(f"{self.path}: {self.above}{key} must be {wanted}, it is {shown}{hint}")
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """A list of names, which one name or nothing also is."""
+        value = self.content.get(key)
+        if value is None:
+            return ()
+        if isinstance(value, str) and "${" not in value:
+            return (value,)
+        if not isinstance(value, list) or not all(isinstance(v, str) and "${" not in v for v in value):
+            raise self.refuse(key, "a list of names")
+        return tuple(value)
+
+    def integer(self, *keys: str, default: int | None = None, least: int = 1) -> int:
+        """A whole number, under one of several keys."""
+        given = [key for key in keys if self.content.get(key) is not None]
+        if not given and default is not None:
+            return default
+        key = (given or keys)[0]
+        value = self.content.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise self.refuse(key, f"a whole number from {least} on")
+        if any(self.content[other] != value for other in given):
+            raise self.refuse(key, f"the same as {self.above}{given[1]}")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value = self.content.get(key, default)
+        if not isinstance(value, bool):
+            raise self.refuse(key, "true or false")
+        return value
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(str(item) for item in value or ())
+#: Days before a window that are not compared: 1.4 and dhbv2 write one, 1.5 the other.
+WARMUP = ("warmup", "warm_up")
+#: Sections of versions that named everything else.
+OLDER = {"delta_model": "1.1 to 1.3", "dpl_model": "1.0", "dpl_model_config": "before 1.0"}
+#: What a section of dmg 1.4, 1.5 or dhbv2 may hold. What is not among it may change the answers.
+KNOWN = {
+    "model.": {"rho", "use_log_norm", "phy", "nn", *WARMUP},
+    "model.phy.": {
+        *("name", "nmul", "dynamic_params", "routing", "forcings", "attributes", "variables", "comprout"),
+        *("elev_threshold", "use_log_norm", "nearzero", "dy_drop", "stat_param_idx", "cache_states"),
+        *("warm_up_states", "warmup_states", "muwts", "ann_opt", "ad_efficient", "parameters", *WARMUP),
+    },
+    "model.nn.": {
+        *("name", "forcings", "attributes", "hidden_size", "lstm_hidden_size", "mlp_hidden_size", "dropout"),
+        *("lstm_dropout", "mlp_dropout", "lr", "learning_rate", "lr_scheduler", "lr_scheduler_params"),
+        *("cache_states", "activation"),
+    },
+}
 
 
-def _integer(section: Mapping[str, Any], key: str, path: Path) -> int:
-    value = section.get(key)
-    if not isinstance(value, int) or value < 1:
-        raise ImportDmgError(f"{path}: model.nn.{key} must be a whole number above zero, it is {value!r}")
-    return value
+def _refuse_older(top: _Section) -> None:
+    for key, version in OLDER.items():
+        if key in top.content:
+            raise ImportDmgError(
+                f"{top.path}: section {key} is how dmg {version} wrote it; write it as 1.5 does, with the "
+                "sections model.phy and model.nn, and check that its HBV is the one of 1.5"
+            )
+    model = top.content.get("model")
+    if isinstance(model, Mapping) and {"phy_model", "nn_model"} & model.keys():
+        raise ImportDmgError(
+            f"{top.path}: sections model.phy_model and model.nn_model are how dmg 1.1 to 1.3 wrote them; 1.5 "
+            "has model.phy and model.nn"
+        )
+
+
+def _refuse_unknown(section: _Section) -> None:
+    """Refuse what looks like a known key of another spelling; tell what else is not read."""
+    known = KNOWN[section.above]
+    for key in map(str, section.content):
+        if key in known:
+            continue
+        close = get_close_matches(key.lower(), known, n=1, cutoff=0.75)
+        if close:
+            raise ImportDmgError(
+                f"{section.path}: {section.above}{key} is no key of dmg 1.4, 1.5 or dhbv2; did you mean {close[0]}?"
+            )
+        log.warning("%s: %s%s is not known here and not read", section.path, section.above, key)
 
 
 # -- files ------------------------------------------------------------------------
@@ -291,12 +394,9 @@ def _find_checkpoint(folder: Path, model: str, epoch: int | None) -> Path:
 
 
 def _statistics(path: Path, spec: _Spec) -> dict[str, Statistic]:
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise ImportDmgError(f"{path}: cannot be read ({problem.strerror}); training wrote it") from problem
-    except ValueError as problem:
-        raise ImportDmgError(f"{path}: is not valid JSON: {problem}") from problem
+    given = read_json(path, ImportDmgError)
+    if not isinstance(given, dict):
+        raise ImportDmgError(f"{path}: must map names to statistics, it holds {type(given).__name__}")
     names = (*spec.forcings, *spec.attributes)
     missing = [n for n in names if n not in given]
     if missing:
@@ -306,7 +406,9 @@ def _statistics(path: Path, spec: _Spec) -> dict[str, Statistic]:
     for name in names:
         try:
             _, _, mean, std = (float(number) for number in given[name])
-        except (TypeError, ValueError) as problem:
+            if not (isfinite(mean) and isfinite(std) and std >= 0):
+                raise ValueError("not finite")
+        except (TypeError, ValueError, OverflowError) as problem:
             raise ImportDmgError(
                 f"{path}: {name} must be [10th percentile, 90th percentile, mean, std], not {given[name]}"
             ) from problem
@@ -318,16 +420,25 @@ def _statistics(path: Path, spec: _Spec) -> dict[str, Statistic]:
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
-    if path.stat().st_size > MAX_CHECKPOINT:
-        raise ImportDmgError(f"{path}: larger than {MAX_CHECKPOINT >> 30} GiB")
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as problem:  # the unpickler answers torn bytes with whatever its parser meets
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise ImportDmgError(f"{path}: holds more than weights, or is torn: {reason}") from problem
-    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
+    """The state dict, under the names that the model itself has, and finite."""
+    with opened(path, ImportDmgError, MAX_CHECKPOINT) as file:
+        try:
+            weights = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as problem:  # the unpickler answers torn bytes with whatever its parser meets
+            reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+            raise ImportDmgError(f"{path}: holds more than weights, or is torn: {reason}") from problem
+    if not isinstance(weights, dict) or not all(
+        isinstance(k, str) and isinstance(w, Tensor) and w.layout is torch.strided and not w.is_quantized
+        for k, w in weights.items()
+    ):
         raise ImportDmgError(f"{path}: is not a state dict of weights")
-    return weights
+    plain = {_WRAPPED.sub(r"\1", name): weight for name, weight in weights.items()}
+    if len(plain) != len(weights):
+        raise ImportDmgError(f"{path}: holds weights of one name with a wrapper's prefix and without")
+    for name, weight in plain.items():
+        if not bool(torch.isfinite(weight).all()):
+            raise ImportDmgError(f"{path}: {name} holds numbers that are not finite; take an earlier epoch")
+    return plain
 
 
 # -- weights ----------------------------------------------------------------------

@@ -329,3 +329,118 @@ def test_missing_files_and_wrong_statistics_are_named(tmp_path):
     (folder / "config.yaml").unlink()
     with pytest.raises(ImportDmgError, match=r"none of config\.yaml"):
         import_dmg(folder)
+
+
+# -- dialects and types -------------------------------------------------------------------
+
+
+def at(config, path, value):
+    *above, key = path.split(".")
+    section = config
+    for name in above:
+        section = section[name]
+    section[key] = value
+    return config
+
+
+def frozen_after(folder):
+    return import_dmg(folder).model.roles[0].freeze_after
+
+
+@pytest.mark.parametrize("section", ["model", "model.phy"])
+@pytest.mark.parametrize("key", ["warmup", "warm_up"])
+def test_days_of_warm_up_are_read_under_the_keys_of_every_version(tmp_path, section, key):
+    """1.4 and dhbv2 write warm_up, 1.5 warmup: static parameters are held after as many days as they saw."""
+    config, weights, statistics = parts()
+    del config["model"]["warmup"]
+    at(config, f"{section}.{key}", 70)
+    assert frozen_after(write(tmp_path / "m", config, weights, statistics)) == 370
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("model.warmup", "a year", "model.warmup must be a whole number from 0 on, it is 'a year'"),
+        ("model.warmup", "${train.warmup}", "it is '.*'; Hydra has not resolved it"),
+        ("model.warmup", True, "model.warmup must be a whole number"),
+        ("model.warmup", -1, "model.warmup must be a whole number"),
+        ("model.warmup", 1.5, "model.warmup must be a whole number"),
+        ("model.rho", [365], "model.rho must be a whole number"),
+        ("model.warm_up", 10, "model.warmup must be the same as model.warm_up"),
+        ("model.phy.routing", "False", "model.phy.routing must be true or false, it is 'False'"),
+        ("model.phy.routing", 0, "model.phy.routing must be true or false"),
+        ("model.phy.comprout", "no", "model.phy.comprout must be true or false"),
+        ("model.phy.nmul", "2", "model.phy.nmul must be a whole number"),
+        ("model.phy.forcings", {"prcp": 1}, "model.phy.forcings must be a list of names"),
+        ("model.phy.dynamic_params", ["parK0"], "has no section model.phy.dynamic_params"),
+        ("model.use_log_norm", True, "model.use_log_norm must be a list of names, it is True"),
+        ("model.nn.forcings", [1, 2], "model.nn.forcings must be a list of names"),
+        ("model.nn.attributes", "${observations.attributes}", "Hydra has not resolved it"),
+        ("model.nn.hidden_size", "7", "model.nn.hidden_size must be a whole number"),
+        (
+            "model.warmup_days",
+            3,
+            "model.warmup_days is no key of dmg 1.4, 1.5 or dhbv2 .* did you mean warmup",
+        ),
+        ("model.phy.n_mul", 3, "model.phy.n_mul is no key of dmg .*did you mean nmul"),
+        ("delta_model", {}, "section delta_model is how dmg 1.1 to 1.3 wrote it"),
+        ("dpl_model", {}, "section dpl_model is how dmg 1.0 wrote it"),
+        ("model.phy_model", {}, "sections model.phy_model and model.nn_model are how dmg 1.1 to 1.3"),
+    ],
+)
+def test_a_value_of_another_type_or_version_is_refused_with_its_key(tmp_path, path, value, said):
+    config, weights, statistics = parts()
+    folder = write(tmp_path / "m", at(config, path, value), weights, statistics)
+    with pytest.raises(ImportDmgError, match=f"config.yaml: .*{said}|config.yaml: {said}"):
+        import_dmg(folder)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_the_names_that_wrappers_put_before_weights_are_taken_off(tmp_path, prefix):
+    config, weights, statistics = parts()
+    plain = import_dmg(write(tmp_path / "plain", config, weights, statistics)).model.state_dict()
+    wrapped = {prefix + name: weight for name, weight in weights.items()}
+    inner = {name.replace("nn_model.", f"nn_model.{prefix}"): weight for name, weight in weights.items()}
+    for k, found in enumerate((wrapped, inner)):
+        other = import_dmg(write(tmp_path / f"{k}", config, found, statistics)).model.state_dict()
+        assert all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_weights_of_another_precision_are_read(tmp_path, dtype):
+    config, weights, statistics = parts()
+    cast = {name: weight.to(dtype) for name, weight in weights.items()}
+    model = import_dmg(write(tmp_path / "m", config, cast, statistics)).model
+    torch.testing.assert_close(model.nn["lstm"].linear_in.weight, cast["nn_model.linear_in.weight"].float())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(tmp_path, value):
+    config, weights, statistics = parts()
+    weights["nn_model.lstm.w_hh"][2, 3] = value
+    with pytest.raises(ImportDmgError, match=r"nn_model\.lstm\.w_hh holds numbers that are not finite"):
+        import_dmg(write(tmp_path / "m", config, weights, statistics))
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "3", '{"prcp": "x"}', '{"prcp": [0, 1, NaN, 1]}', '{"prcp": [0, 1, 1, -1]}', "[" * 9000]
+)
+def test_statistics_of_another_kind_are_refused(tmp_path, content):
+    folder = write(tmp_path / "m", *parts())
+    (folder / "normalization_statistics.json").write_text(content)
+    with pytest.raises(ImportDmgError, match=r"normalization_statistics\.json: "):
+        import_dmg(folder)
+
+
+@pytest.mark.parametrize("weights", [[], {}, {"a": [1]}, {1: torch.zeros(1)}, torch.zeros(2), None])
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path, weights):
+    config, _, statistics = parts()
+    with pytest.raises(ImportDmgError, match=r"\.pt: "):
+        import_dmg(write(tmp_path / "m", config, weights, statistics))
+
+
+def test_a_key_that_nobody_knows_is_told(tmp_path, caplog):
+    config, weights, statistics = parts()
+    with caplog.at_level("WARNING"):
+        import_dmg(write(tmp_path / "m", at(config, "model.phy.snow_scheme", "x"), weights, statistics))
+    assert "model.phy.snow_scheme is not known here and not read" in caplog.text
