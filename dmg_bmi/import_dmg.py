@@ -361,7 +361,8 @@ def _refuse_unknown(section: _Section) -> None:
         close = get_close_matches(key.lower(), known, n=1, cutoff=0.75)
         if close:
             raise ImportDmgError(
-                f"{section.path}: {section.above}{key} is no key of dmg 1.4, 1.5 or dhbv2; did you mean {close[0]}?"
+                f"{section.path}: {section.above}{key} is no key of dmg 1.4, 1.5 or dhbv2; "
+                f"did you mean {close[0]}?"
             )
         log.warning("%s: %s%s is not known here and not read", section.path, section.above, key)
 

@@ -377,11 +377,7 @@ def test_days_of_warm_up_are_read_under_the_keys_of_every_version(tmp_path, sect
         ("model.nn.forcings", [1, 2], "model.nn.forcings must be a list of names"),
         ("model.nn.attributes", "${observations.attributes}", "Hydra has not resolved it"),
         ("model.nn.hidden_size", "7", "model.nn.hidden_size must be a whole number"),
-        (
-            "model.warmup_days",
-            3,
-            "model.warmup_days is no key of dmg 1.4, 1.5 or dhbv2 .* did you mean warmup",
-        ),
+        ("model.warmUp", 3, "model.warmUp is no key of dmg .*did you mean warmup"),
         ("model.phy.n_mul", 3, "model.phy.n_mul is no key of dmg .*did you mean nmul"),
         ("delta_model", {}, "section delta_model is how dmg 1.1 to 1.3 wrote it"),
         ("dpl_model", {}, "section dpl_model is how dmg 1.0 wrote it"),
