@@ -98,6 +98,18 @@ class CsvTable:
                 )
         return values
 
+    def codes(self, name: str, rows: Sequence[int], classes: Sequence[str]) -> NDArray[np.float64]:
+        """Places of a column's text among `classes` in some rows, NaN where a cell is missing."""
+        column = self.columns[name]
+        place = {text: float(code) for code, text in enumerate(classes)}
+        for row in rows:
+            if column[row] not in place and column[row] not in MISSING:
+                raise self.error(
+                    f"{self.path}, line {self.lines[row]}: {name} is {column[row]!r}; "
+                    f"write one of {', '.join(classes)}"
+                )
+        return np.array([place.get(column[row], np.nan) for row in rows])
+
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table whole or not at all; WriteError if that fails."""

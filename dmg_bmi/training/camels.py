@@ -59,6 +59,43 @@ ATTRIBUTES = {
     "carbonate_rocks_frac": "1",
     "geol_permeability": "log10(m2)",
 }
+ROCKS = (
+    "Acid plutonic rocks",
+    "Acid volcanic rocks",
+    "Basic plutonic rocks",
+    "Basic volcanic rocks",
+    "Carbonate sedimentary rocks",
+    "Intermediate plutonic rocks",
+    "Intermediate volcanic rocks",
+    "Metamorphics",
+    "Mixed sedimentary rocks",
+    "Pyroclastics",
+    "Siliciclastic sedimentary rocks",
+    "Unconsolidated sediments",
+)
+SEASONS = ("djf", "jja", "mam", "son")
+#: Columns of classes: those of all 671 basins in the order of the alphabet, capital letters first. A
+#: class's place is its number, as hydroDL and dmg count them, whatever basins are read.
+CLASSES = {
+    "dom_land_cover": (
+        "Barren or Sparsely Vegetated",
+        "Closed Shrublands",
+        "Croplands",
+        "Deciduous Broadleaf Forest",
+        "Evergreen Broadleaf Forest",
+        "Evergreen Needleleaf Forest",
+        "Grasslands",
+        "Mixed Forests",
+        "Open Shrublands",
+        "Savannas",
+        "Woody Savannas",
+        "cropland/natural vegetation mosaic",
+    ),
+    "geol_1st_class": ROCKS,
+    "geol_2nd_class": (*ROCKS, "Water bodies"),
+    "high_prec_timing": SEASONS,
+    "low_prec_timing": SEASONS,
+}
 #: Forcing that the reader makes of the files' columns.
 FORCINGS = {"P": "mm", "T": "degC", "PET": "mm", "SRAD": "W m-2", "VP": "Pa", "daylength": "s"}
 
@@ -103,8 +140,8 @@ def camels(
     basins : sequence of str, optional
         Gauge ids with their leading zeros; all that have a forcing file by default.
     attributes : sequence of str, or mapping of str to str
-        Numeric columns of any attribute table, or names and the columns that give them, such as
-        ``{elevation: elev_mean}``. A basin that lacks one is left out and reported.
+        Columns of any attribute table, numeric or of :data:`CLASSES`, or names and the columns that
+        give them, such as ``{elevation: elev_mean}``. A basin that lacks one is left out and reported.
     forcing : str
         Folder below ``basin_mean_forcing``: ``nldas``, ``daymet``, ``maurer``, or another such as
         ``maurer_extended``.
@@ -142,7 +179,7 @@ def camels(
         raise ConfigError(
             f"data.attributes: {area} is the area of the flow; give {wanted[area]} another name"
         )
-    table = attribute_table(tables, ids, wanted, ";")
+    table = attribute_table(tables, ids, wanted, ";", CLASSES)
     ids = tuple(table)
     arrays, units = static(table, attributes, ATTRIBUTES)
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 ID = "gauge_id"
 
 
+NO_CLASSES: Mapping[str, Sequence[str]] = MappingProxyType({})
 #: Columns by their own names, or names with the columns that give them.
 Names = Sequence[str] | Mapping[str, str]
 
@@ -28,7 +30,11 @@ def as_mapping(names: Names) -> dict[str, str]:
 
 
 def attribute_table(
-    files: Iterable[Path], ids: Sequence[str], names: Names, delimiter: str = ","
+    files: Iterable[Path],
+    ids: Sequence[str],
+    names: Names,
+    delimiter: str = ",",
+    classes: Mapping[str, Sequence[str]] = NO_CLASSES,
 ) -> dict[str, dict[str, float]]:
     """Basin to attribute to value, of the basins that have them all; the others are reported.
 
@@ -41,6 +47,8 @@ def attribute_table(
     ids : sequence of str
     names : sequence of str, or mapping of str to str
     delimiter : str
+    classes : mapping of str to sequence of str
+        Columns of text; the place of a cell's text in the sequence is its value.
 
     Raises
     ------
@@ -78,7 +86,9 @@ def attribute_table(
             log.warning("%s", strangers[-1])
         for name in wanted.intersection(fields):
             values = found.setdefault(name, np.full(len(ids), np.nan))
-            values[there] = part.numbers(name, [row[ids[k]] for k in there])
+            rows = [row[ids[k]] for k in there]
+            known = classes.get(name)
+            values[there] = part.codes(name, rows, known) if known else part.numbers(name, rows)
     unknown = [name for name in column.values() if name not in columns]
     if unknown:
         what = there_is(unknown[0], sorted(columns))

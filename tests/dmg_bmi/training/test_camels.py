@@ -365,3 +365,39 @@ def test_official_daymet_files_are_read_and_near_what_camels_itself_gives(shared
     data = read_camels(shared_data / "camels_us_daymet", ["01333000", "01568000"], forcing="daymet")
     assert data.ids == ("01333000", "01568000")
     np.testing.assert_allclose(np.nanmean(data.forcing["P"], axis=0), data.attributes["p_mean"], rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("vege", "dom_land_cover"),
+        ("geol", "geol_1st_class"),
+        ("geol", "geol_2nd_class"),
+        ("clim", "high_prec_timing"),
+        ("clim", "low_prec_timing"),
+    ],
+)
+def test_classes_are_numbered_as_those_of_all_671_basins_sorted(shared_data, table, column):
+    # hydroDL and dmg: pandas.factorize(column, sort=True) over the whole table.
+    root = shared_data / "camels_us_daymet"
+    lines = (root / "camels_attributes_v2.0" / f"camels_{table}.txt").read_text().splitlines()
+    place = lines[0].split(";").index(column)
+    texts = {line.split(";")[0]: line.split(";")[place] for line in lines[1:]}
+    assert len(texts) == 671
+    numbers = {text: k for k, text in enumerate(sorted({*texts.values()} - {"NA"}))}
+    data = read_camels(root, attributes=[column], forcing="daymet")
+    there = {file.name.split("_")[0] for file in root.glob("basin_mean_forcing/daymet/*/*.txt")}
+    assert len(there) == 83
+    assert {*data.ids} == {basin for basin in there if texts[basin] != "NA"}
+    assert dict(zip(data.ids, data.attributes[column], strict=True)) == {
+        basin: numbers[texts[basin]] for basin in data.ids
+    }
+
+
+def test_a_class_that_camels_does_not_have_is_named(camels):
+    topography = camels / "camels_attributes_v2.0" / "camels_vege.txt"
+    topography.write_text("gauge_id;dom_land_cover\n01000001;    Mixed Forests\n")
+    assert read_camels(camels, attributes=["dom_land_cover"]).attributes["dom_land_cover"] == [7.0]
+    topography.write_text("gauge_id;dom_land_cover\n01000001;Desert\n")
+    with pytest.raises(AttributeTableError, match="line 2: dom_land_cover is 'Desert'; write one of Barren"):
+        read_camels(camels, attributes=["dom_land_cover"])
