@@ -155,6 +155,7 @@ class BundleInfo:
         try:
             weights = safetensors.torch.load(content)
             _check_sizes(self.description, weights)
+            _check_finite(weights)
             model = DeltaModel.build(**self.description)
             dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
             model.to(dtype).load_state_dict(weights)
@@ -219,6 +220,10 @@ class Bundle:
         _check_steps(self.model, self.name)
         folder = Path(path)
         state = {k: v.detach().contiguous().cpu() for k, v in self.model.state_dict().items()}
+        try:
+            _check_finite(state)
+        except ConfigError as problem:
+            raise BundleError(f"{self.name}: cannot be saved: {problem}") from problem
         weights = safetensors.torch.save(state)
         digest = sha256(weights)
         file = f"weights-{digest[:12]}.safetensors"
@@ -291,6 +296,19 @@ def _check_sizes(description: Mapping[str, Any], weights: Mapping[str, torch.Ten
     ]
     if odd:
         raise ConfigError(f"other names or sizes: {', '.join(sorted(odd)[:3])}")
+
+
+def _check_finite(weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights that are no finite numbers, naming the first tensor that has some."""
+    for name, values in weights.items():
+        # One pass over a tensor; a sum may also overflow, so only then is each number looked at.
+        if values.is_floating_point() and not values.sum().isfinite():
+            bad = int((~values.isfinite()).sum())
+            if bad:
+                raise ConfigError(
+                    f"tensor {name!r} has {bad} of {values.numel()} values that are NaN or infinite; "
+                    "train the model again, or take an earlier bundle of it"
+                )
 
 
 def _check_steps(model: DeltaModel, name: str) -> None:

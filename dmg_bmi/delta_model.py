@@ -446,5 +446,5 @@ def _statistic(name: str, given: Mapping[str, Any] | Statistic) -> Statistic:
         return given
     try:
         return Statistic(**given)
-    except TypeError as error:
+    except (TypeError, ConfigError) as error:
         raise ConfigError(f"statistics.{name}: {error}") from error

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import isfinite
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+from .errors import ConfigError
+
+Transform = Literal["none", "log_sqrt"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,18 @@ class Statistic:
 
     mean: float = 0.0
     std: float = 1.0
-    transform: Literal["none", "log_sqrt"] = "none"
+    transform: Transform = "none"
     units: str = ""
+
+    def __post_init__(self) -> None:
+        if self.transform not in get_args(Transform):
+            known = ", ".join(get_args(Transform))
+            raise ConfigError(f"transform is {self.transform!r}; it must be one of {known}")
+        for key, value in (("mean", self.mean), ("std", self.std)):
+            if not isinstance(value, (int, float)) or not isfinite(value):
+                raise ConfigError(f"{key} is {value!r}; it must be a finite number")
+        if self.std < 0:
+            raise ConfigError(f"std is {self.std:g}; it must not be negative")
 
 
 class Constants:
@@ -74,7 +89,9 @@ class Normaliser:
         """Stack the named tensors along a new last axis, normalised."""
         columns = [values[name] for name in self.names]
         for i in self._log:
-            columns[i] = torch.log10(columns[i].sqrt() + 0.1)
+            # The root has no slope at zero: dry days take that of a number that rounds away.
+            tiny = torch.finfo(columns[i].dtype).tiny
+            columns[i] = torch.log10(torch.where(columns[i] == 0, tiny, columns[i]).sqrt() + 0.1)
         stacked = torch.stack(columns, dim=-1)
         return torch.addcmul(self._shift.like(stacked), stacked, self._scale.like(stacked))
 

@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace) -> None:
     """``dmg-bmi evaluate``."""
+    from ..training.config import bounds
+    from ..training.data import require
     from ..training.evaluate import evaluate, table, write_scores
     from ..training.experiment import between, read
     from ..training.splits import splits
@@ -56,6 +58,9 @@ def command(given: argparse.Namespace) -> None:
         raise ConfigError(f"--split: there is no {', '.join(unknown)}; there is {', '.join(parts)}")
     chosen = [parts[name] for name in given.split or parts]
     model = info.load_model()
+    columns = sorted({column for split in chosen for column in split.columns})
+    dataset = dataset.period(dataset.times[0], max(bounds(split.period)[1] for split in chosen))
+    require(dataset, model, config.training.targets, columns)
     scores = evaluate(model, dataset, chosen, config.training.targets, config.periods.spin_up)
     for one in scores:
         print(table(one), end="\n\n")
@@ -63,11 +68,7 @@ def command(given: argparse.Namespace) -> None:
         write_scores(given.output, scores)
         print(given.output)
     if given.bmi:
-        from ..training.config import bounds
-
-        columns = sorted({column for split in chosen for column in split.columns})
-        end = max(bounds(split.period)[1] for split in chosen)
-        agreement = through_bmi(info, dataset.period(dataset.times[0], end).columns(columns))
+        agreement = through_bmi(info, dataset.columns(columns))
         print(agreement)
         if not agreement.kept:
             raise DmgBmiError(f"{info.path}: one forward and steps through the BMI do not agree")

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
+import safetensors.torch
 import torch
 import yaml
 
@@ -297,3 +299,45 @@ def test_a_shipped_bundle_is_found_by_its_name(bundles, monkeypatch, tmp_path):
     assert BundleInfo.read("hill").name == "fixed"
     with pytest.raises(BundleError, match="shipped are hill"):
         BundleInfo.read("valley")
+
+
+# -- numbers that are none ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_finite_numbers_are_not_saved_and_the_tensor_is_named(bundles, tmp_path, value):
+    bundle = Bundle.load(bundles("lstm_mlp").path)
+    name, weights = next(iter(bundle.model.state_dict().items()))
+    weights.view(-1)[0] = value
+    with pytest.raises(BundleError, match=re.escape(f"tensor {name!r} has 1 of {weights.numel()} values")):
+        bundle.save(tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()
+
+
+def test_weights_that_are_no_finite_numbers_are_not_loaded_and_the_tensor_is_named(copied):
+    file = next(copied.glob("*.safetensors"))
+    weights = safetensors.torch.load_file(file)
+    name = sorted(weights)[-1]
+    weights[name].view(-1)[0] = float("nan")
+    file.write_bytes(safetensors.torch.save(weights))
+    rewrite(copied, lambda content: content["weights"].update(sha256=sha256(file.read_bytes())))
+    with pytest.raises(BundleError, match=re.escape(f"tensor {name!r} has 1 of")):
+        Bundle.load(copied)
+
+
+@pytest.mark.parametrize("change", [{"mean": float("nan")}, {"std": float("inf")}, {"transform": "log"}])
+def test_statistics_that_cannot_normalise_are_not_loaded_and_the_input_is_named(copied, change):
+    def spoil(content):
+        content["model"]["statistics"]["P"] = {"mean": 0.0, "std": 1.0} | change
+
+    rewrite(copied, spoil)
+    with pytest.raises(BundleError, match=rf"statistics\.P: {next(iter(change))} is"):
+        Bundle.load(copied)
+
+
+def test_large_weights_whose_sum_overflows_are_numbers_all_the_same(bundles, tmp_path):
+    bundle = Bundle.load(bundles("lstm", DAY, torch.float32).path)
+    weights = next(w for w in bundle.model.state_dict().values() if w.numel() > 2)
+    weights.view(-1)[:2] = 3e38
+    bundle.save(tmp_path / "large")
+    assert (tmp_path / "large" / DESCRIPTION).exists()

@@ -144,3 +144,10 @@ def test_learned_parameters_are_those_that_the_equations_get(folder):
     phy = model.process_models["phy"]
     fluxes, _ = run(phy, forcing, phy.init_state(4), constant, {}, 1.0, dynamic=dynamic)
     np.testing.assert_array_equal(fluxes["Q"], model(forcing, attributes)[0]["Q"])
+
+
+def test_data_without_an_attribute_of_the_model_is_refused_by_name(folder, tmp_path, capsys):
+    other = tmp_path / "other.yaml"
+    other.write_text(CONFIG.replace("[elev_mean, aridity]", "[elev_mean]"))
+    assert main(["evaluate", str(folder / "bundle"), "--data", str(other)]) != 0
+    assert "the model needs attribute aridity; the data has elev_mean" in capsys.readouterr().err
