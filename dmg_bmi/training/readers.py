@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..dataset import Dataset
+from ..errors import ConfigError
 from ..synthetic import generate
 from .blocks import Source, gather
 from .camels import camels
@@ -24,6 +25,8 @@ def read(data: CamelsData | CaravanData | NetcdfData | SyntheticData) -> Dataset
 
 def _source(data: CamelsData | CaravanData | NetcdfData) -> Source:
     basins = listed(data.basins, "data.basins")
+    if basins is not None and not basins:
+        raise ConfigError("data.basins is an empty list; list ids, or leave the key out to read all basins")
     if isinstance(data, CamelsData):
         return camels(data.path, basins, data.attributes, forcing=data.forcing, pet=data.pet, area=data.area)
     if isinstance(data, CaravanData):

@@ -9,6 +9,8 @@ from dmg_bmi.physics import pet
 
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
 from dmg_bmi.training.camels import ATTRIBUTES, read_camels
+from dmg_bmi.training.config import CamelsData
+from dmg_bmi.training.readers import read
 
 HEADER = "Year Mnth Day Hr\tDayl(s)\tPRCP(mm/day)\tSRAD(W/m2)\tSWE(mm)\tTmax(C)\tTmin(C)\tVp(Pa)\n"
 
@@ -392,6 +394,11 @@ def test_classes_are_numbered_as_those_of_all_671_basins_sorted(shared_data, tab
     assert dict(zip(data.ids, data.attributes[column], strict=True)) == {
         basin: numbers[texts[basin]] for basin in data.ids
     }
+
+
+def test_an_empty_list_of_basins_is_named(camels):
+    with pytest.raises(ConfigError, match=r"data\.basins is an empty list"):
+        read(CamelsData("camels", camels, basins=(), attributes=NAMES))
 
 
 def test_a_class_that_camels_does_not_have_is_named(camels):
