@@ -367,6 +367,8 @@ def _numbers(name: str, src: Any) -> AnyArray:
         raise ValueShapeError(f"{name!r} must be set from an array of numbers: {problem}") from problem
     if values.dtype.kind not in "fiu":
         raise ValueShapeError(f"{name!r} must be set from numbers, not {values.dtype}")
+    if np.ma.is_masked(src):
+        raise ValueShapeError(f"{name!r}: {np.ma.count_masked(src)} values are masked; fill them first")
     return values
 
 

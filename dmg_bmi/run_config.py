@@ -320,15 +320,22 @@ class CatchmentTable:
                 )
             check_attribute(name, columns[name], ids)
         area = columns.pop("area_km2", np.full(n, np.nan))
+        known = ~np.isnan(area)  # a table may leave it open
         if catchments.area is not None:
-            area = _column("area", catchments.area, n)
+            area, known = _column("area", catchments.area, n), np.ones(n, dtype=np.bool_)
+        some = [name for name, there in zip(ids, known, strict=True) if there]
+        check_attribute("area", area[known], some, float(np.finfo(np.float32).tiny))
         return cls(tuple(ids), {name: columns[name] for name in names}, area, fabric)
 
 
+#: What files write where nothing is known, and no attribute or store ever is; greater ones are above 1e30.
+FILLS = (-999.0, -9999.0, -99999.0, -999999.0, -32768.0, -2147483648.0, 1e20, float(np.float32(1e20)))
+
+
 def implausible(values: FloatArray) -> NDArray[np.bool_]:
-    """Which values are not finite, or look like memory that nobody set."""
+    """Which values are not finite, mark what is missing, or look like memory that nobody set."""
     size = np.abs(values)
-    return ~(size < 1e30) | ((values != 0) & (size < 1e-200))
+    return ~(size < 1e30) | ((values != 0) & (size < 1e-200)) | np.isin(values, FILLS)
 
 
 def check_attribute(

@@ -17,6 +17,7 @@ from ..delta_model import DeltaModel
 from ..errors import AttributeTableError, ConfigError, ForcingError
 from ..normalisation import Statistic
 from ..roles import ParameterRole
+from ..run_config import implausible
 from ..variables import Variable, variable_table
 
 
@@ -109,8 +110,14 @@ def _require_attribute(dataset: Dataset, variable: Variable, columns: Sequence[i
         there = ", ".join(dataset.attributes)
         raise AttributeTableError(f"the model needs attribute {name}; the data has {there}")
     for column in columns:
-        if not np.isfinite(dataset.attributes[name][column]):
+        value = float(dataset.attributes[name][column])
+        if np.isnan(value):
             raise AttributeTableError(f"basin {dataset.ids[column]}: attribute {name} is missing")
+        if implausible(np.array([value])).any() or not variable.lower <= value <= variable.upper:
+            raise AttributeTableError(
+                f"basin {dataset.ids[column]}: attribute {name} is {value:g}, which marks what is missing or "
+                "cannot be; correct it, or leave the basin out"
+            )
 
 
 def statistics(

@@ -16,6 +16,7 @@ from bmipy import Bmi
 from dmg_bmi.bmi import DeltaModelBmi, bundle_component
 from dmg_bmi.bundle import Bundle
 from dmg_bmi.errors import (
+    AttributeTableError,
     BundleError,
     ConfigError,
     GridError,
@@ -652,3 +653,26 @@ def test_instances_are_freed(configure, bundles, bmi_run):
     bmi.finalize()
     gc.collect()
     assert component() is None
+
+
+def test_the_hidden_value_of_a_masked_array_is_not_taken(configure):
+    bmi = DeltaModelBmi()
+    bmi.initialize(str(configure(n=2)))
+    name = bmi.get_input_var_names()[0]
+    before = bmi.get_value_ptr(name).copy()
+    given = np.ma.masked_equal([1.0, -9999.0], -9999.0)
+    with pytest.raises(ValueShapeError, match="1 values are masked"):
+        bmi.set_value(name, given)
+    with pytest.raises(ValueShapeError, match="1 values are masked"):
+        bmi.set_value_at_indices(name, np.array([0, 1]), given)
+    np.testing.assert_array_equal(bmi.get_value_ptr(name), before)
+
+
+def test_an_attribute_is_not_set_to_a_mark_of_what_is_missing(configure):
+    bmi = DeltaModelBmi()
+    bmi.initialize(str(configure(n=2)))
+    name = next(v.name for v in bmi.component.info.variables if v.kind == "attribute")
+    before = bmi.get_value_ptr(name).copy()
+    with pytest.raises(AttributeTableError, match="-9999"):
+        bmi.set_value(name, np.array([before[0], -9999.0]))
+    np.testing.assert_array_equal(bmi.get_value_ptr(name), before)

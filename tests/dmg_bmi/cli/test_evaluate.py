@@ -3,6 +3,7 @@
 import csv
 import re
 from base64 import b64decode
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,6 +14,7 @@ from dmg_bmi.physics import run
 from dmg_bmi import Bundle, DeltaModelBmi, netcdf
 from dmg_bmi.cli import main
 from dmg_bmi.cli import run as run_command
+from dmg_bmi.training import experiment
 
 CONFIG = """
 name: small <model>
@@ -146,8 +148,13 @@ def test_learned_parameters_are_those_that_the_equations_get(folder):
     np.testing.assert_array_equal(fluxes["Q"], model(forcing, attributes)[0]["Q"])
 
 
-def test_data_without_an_attribute_of_the_model_is_refused_by_name(folder, tmp_path, capsys):
-    other = tmp_path / "other.yaml"
-    other.write_text(CONFIG.replace("[elev_mean, aridity]", "[elev_mean]"))
-    assert main(["evaluate", str(folder / "bundle"), "--data", str(other)]) != 0
+def test_data_without_an_attribute_of_the_model_is_refused_by_name(folder, monkeypatch, capsys):
+    read = experiment.read
+
+    def lacking(config):
+        dataset = read(config)
+        return replace(dataset, attributes={"elev_mean": dataset.attributes["elev_mean"]})
+
+    monkeypatch.setattr(experiment, "read", lacking)
+    assert main(["evaluate", str(folder / "bundle")]) == 2
     assert "the model needs attribute aridity; the data has elev_mean" in capsys.readouterr().err
