@@ -320,11 +320,11 @@ class CatchmentTable:
                 )
             check_attribute(name, columns[name], ids)
         area = columns.pop("area_km2", np.full(n, np.nan))
-        known = ~np.isnan(area)  # a table may leave it open
+        stated = ~np.isnan(area)  # a table may leave it open
         if catchments.area is not None:
-            area, known = _column("area", catchments.area, n), np.ones(n, dtype=np.bool_)
-        some = [name for name, there in zip(ids, known, strict=True) if there]
-        check_attribute("area", area[known], some, float(np.finfo(np.float32).tiny))
+            area, stated = _column("area", catchments.area, n), np.ones(n, dtype=np.bool_)
+        some = [name for name, there in zip(ids, stated, strict=True) if there]
+        check_attribute("area", area[stated], some, float(np.finfo(np.float32).tiny))
         return cls(tuple(ids), {name: columns[name] for name in names}, area, fabric)
 
 
