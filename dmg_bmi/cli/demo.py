@@ -40,8 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace) -> None:
     """``dmg-bmi demo``."""
+    from .. import plots
     from .couple import couple
 
+    plots.pyplot()  # what is missing is told before the work, not after it
     folder: Path = given.output
     make_folder(folder)
     configuration = _prepare(folder)

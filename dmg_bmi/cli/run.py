@@ -61,6 +61,7 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
     DmgBmiError
         No output file is left behind then.
     """
+    plots.pyplot()  # what is missing is told before the work, not after it
     config = RunConfig.read(config_path)
     forcing = netcdf.read(forcing_path)
     bmi = DeltaModelBmi()

@@ -30,7 +30,7 @@ from .members import copies, equal
 from .metrics import per_basin
 from .plots import training_curve
 from .splits import Split, between, splits
-from .tensorboard import board
+from .tensorboard import board, require_board
 from .trainer import History, fit
 
 log = logging.getLogger("dmg_bmi")
@@ -92,6 +92,8 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.read(config, overrides)
     folder = Path(folder)
+    plots.pyplot()  # what is missing is told before the work, not after it
+    require_board(config.training.tensorboard)
     with distributed.processes(config.training.device) as device:
         _require_unfinished(folder, config)
         with checkpoint.writing(folder):

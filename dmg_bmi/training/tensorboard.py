@@ -9,6 +9,17 @@ from pathlib import Path
 from ..errors import ConfigError
 
 
+def require_board(wanted: bool) -> None:
+    """ConfigError if TensorBoard is `wanted` and not installed."""
+    if wanted:
+        try:
+            import torch.utils.tensorboard  # noqa: F401
+        except ImportError as problem:
+            raise ConfigError(
+                "training.tensorboard needs TensorBoard: pip install 'dmg_bmi[train]'"
+            ) from problem
+
+
 @contextmanager
 def board(folder: Path, wanted: bool) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     """A callable that takes a step and its values; it does nothing if not `wanted`.
@@ -21,10 +32,9 @@ def board(folder: Path, wanted: bool) -> Iterator[Callable[[int, Mapping[str, fl
     if not wanted:
         yield lambda step, values: None
         return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as problem:
-        raise ConfigError("training.tensorboard needs TensorBoard: pip install 'dmg_bmi[train]'") from problem
+    require_board(wanted)
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(folder) as writer:
 
         def watch(step: int, values: Mapping[str, float]) -> None:
