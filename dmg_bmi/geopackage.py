@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import HydrofabricError
+from .files import opened
+
+#: Seconds that one query may take, and rows that it may give; a continent has about a million.
+LONGEST, MOST_ROWS = 120.0, 5_000_000
 
 #: A table: name of the column, one value per row.
 Columns = dict[str, list[Any]]
@@ -47,9 +52,15 @@ class GeoPackage:
     def __init__(self, path: Path, aliases: Mapping[str, Sequence[str]]) -> None:
         self.path = path
         self.aliases = aliases
-        if not path.is_file():
-            raise HydrofabricError(f"{path}: there is no such file")
-        self.connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        with opened(path, HydrofabricError):
+            pass
+        try:
+            self.connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        except sqlite3.Error as problem:
+            raise HydrofabricError(f"{path}: cannot be read as a GeoPackage: {problem}") from problem
+        # A view may never end, or a damaged file send its reader round in circles.
+        self._deadline = monotonic() + LONGEST
+        self.connection.set_progress_handler(lambda: monotonic() > self._deadline, 100_000)
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +96,10 @@ class GeoPackage:
         names = [name for lower, name in self._names(table).items() if lower not in ("fid", "geom")]
         return dict(zip(names, self._select(table, names), strict=True))
 
+    def has(self, table: str, column: str) -> bool:
+        """Whether there is a table with a column of that name."""
+        return self._first((table,)) is not None and column in self._names(table)
+
     def _first(self, tables: Sequence[str]) -> str | None:
         rows = self._query("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
         present = {name for (name,) in rows}
@@ -99,10 +114,19 @@ class GeoPackage:
         return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
 
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        self._deadline = monotonic() + LONGEST
         try:
-            return self.connection.execute(sql).fetchall()
-        except sqlite3.DatabaseError as problem:
-            raise HydrofabricError(f"{self.path}: cannot be read as a GeoPackage: {problem}") from problem
+            rows = self.connection.execute(sql).fetchmany(MOST_ROWS + 1)
+        except (sqlite3.Error, ValueError, OverflowError) as problem:
+            late = f" after {LONGEST:.0f} s" if monotonic() > self._deadline else ""
+            raise HydrofabricError(
+                f"{self.path}: cannot be read as a GeoPackage: {problem}{late}"
+            ) from problem
+        if len(rows) > MOST_ROWS:
+            raise HydrofabricError(
+                f"{self.path}: a table has more than {MOST_ROWS} rows; is it a view without end?"
+            )
+        return rows
 
 
 def _quoted(name: str) -> str:

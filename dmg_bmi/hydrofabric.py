@@ -222,6 +222,7 @@ def read(path: str | Path) -> Hydrofabric:
     """
     path = Path(path)
     with GeoPackage(path, ALIASES) as file:
+        _require_layout(file)
         divides = file.columns(("divides",), ("divide_id", "toid", "area"), ("type",))
         flowpaths = file.columns(("flowpaths",), ("id", "toid", "divide_id"), ("total",))
         nexuses = file.columns(("nexus",), ("id", "toid"))
@@ -255,6 +256,15 @@ def read(path: str | Path) -> Hydrofabric:
         attributes = report.unique(ATTRIBUTE_TABLE[0], attributes, "divide_id")
         table = _divide_attributes(attributes, catchments.ids, report)
     return Hydrofabric(path, catchments, network, table, tuple(report.findings))
+
+
+def _require_layout(file: GeoPackage) -> None:
+    """Refuse, by its name, the layout that is to come, in which everything has another name."""
+    if file.has("divides", "div_id"):
+        raise HydrofabricError(
+            f"{file.path}: is of NOAA's next layout (div_id, fp_id, dn_nex_id), which is not read yet; "
+            "use version 2.2 or 2.0.1 (divide_id, id, toid)"
+        )
 
 
 class _Report:

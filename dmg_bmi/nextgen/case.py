@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,12 @@ STEP = 3600
 Period = tuple[np.datetime64, np.datetime64]
 
 
+#: Spellings that are read here, for files of other kinds, and that UDUNITS does not know.
+_NOT_UDUNITS = re.compile(
+    r"water|w\.e\.|\bper\b|c[fm]s|cumec|sq ?km|\bha\b|none|less|fraction|--|\d[a-z]", re.IGNORECASE
+)
+
+
 @dataclass(frozen=True)
 class Divides:
     """Divides of a hydrofabric as `ngen` sees them: all columns of the layer but the geometry."""
@@ -33,6 +40,10 @@ class Divides:
         """The layer ``divides`` of a GeoPackage."""
         with GeoPackage(path, {}) as file:
             columns = file.everything(("divides",))
+        if columns is not None and "div_id" in columns:
+            raise NextGenError(
+                f"{path}: is of NOAA's next layout (div_id, fp_id), which ngen does not read yet"
+            )
         if columns is None or "divide_id" not in columns:
             raise NextGenError(f"{path}: has no table divides with a column divide_id")
         return cls(tuple(map(str, columns["divide_id"])), columns)
@@ -65,6 +76,8 @@ class Case:
 
 def convertible(given: str, wanted: str) -> bool:
     """Whether UDUNITS turns one unit into the other: no water has a density there."""
+    if _NOT_UDUNITS.search(given or ""):
+        return False
     try:
         return parse(given or "1").exponents == parse(wanted).exponents
     except ConfigError:

@@ -6,7 +6,6 @@ the forcing lacks gets another's. Here they are looked for before a run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import DmgBmiError, NextGenError
+from ..files import read_json
 from .case import STEP, Case, Divides, Period
 from .check_module import examine
 from .check_wiring import check_wiring
 from .findings import Findings
-from .forcing import open_forcing
+from .forcing import Forcing, open_forcing
+from .forcing_check import lacking
 
 
 def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Findings:
@@ -38,10 +39,9 @@ def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Fin
     NextGenError
         If a file cannot be read at all.
     """
-    try:
-        document = json.loads(realization.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise NextGenError(f"{realization}: cannot be read as JSON: {problem}") from problem
+    document = read_json(realization, NextGenError)
+    if not isinstance(document, dict):
+        raise NextGenError(f"{realization}: must hold an object, not {type(document).__name__}")
     if base is None:
         folder = realization.parent
         base = folder.parent if folder.name == "config" else folder
@@ -148,22 +148,38 @@ def _formulations(case: Case) -> list[Where]:
 
 
 def _forcing(case: Case) -> None:
+    """The forcing of all catchments, and those that blocks of single catchments name for themselves."""
     given = case.document.get("global", {}).get("forcing", {})
+    case.forcing = _opened(case, "global.forcing", given)
+    known = {*case.divides.ids}
+    for name, block in case.document.get("catchments", {}).items():
+        own = block.get("forcing") if isinstance(block, Mapping) else None
+        if name in known and own is not None:
+            found = _opened(case, f"catchments.{name}.forcing", own)
+            if found is not None and found.absent([name]):
+                case.findings.stop(f"catchments.{name}.forcing", lacking(found), (name,))
+
+
+def _opened(case: Case, where: str, given: Any) -> Forcing | None:
+    if not isinstance(given, Mapping):
+        case.findings.stop(where, "must hold path and provider")
+        return None
     provider = given.get("provider", "CsvPerFeature")
     if provider == "NullForcingProvider":
-        return
-    if "path" not in given:
-        case.findings.stop("global.forcing.path", "is missing")
-        return
+        return None
+    if not isinstance(given.get("path"), str):
+        case.findings.stop(f"{where}.path", "is missing")
+        return None
     path = case.base / given["path"]
     try:
-        case.forcing = open_forcing(path)
+        forcing = open_forcing(path)
     except DmgBmiError as problem:
-        case.findings.stop("global.forcing", str(problem))
-        return
+        case.findings.stop(where, str(problem))
+        return None
     wanted = "CsvPerFeature" if path.is_dir() else "NetCDF"
     if provider != wanted:
-        case.findings.stop("global.forcing.provider", f"{provider} does not read {path}; write {wanted}")
+        case.findings.stop(f"{where}.provider", f"{provider} does not read {path}; write {wanted}")
+    return forcing
 
 
 def _formulation(

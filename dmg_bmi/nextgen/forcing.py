@@ -14,7 +14,9 @@ import yaml
 from numpy.typing import NDArray
 
 from ..atomic import write_atomic
+from ..cf_time import decode, parse_date
 from ..errors import NextGenError
+from ..files import read_text
 from ..runtime.store import INDEX
 
 FloatArray = NDArray[np.float64]
@@ -41,7 +43,8 @@ WELL_KNOWN = {
 }
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _TITLE = re.compile(r"^(\S+?)\s*[\[(](.*)[\])]$")
-_SINCE = re.compile(r"^(second|minute|hour|day)s? since (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)")
+#: The same for units that count from 1970.
+NAMED = {"s": "seconds", "m": "minutes", "h": "hours", "ms": "ms", "us": "us", "ns": "ns"}
 
 
 class Forcing(ABC):
@@ -65,6 +68,11 @@ class Forcing(ABC):
     @abstractmethod
     def read(self, column: str, ids: Sequence[str]) -> FloatArray:
         """Values ``[ids, time]``, NaN where missing."""
+
+    def absent(self, ids: Sequence[str]) -> list[str]:
+        """Those of some catchments that there is no forcing of."""
+        known = {*self.ids}
+        return [name for name in ids if name not in known]
 
     def column(self, name: str) -> str | None:
         """The column of a name: itself, or that of which it is the CSDMS name."""
@@ -93,12 +101,22 @@ class NetCdf(Forcing):
             from ..netcdf import ids_of
 
             self.ids = ids_of(data["ids"], path, NextGenError)
-            self.times = _netcdf_times(data["Time"], path)
-            self.units = {
-                name: getattr(variable, "units", WELL_KNOWN.get(name, ("", ""))[1])
-                for name, variable in data.variables.items()
-                if name not in ("ids", "Time") and variable.ndim == 2
-            }
+            of_ids = data["ids"].dimensions[0]
+            self.times = _netcdf_times(data["Time"], of_ids, path)
+            self.units = {}
+            for name, variable in data.variables.items():
+                if (
+                    name in ("ids", "Time")
+                    or variable.ndim != 2
+                    or getattr(variable.dtype, "kind", "") not in "fiu"
+                ):
+                    continue
+                if variable.dimensions[0] != of_ids:
+                    raise NextGenError(
+                        f"{path}: {name} has dimensions {', '.join(variable.dimensions)}; ngen reads "
+                        f"({of_ids}, time)"
+                    )
+                self.units[name] = str(getattr(variable, "units", WELL_KNOWN.get(name, ("", ""))[1]))
         self._place = {name: k for k, name in enumerate(self.ids)}
 
     def _open(self) -> Any:
@@ -108,6 +126,8 @@ class NetCdf(Forcing):
 
     def read(self, column: str, ids: Sequence[str]) -> FloatArray:
         """See :meth:`Forcing.read`."""
+        if absent := self.absent(ids):
+            raise NextGenError(f"{self.path}: has no catchment {', '.join(absent[:5])}")
         rows = np.array([self._place[i] for i in ids])
         first, last = int(rows.min()), int(rows.max()) + 1
         with self._open() as data:
@@ -116,18 +136,18 @@ class NetCdf(Forcing):
         return np.ma.filled(slab.astype(np.float64), np.nan)[rows - first]
 
 
-def _netcdf_times(variable: Any, path: Path) -> NDArray[np.datetime64]:
-    values = np.ma.filled(np.asarray(variable[0], dtype=np.float64), np.nan)
+def _netcdf_times(variable: Any, of_ids: str, path: Path) -> NDArray[np.datetime64]:
+    if variable.ndim != 2 or variable.dimensions[0] != of_ids:
+        raise NextGenError(
+            f"{path}: Time has dimensions ({', '.join(variable.dimensions)}); ngen reads ({of_ids}, time), "
+            "the same times for each catchment"
+        )
     units = str(getattr(variable, "units", "s"))
-    match = _SINCE.match(units)
-    if match:
-        factor = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}[match[1]]
-        begin = np.datetime64(match[2].replace(" ", "T"), "s")
-    elif units in SECONDS:
-        factor, begin = SECONDS[units], np.datetime64(0, "s")
-    else:
-        raise NextGenError(f"{path}: units {units!r} of Time are not among those that ngen knows")
-    return begin + np.round(values * factor).astype("timedelta64[s]")
+    if " since " not in units:
+        if units not in SECONDS:
+            raise NextGenError(f"{path}: units {units!r} of Time are not among those that ngen knows")
+        units = f"{NAMED[units]} since 1970-01-01"
+    return decode(variable[0], units, f"{path}: Time", NextGenError)[0]
 
 
 class CsvFolder(Forcing):
@@ -150,42 +170,79 @@ class CsvFolder(Forcing):
     def _open(self, name: str) -> tuple[NDArray[np.datetime64], dict[str, str]]:
         """Read a file; what `ngen` makes of it wrongly is kept in `problems`."""
         file = self.files[name]
-        with open(file, encoding="utf-8", newline="") as content:
-            header, *lines = [line for line in csv.reader(content) if line]
+        header, lines = self._lines(name, file)
         titles = [_TITLE.match(h.strip()) for h in header]
         names = [m[1] if m else h.strip() for m, h in zip(titles, header, strict=True)]
+        twice = [n for n in names if names.count(n) > 1]
+        if twice:
+            raise NextGenError(f"{file}: column {twice[0]!r} appears twice")
         time = next((k for k, n in enumerate(names) if n in ("time", "Time")), None)
         if time is None:
-            raise NextGenError(f"{file}: has no column time")
-        stamps = [line[time].strip() for line in lines]
+            raise NextGenError(f"{file}: has no column time; it has {', '.join(names[:8])}")
+        stamps = [cells[time].strip() for _, cells in lines]
         if any("T" in stamp for stamp in stamps):
-            self.problems[name] = "times with a T: ngen drops the time of day; write them with a blank"
-        times = np.array([np.datetime64(s.replace(" ", "T"), "s") for s in stamps])
+            self._problem(name, "times with a T: ngen drops the time of day; write them with a blank")
+        times = np.array(
+            [
+                parse_date(s, f"{file}, line {n}", NextGenError)
+                for s, (n, _) in zip(stamps, lines, strict=True)
+            ],
+            dtype="datetime64[s]",
+        )
         units = {
             n: m[2] if m else WELL_KNOWN.get(n, ("", ""))[1]
             for k, (n, m) in enumerate(zip(names, titles, strict=True))
             if k != time
         }
-        values = {}
-        for k, n in enumerate(names):
-            if k == time:
-                continue
-            cells = [line[k].strip() if k < len(line) else "" for line in lines]
-            if "" in cells:
-                self.problems[name] = f"an empty cell of {n} at {stamps[cells.index('')]}: ngen stops there"
-            values[n] = np.array([float(c) if c else np.nan for c in cells])
+        values = {n: self._column(name, n, k, lines) for k, n in enumerate(names) if k != time}
         self._cache[name] = values
         gaps = np.diff(times)
         if (gaps != HOUR).any():
             k = int(np.argmax(gaps != HOUR))
-            self.problems[name] = (
-                f"no record an hour after {stamps[k]}: ngen takes row by row as hours, whatever they say"
+            self._problem(
+                name,
+                f"no record an hour after {stamps[k]}: ngen takes row by row as hours, whatever they say",
             )
         if hasattr(self, "times") and not np.array_equal(times, self.times):
-            self.problems.setdefault(name, "other times than the first file")
+            self._problem(name, "other times than the first file")
         if hasattr(self, "units") and units != self.units:
-            self.problems.setdefault(name, "other columns or other units than the first file")
+            self._problem(name, "other columns or other units than the first file")
         return times, units
+
+    def _problem(self, name: str, what: str) -> None:
+        """Keep the first that is wrong with a file."""
+        self.problems.setdefault(name, what)
+
+    def _lines(self, name: str, file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+        """Header, and cells of each row with the number of its line."""
+        text = read_text(file, NextGenError)
+        try:
+            reader = csv.reader(text.splitlines())
+            rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+        except csv.Error as problem:
+            raise NextGenError(f"{file}: is no CSV: {problem}") from problem
+        if len(rows) < 2:
+            raise NextGenError(f"{file}: is empty, or has a header alone")
+        header, lines = rows[0][1], rows[1:]
+        other = next((d for d in (";", "\t", "|") if len(header) == 1 and d in header[0]), None)
+        if other:
+            raise NextGenError(f"{file}: columns are separated by {other!r}; ngen reads commas alone")
+        for number, cells in lines:
+            if len(cells) != len(header):
+                counts = f"{len(cells)} cells, the header {len(header)}"
+                self._problem(name, f"line {number} has {counts}: ngen reads past its end")
+        return header, [(number, (cells + [""] * len(header))[: len(header)]) for number, cells in lines]
+
+    def _column(self, name: str, column: str, k: int, lines: Sequence[tuple[int, list[str]]]) -> FloatArray:
+        values = np.full(len(lines), np.nan)
+        for row, (number, cells) in enumerate(lines):
+            cell = cells[k].strip()
+            try:
+                values[row] = float(cell)
+            except ValueError:
+                what = f"{cell!r} is no number" if cell else "the cell is empty"
+                self._problem(name, f"line {number}, column {column}: {what}: ngen stops there")
+        return values
 
     def read(self, column: str, ids: Sequence[str]) -> FloatArray:
         """See :meth:`Forcing.read`."""
@@ -216,8 +273,14 @@ def open_forcing(path: Path) -> Forcing:
 
 
 def write_index(
-    folder: Path, ids: Sequence[str], start: np.datetime64, variables: dict[str, dict[str, str]]
+    folder: Path,
+    ids: Sequence[str],
+    start: np.datetime64,
+    variables: dict[str, dict[str, str]],
+    partial_end: bool = False,
 ) -> None:
     """The index of a store of hourly records, written last: without it there is no store."""
-    index = {"ids": [*ids], "start_time": str(start), "step": 3600.0, "variables": variables}
+    index: dict[str, Any] = {"ids": [*ids], "start_time": str(start), "step": 3600.0, "variables": variables}
+    if partial_end:
+        index["partial_end"] = True
     write_atomic(folder / INDEX, yaml.safe_dump(index, sort_keys=False).encode("utf-8"))

@@ -13,6 +13,16 @@ from .forcing import HOUR, CsvFolder, Forcing
 BLOCK = 500
 
 
+def lacking(forcing: Forcing) -> str:
+    """What it means that catchments have no forcing."""
+    if isinstance(forcing, CsvFolder):
+        return "there are no files for them"
+    return (
+        f"has no such ids, but such as {forcing.ids[0]!r}; ngen gives them silently the values of the file's "
+        "first catchment"
+    )
+
+
 def check_forcing(
     forcing: Forcing,
     columns: Sequence[str],
@@ -36,13 +46,9 @@ def check_forcing(
     findings : Findings
     """
     stop = findings.stop
-    known = set(forcing.ids)
-    absent = [i for i in ids if i not in known]
+    absent = forcing.absent(ids)
     if absent:
-        what = "ngen gives them silently the values of the file's first catchment"
-        if isinstance(forcing, CsvFolder):
-            what = "there are no files for them"
-        stop(forcing.path, what, absent)
+        stop(forcing.path, lacking(forcing), absent)
     times, steps = forcing.times, np.diff(forcing.times)
     if len(times) > 1 and (steps != HOUR).any():
         k = int(np.argmax(steps != HOUR))
@@ -60,7 +66,8 @@ def check_forcing(
                 forcing.path,
                 f"ends {times[-1]}; ngen includes its end_time and asks for a record of {end - HOUR}",
             )
-    present = [i for i in ids if i in known]
+    gone = {*absent}
+    present = [i for i in ids if i not in gone]
     for column in columns:
         if not forcing.units[column]:
             stop(forcing.path, f"{column} has no units, so ngen takes them as 1 and converts nothing")

@@ -154,7 +154,13 @@ def prepare(plan: Plan) -> Prepared:
     fabric = hydrofabric.read(plan.hydrofabric)
     findings = Findings()
     for finding in fabric.findings:
-        findings.note(fabric.path, f"{finding.kind}: {finding.message}")
+        # t-route takes a bed without slope, and the copy for it has no row twice.
+        stops = finding.fatal and plan.routing and finding.kind not in ("zero slope", "duplicate")
+        message = f"{finding.kind}: {finding.message}"
+        if stops:
+            findings.stop(fabric.path, f"{message}; mend that, or prepare without routing (--no-routing)")
+        else:
+            findings.note(fabric.path, message)
     inputs = make_inputs(
         [v for v in info.variables if v.kind == "input"],
         STEP,
@@ -260,8 +266,9 @@ def _store(
     day = np.timedelta64(round(float(info.description["step"])), "s")
     origin = plan.start.astype("datetime64[D]") + np.timedelta64(round(plan.day_start_hour * STEP), "s")
     steps = -((origin - plan.end) // day)
-    end = origin + steps * day
-    write_store(folder, forcing, columns, ids, plan.start, end, plan.gaps == "hold")
+    write_store(
+        folder, forcing, columns, ids, plan.start, plan.end, origin + steps * day, plan.gaps == "hold"
+    )
 
 
 def _shared(plan: Plan, models: Path, info: BundleInfo, store: Path | None) -> None:

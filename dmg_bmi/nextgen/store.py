@@ -12,7 +12,8 @@ from ..atomic import replacing_folder
 from ..errors import NextGenError
 from ..runtime.store import INDEX
 from .findings import listed
-from .forcing import Forcing, write_index
+from .forcing import HOUR, Forcing, write_index
+from .forcing_check import lacking
 
 #: Catchments read at once.
 BLOCK = 500
@@ -25,9 +26,10 @@ def write_store(
     ids: Sequence[str],
     start: np.datetime64,
     end: np.datetime64,
+    whole: np.datetime64,
     gaps: bool = False,
 ) -> None:
-    """Copy hourly forcing of ``[start, end)`` into plain arrays ``[time, catchment]``.
+    """Copy hourly forcing of ``[start, end)``, and on to the end of the last model step, into plain arrays.
 
     Parameters
     ----------
@@ -37,6 +39,9 @@ def write_store(
     ids : sequence of str
         Catchments, in the order of the arrays.
     start, end : datetime64
+        Of the run.
+    whole : datetime64
+        End of the model step in which the run ends.
     gaps : bool
         Whether NaN may stay.
 
@@ -45,21 +50,26 @@ def write_store(
     NextGenError
         If the forcing does not cover the period, or has gaps that must not be.
     """
+    if absent := forcing.absent(ids):
+        raise NextGenError(f"{forcing.path}: {lacking(forcing)}: {listed(absent)}")
     first = int(np.searchsorted(forcing.times, start))
-    count = int((end - start) / np.timedelta64(3600, "s"))
+    count = int((whole - start) / HOUR)
     part = forcing.times[first : first + count]
-    if len(part) != count or part[0] != start or part[-1] != end - np.timedelta64(3600, "s"):
+    # Of the last model step there may be no more than the run needs.
+    partial = len(part) < count
+    if not len(part) or part[0] != start or part[-1] < end - HOUR or (np.diff(part) != HOUR).any():
         raise NextGenError(
             f"{forcing.path}: holds {forcing.times[0]} to {forcing.times[-1]}; needed is every hour from "
             f"{start} to before {end}"
         )
+    count = len(part)
     files = {name: f"{_file(name)}.npy" for name in columns}
     with replacing_folder(folder, {INDEX}, "*.npy") as new:
         _fill(new, forcing, columns, files, ids, slice(first, first + count), gaps)
         variables = {
             name: {"file": files[name], "units": forcing.units[column]} for name, column in columns.items()
         }
-        write_index(new, ids, start, variables)
+        write_index(new, ids, start, variables, partial)
 
 
 def _fill(

@@ -47,12 +47,16 @@ class StoreIndex:
     step : float
         Seconds of a record; a whole part of the model's step.
     variables : mapping of model symbol or standard name to StoredVariable
+    partial_end : bool
+        Whether the last model step may be made of fewer records, those that the arrays still hold. A
+        run that ends within a model step has no more.
     """
 
     ids: list[str]
     start_time: datetime
     step: float
     variables: dict[str, StoredVariable]
+    partial_end: bool = False
 
 
 class Store:
@@ -90,10 +94,13 @@ class Store:
         except ConfigError as problem:
             raise ConfigError(f"{self.path}: step: {problem}") from problem
         column = {name: k for k, name in enumerate(index.ids)}
+        if len(column) != len(index.ids):
+            raise ConfigError(f"{self.path}: an id appears twice in ids")
         absent = [name for name in ids if name not in column]
         if absent:
             raise ForcingError(f"{self.path}: has no catchment {', '.join(absent[:5])}")
         self._columns = np.array([column[name] for name in ids])
+        self._partial_end = index.partial_end
         lead = (utc(start_time) - utc(index.start_time)).total_seconds()
         skipped = clock.phase * clock.step
         self._first = round((lead - skipped) / index.step)
@@ -121,10 +128,16 @@ class Store:
             self._scale.append(scale)
             self._offset.append(offset)
 
+    @property
+    def _length(self) -> int:
+        return min(len(series) for series in self._series)
+
     def lacks(self, model_count: int) -> float:
         """Seconds of forcing that are missing to complete a model step, as :attr:`Clock.model_count`."""
-        missing = self._first + (model_count + 1) * self._records - min(len(s) for s in self._series)
-        return max(0, missing) * self.inputs.step
+        needed = self._first + (model_count + 1) * self._records
+        if self._partial_end:
+            needed -= self._records - 1
+        return max(0, needed - self._length) * self.inputs.step
 
     def take(self, model_count: int, first: bool, rows: NDArray[np.int_], now: float) -> FloatArray:
         """Records ``[time, variable, rows]`` of a model step, in the units of the inputs.
@@ -142,7 +155,9 @@ class Store:
             )
         begin = self._first + model_count * self._records + (int(self._skip) if first else 0)
         end = self._first + (model_count + 1) * self._records
-        if begin < 0 or end > min(len(series) for series in self._series):
+        if self._partial_end and begin < self._length:
+            end = min(end, self._length)
+        if begin < 0 or end > self._length:
             raise TimeError(f"{self.path}: holds no forcing at {now:g} s after start_time")
         for path, size in self._sizes.items():
             # Reading beyond the end of a mapped file would end the process.

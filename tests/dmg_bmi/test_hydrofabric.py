@@ -269,7 +269,7 @@ def test_a_file_that_lacks_a_table_or_a_column_is_refused(fabric, statement, mes
 
 
 def test_a_file_that_is_no_geopackage_is_refused(tmp_path):
-    with pytest.raises(HydrofabricError, match="no such file"):
+    with pytest.raises(HydrofabricError, match="No such file"):
         hydrofabric.read(tmp_path / "nothing.gpkg")
     (tmp_path / "text.gpkg").write_text("not a database, but long enough to be looked at as one" * 50)
     with pytest.raises(HydrofabricError, match="cannot be read as a GeoPackage"):

@@ -355,7 +355,10 @@ CSVS = {
     ),
     "12 a gap": (lambda ls: [*ls[:10], *ls[12:]], "no record an hour after.*row by row"),
     "12 daily rows": (lambda ls: [ls[0], *ls[1::24]], "no record an hour after.*row by row"),
-    "12 an empty cell": (lambda ls: replaced(ls, 5, 2, ""), "an empty cell of TMP_2maboveground"),
+    "12 an empty cell": (
+        lambda ls: replaced(ls, 5, 2, ""),
+        "line 6, column TMP_2m.*the cell is empty",
+    ),
     "11 NaN": (lambda ls: replaced(ls, 5, 2, "nan"), "TMP_2maboveground has gaps.*cat-11371"),
     "8 units in the header that do not convert": (
         lambda ls: [ls[0].replace("precip_rate", "precip_rate [mm]"), *ls[1:]],
@@ -500,7 +503,7 @@ def test_a_realization_that_is_no_json_is_said(prepared):
     folder = prepared()
     path = folder / "config" / "realization.json"
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(ValueError, match="cannot be read as JSON"):
+    with pytest.raises(ValueError, match="is not valid JSON"):
         found(folder)
 
 

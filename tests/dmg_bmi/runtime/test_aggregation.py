@@ -182,7 +182,7 @@ def spoil(folder, old, new):
         (lambda f: spoil(f, "file: P.npy", "file: ../P.npy"), ForcingError, "same folder"),
         (lambda f: spoil(f, "cat-8", "cat-80"), ForcingError, "no catchment cat-8"),
         (lambda f: spoil(f, "PET:", "EVAP:"), ForcingError, "has no PET"),
-        (lambda f: spoil(f, "mm d-1", "mm per day"), ConfigError, "is not understood at 'per'"),
+        (lambda f: spoil(f, "mm d-1", "mm fortnight-1"), ConfigError, "is not understood at 'fortnight'"),
         (lambda f: spoil(f, "units: degC", "units: mm"), ConfigError, "measure different things"),
         (lambda f: spoil(f, "step: 86400.0", "step: 7000.0"), ConfigError, "step: a step of 7000 s does not"),
         (lambda f: spoil(f, "step: 86400.0", "step: -1"), ConfigError, "step: a step of -1 s does not"),

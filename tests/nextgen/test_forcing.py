@@ -1,0 +1,107 @@
+"""Forcing files of ngen as spreadsheets, crashes and other tools leave them."""
+
+import re
+import shutil
+
+import netCDF4
+import numpy as np
+import pytest
+
+from dmg_bmi.errors import NextGenError
+from dmg_bmi.nextgen.findings import Findings
+from dmg_bmi.nextgen.forcing import open_forcing
+from dmg_bmi.nextgen.forcing_check import check_forcing
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: "\ufeff" + text, None),
+        (lambda text: text.replace(",", ";"), r"columns are separated by ';'"),
+        (lambda text: text.replace(",", "\t"), r"columns are separated by '\\t'"),
+        (lambda text: "", "is empty"),
+        (lambda text: text.splitlines()[0], "is empty, or has a header alone"),
+        (lambda text: text.replace("time,", "when,"), "has no column time; it has when"),
+        (lambda text: re.sub(r"(?m)^(2015-12-01 03.*)$", r"\1,9", text), "line 5 has 10 cells, the header 9"),
+        (
+            lambda text: re.sub(r"(?m)^(2015-12-01 03.*),[^,]*$", r"\1", text),
+            "line 5 has 8 cells, the header 9",
+        ),
+        (
+            lambda text: re.sub(r"(?m)^(2015-12-01 03.*),[^,]*$", r"\1,--", text),
+            "line 5, column .*'--' is no number",
+        ),
+        (
+            lambda text: text.replace("2015-12-01 03", "2015-12-41 03"),
+            "line 5: the date .* is not understood",
+        ),
+        (lambda text: re.sub(r"2015-12-01 0(\d):", r"2015-12-01 \1:", text), None),
+    ],
+)
+def test_a_csv_that_is_none_is_named_with_its_row_and_column(small, tmp_path, change, said):
+    folder = tmp_path / "csv"
+    shutil.copytree(small.forcing.parent / "forcing", folder)
+    first = sorted(folder.glob("*.csv"))[0]
+    first.write_text(change(first.read_text()), encoding="utf-8")
+    findings = Findings()
+    try:
+        forcing = open_forcing(folder)
+        ids = forcing.ids
+        check_forcing(forcing, ["precip_rate"], ids, None, True, findings)
+        found = "\n".join(str(f) for f in findings.fatal)
+    except NextGenError as problem:
+        found = str(problem)
+    if said is None:
+        assert not found
+    else:
+        assert first.name in found
+        assert re.search(said, found)
+
+
+def netcdf(
+    path, *, time=("catchment-id", "time"), rain=("catchment-id", "time"), ids=("cat-1", "cat-2"), units="s"
+):
+    sizes = {"catchment-id": len(ids), "time": 5}
+    with netCDF4.Dataset(path, "w") as data:
+        for name, size in sizes.items():
+            data.createDimension(name, size)
+        data.createVariable("ids", str, ("catchment-id",))[:] = np.array(ids, object)
+        data.createVariable("Time", "f8", time)
+        hours = 3600.0 * np.arange(5) / (1.0 if units.startswith("s") else 3600.0)
+        shape = [sizes[name] for name in time]
+        data["Time"][:] = np.broadcast_to(hours if time[-1] == "time" else hours[:, None], shape)
+        data["Time"].units = units
+        data.createVariable("precip_rate", "f4", rain)[:] = 1.0
+    return path
+
+
+@pytest.mark.parametrize("units", ["s", "seconds since 1970-01-01 00:00:00", "hours since 1970-1-1 0:00"])
+def test_times_of_a_file_are_read(tmp_path, units):
+    forcing = open_forcing(netcdf(tmp_path / "f.nc", units=units))
+    np.testing.assert_array_equal(
+        forcing.times, np.datetime64(0, "s") + np.arange(5) * np.timedelta64(3600, "s")
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"time": ("time",)}, r"Time has dimensions \(time\); ngen reads \(catchment-id, time\)"),
+        ({"time": ("time", "catchment-id")}, r"Time has dimensions \(time, catchment-id\)"),
+        ({"rain": ("time", "catchment-id")}, "precip_rate has dimensions time, catchment-id"),
+        ({"ids": ("cat-1", "cat-1")}, "ids has 'cat-1' twice"),
+        ({"units": "fortnights"}, "units 'fortnights' of Time"),
+    ],
+)
+def test_a_file_that_ngen_would_misread_is_refused(tmp_path, change, said):
+    with pytest.raises(NextGenError, match=rf"f\.nc: {said}"):
+        open_forcing(netcdf(tmp_path / "f.nc", **change))
+
+
+def test_a_catchment_that_a_file_lacks_is_named_with_an_id_of_the_file(tmp_path):
+    forcing = open_forcing(netcdf(tmp_path / "f.nc", ids=("wb-1", "wb-2")))
+    with pytest.raises(NextGenError, match=r"f\.nc: has no catchment cat-1"):
+        forcing.read("precip_rate", ["cat-1"])
+    findings = Findings()
+    check_forcing(forcing, [], ["cat-1"], None, True, findings)
+    assert "such as 'wb-1'" in str(findings.fatal[0])
