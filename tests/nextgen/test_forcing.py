@@ -12,6 +12,10 @@ from dmg_bmi.nextgen.findings import Findings
 from dmg_bmi.nextgen.forcing import open_forcing
 from dmg_bmi.nextgen.forcing_check import check_forcing
 
+#: The last cell of the fourth record.
+LAST = r"(?m)^(2015-12-01 03.*),[^,]*$"
+DIMENSIONS = ("catchment-id", "time")
+
 
 @pytest.mark.parametrize(
     ("change", "said"),
@@ -24,11 +28,11 @@ from dmg_bmi.nextgen.forcing_check import check_forcing
         (lambda text: text.replace("time,", "when,"), "has no column time; it has when"),
         (lambda text: re.sub(r"(?m)^(2015-12-01 03.*)$", r"\1,9", text), "line 5 has 10 cells, the header 9"),
         (
-            lambda text: re.sub(r"(?m)^(2015-12-01 03.*),[^,]*$", r"\1", text),
+            lambda text: re.sub(LAST, r"\1", text),
             "line 5 has 8 cells, the header 9",
         ),
         (
-            lambda text: re.sub(r"(?m)^(2015-12-01 03.*),[^,]*$", r"\1,--", text),
+            lambda text: re.sub(LAST, r"\1,--", text),
             "line 5, column .*'--' is no number",
         ),
         (
