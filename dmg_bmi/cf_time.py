@@ -36,15 +36,15 @@ STANDARD = ("standard", "gregorian", "proleptic_gregorian")
 NO_LEAP = ("noleap", "365_day")
 #: Dates that datetime64[s] and Python's datetime both hold, with room for offsets.
 EARLIEST, LATEST = np.datetime64("0001-01-03", "s"), np.datetime64("9999-12-29", "s")
-#: The standard calendar is Julian before; no record of weather is as old.
 #: Seconds by which a time may be off a whole second, as days in floating point are.
 HAIR = 0.3
+#: The standard calendar is Julian before; no record of weather is as old.
 REFORM = np.datetime64("1582-10-15", "s")
 _SINCE = re.compile(r"\s*(\w+)\s+since\s+(.+?)\s*", re.IGNORECASE)
 _DATE = re.compile(
     r"(\d{1,4})-(\d{1,2})-(\d{1,2})"
     r"(?:(?:\s+|T)(\d{1,2})(?::?(\d{1,2})(?::?(\d{1,2})(?:\.(\d*))?)?)?)?"
-    r"\s*(Z|UTC|GMT|[+-]\d{1,2}(?::?\d{2})?)?",
+    r"\s*(Z|UTC|GMT|[+-]\d{1,2}(?::?\d{2})?|(?<=\s)00?:00)?",
     re.IGNORECASE,
 )
 
@@ -58,12 +58,19 @@ def seconds_of(unit: str, source: str, error: type[DmgBmiError]) -> float:
     raise error(f"{source}: the unit of time {unit!r} is not understood; use seconds, minutes, hours or days")
 
 
+def unit_and_date(units: Any) -> tuple[str, str]:
+    """The unit, and the date that it counts from; an empty one in units such as ``hours``."""
+    text = units if isinstance(units, str) else ""
+    match = _SINCE.fullmatch(text)
+    return (match[1], match[2]) if match else (text, "")
+
+
 def split_units(units: Any, source: str, error: type[DmgBmiError]) -> tuple[float, np.datetime64]:
     """Return the seconds of the unit and the date, in UTC, of units such as ``hours since 2000-01-01``."""
-    match = _SINCE.fullmatch(units) if isinstance(units, str) else None
-    if match is None:
+    unit, date = unit_and_date(units)
+    if not date:
         raise error(f"{source}: time has units {units!r}; they must be like 'hours since 2000-01-01 00:00'")
-    return seconds_of(match[1], source, error), parse_date(match[2], source, error)
+    return seconds_of(unit, source, error), parse_date(date, source, error)
 
 
 def parse_date(text: str, source: str, error: type[DmgBmiError]) -> np.datetime64:
@@ -73,8 +80,10 @@ def parse_date(text: str, source: str, error: type[DmgBmiError]) -> np.datetime6
         if match is None:
             raise ValueError("it must be like 2000-01-31 18:00:00")
         year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-        if hour > 24 or minute > 59 or second > 59:
+        if hour * 3600 + minute * 60 + second > 86400 or minute > 59 or second > 59:
             raise ValueError("there is no such time of the day")
+        if float(f"0.{match[7] or 0}") > HAIR:
+            raise ValueError("it must be a whole second")
         day_begins = np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "s")
         date = day_begins + np.timedelta64(hour * 3600 + minute * 60 + second, "s") - _zone(match[8])
         if not EARLIEST <= date <= LATEST:
@@ -127,6 +136,8 @@ def decode(
     numbers = np.ma.asarray(values)
     if numbers.dtype.kind not in "fiu":
         raise error(f"{source}: times must be numbers, not {numbers.dtype}")
+    if numbers.ndim != 1:
+        raise error(f"{source}: times must be one series, not an array of shape {numbers.shape}")
     if np.ma.getmaskarray(numbers).any() or not np.isfinite(numbers.filled(0)).all():
         raise error(f"{source}: a time is missing")
     scale, origin = split_units(units, source, error)
@@ -157,7 +168,7 @@ def _seconds(numbers: NDArray[Any], scale: float, source: str, error: type[DmgBm
             k = int(off.argmax())
             why = f", and {numbers.dtype} cannot tell seconds there" if coarse.max() > 1.0 else ""
             raise error(
-                f"{source}: time {numbers.flat[k]} is {large.flat[k]:.3f} s after its origin, not a whole "
+                f"{source}: time {numbers.flat[k]} is {large.flat[k]:.16g} s after its origin, not a whole "
                 f"second{why}; store times as float64 or as whole numbers"
             )
     if large.size and np.abs(large).max() > 4e11:

@@ -25,12 +25,11 @@ from . import __version__
 from .atomic import make_folder, replacing
 from .cf_time import decode
 from .dataset import LATITUDE, LONGITUDE, Dataset
-from .errors import ConfigError, DmgBmiError, ForcingError, WriteError
+from .errors import DmgBmiError, ForcingError, WriteError
 from .files import opened
 from .physics import forcings
 from .physics.contract import Aggregation, Forcing
 from .units import conversion, is_rate_of
-from .variables import Variable
 
 log = logging.getLogger("dmg_bmi")
 
@@ -131,7 +130,7 @@ class Reader:
                 raise ForcingError(f"{self.path}: has no dimension and variable {name!r}")
         self.ids = ids_of(self.data["catchment"], self.path)
         self.times = self._starts()
-        self.step = _step(self.times, str(self.path))
+        self.step = step_of(self.times, str(self.path))
         self.units = {name: str(getattr(variable, "units", "")) for name, variable in variables.items()}
         for name, variable in variables.items():
             if variable.dtype is str or getattr(variable.dtype, "kind", "") not in "fiu":
@@ -150,10 +149,14 @@ class Reader:
         variable = self.data["time"]
         times, absent = _times(variable, self.path, ForcingError)
         if not absent.size:
-            _step(times, str(self.path))
+            step_of(times, str(self.path))
         bounds = str(getattr(variable, "bounds", ""))
-        if bounds in self.data.variables and self.data[bounds].shape == (len(times), 2):
+        if bounds and bounds not in self.data.variables:
+            log.warning("%s: has no %s, which its time names; times are taken as begins", self.path, bounds)
+        elif bounds:
             edges = self.data[bounds]
+            if edges.shape != (len(times), 2):
+                raise ForcingError(f"{self.path}: {bounds} has shape {edges.shape}, not {(len(times), 2)}")
             units, calendar = (getattr(edges, n, getattr(variable, n, d)) for n, d in _OF_TIME)
             values = _part(edges, (slice(None), 0), self.path, ForcingError)
             starts, _ = decode(values, units, f"{self.path}: variable {bounds!r}", ForcingError, calendar)
@@ -248,31 +251,6 @@ def _joined(name: str, units: str) -> Aggregation:
     wanted, aggregation = STANDARD.get(name, ("", "mean"))
     is_rate = aggregation == "sum" and bool(units) and is_rate_of(units, wanted)
     return "mean" if is_rate else aggregation
-
-
-def model_input(forcing: Dataset, variable: Variable, ids: Sequence[str], path: str) -> NDArray[np.float64]:
-    """One input ``[time, catchment]`` in the units the component takes."""
-    for name in (variable.symbol, variable.name):
-        if name in forcing.forcing:
-            break
-    else:
-        raise ForcingError(
-            f"{path}: has no {variable.symbol} ({variable.name}); it holds {', '.join(forcing.forcing)}"
-        )
-    absent = sorted({*ids} - {*forcing.ids})
-    if absent:
-        some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-        raise ForcingError(f"{path}: has no catchment {some}; its ids are like {forcing.ids[0]!r}")
-    place = {name: k for k, name in enumerate(forcing.ids)}
-    order = [place[i] for i in ids]
-    units = forcing.units[name]
-    if not units:
-        raise ForcingError(f"{path}: {name} has no units; it should be convertible to {variable.units}")
-    try:
-        scale, offset = variable.from_units(units, forcing.step)
-    except ConfigError as problem:
-        raise ForcingError(f"{path}: {name}: {problem}") from problem
-    return forcing.forcing[name][:, order].astype(np.float64) * scale + offset
 
 
 class Writer:
@@ -404,7 +382,8 @@ def _filled(times: NDArray[np.datetime64], days: NDArray[np.datetime64]) -> NDAr
     return every[(every > times[0]) & (every < times[-1])]
 
 
-def _step(times: NDArray[np.datetime64], path: str) -> float:
+def step_of(times: NDArray[np.datetime64], path: str) -> float:
+    """Seconds between times, which must be even; ForcingError otherwise."""
     if len(times) < 2:
         raise ForcingError(f"{path}: needs at least two records to tell its step")
     gaps = np.diff(times.astype("datetime64[s]").astype(np.int64))

@@ -1,7 +1,7 @@
 """Freeze static parameters of a recurrent network at what it says at the end of a given window.
 
 Without this they follow the network for the steps that its role names (`freeze_after`) and are
-then held. The window is a NetCDF file of forcing at the model's step, or a period of it. What
+then held. The window is a file of forcing at the model's step, or a period of it. What
 comes out is a state file, valid at start_time of the configuration, whose static parameters are
 held from the first step; name it under `restart: {read: ...}`.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import netcdf
+from .. import forcing_file
 from ..bundle import BundleInfo
 from ..dataset import Dataset
 from ..errors import ConfigError, ForcingError
@@ -25,7 +25,9 @@ from ..runtime.initial import write_initial_state
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``dmg-bmi freeze``."""
     parser.add_argument("config", type=Path, help="configuration of the component (YAML)")
-    parser.add_argument("--forcing", type=Path, required=True, help="NetCDF file with the window")
+    parser.add_argument(
+        "--forcing", type=Path, required=True, help="NetCDF file or folder of CSV files, as for `dmg-bmi run`"
+    )
     parser.add_argument("--start", help="first day of the window (default: the file's)")
     parser.add_argument("--end", help="last day of the window (default: the file's)")
     parser.add_argument("--output", type=Path, required=True, metavar="STATE", help="state file to write")
@@ -55,14 +57,16 @@ def freeze(
     names = [n for role in model.roles if role.inputs for n in getattr(role, "static", None) or ()]
     if not names:
         raise ConfigError(f"{config_path}: {info.name} has no static parameters to freeze")
-    window = _window(netcdf.read(forcing_path), start, end)
+    window = _window(forcing_file.read(forcing_path), start, end)
     if window.step != model.step:
         raise ForcingError(f"{forcing_path}: steps by {window.step:g} s, the model by {model.step:g} s")
     catchments = CatchmentTable.load(config.catchments, [v.name for v in table if v.kind == "attribute"])
     forcing = {}
     for variable in (v for v in table if v.kind == "input"):
         scale, offset = variable.to_model(model.step)
-        series = netcdf.model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
+        series = (
+            forcing_file.model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
+        )
         if not np.isfinite(series).all():
             raise ForcingError(f"{forcing_path}: {variable.symbol} has gaps in the window; choose another")
         forcing[variable.symbol] = torch.from_numpy(series)

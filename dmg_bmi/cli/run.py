@@ -1,9 +1,9 @@
 """Drive a component through its BMI over a file of forcing.
 
-The forcing is a NetCDF file with dimensions time and catchment; its variables carry the
-model's symbols (P, T, PET) or standard names, and units. Written are a CF NetCDF of all
-outputs and the hydrograph of one catchment as PNG. An observed Q
-(role = "target") is drawn beside it.
+The forcing is a NetCDF file with dimensions time and catchment, whose variables carry the
+model's symbols (P, T, PET) or standard names, and units; or what NextGen reads, a NetCDF file
+or a folder of CSV files. Written are a CF NetCDF of all outputs and the hydrograph of one
+catchment as PNG. An observed Q (role = "target") is drawn beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .. import netcdf, plots
+from .. import forcing_file, netcdf, plots
 from ..atomic import make_folder
 from ..bmi import DeltaModelBmi
 from ..dataset import Dataset
@@ -34,7 +34,9 @@ BLOCK = 1000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``dmg-bmi run``."""
     parser.add_argument("config", type=Path, help="configuration of the component (YAML)")
-    parser.add_argument("--forcing", type=Path, required=True, help="NetCDF file of forcing")
+    parser.add_argument(
+        "--forcing", type=Path, required=True, help="NetCDF file, or a folder of ngen's CSV files"
+    )
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder (default: %(default)s)")
     parser.add_argument("--catchment", help="draw this one (default: the first)")
 
@@ -63,7 +65,7 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
     """
     plots.pyplot()  # what is missing is told before the work, not after it
     config = RunConfig.read(config_path)
-    forcing = netcdf.read(forcing_path)
+    forcing = forcing_file.read(forcing_path)
     bmi = DeltaModelBmi()
     bmi.initialize(str(config_path))
     component = bmi.component
@@ -74,7 +76,7 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
         raise ConfigError(f"--catchment: there is no {drawn!r} among {', '.join(ids[:10])}")
     records = _records(forcing, config, bmi, str(forcing_path))
     inputs = {
-        n: netcdf.model_input(forcing, info.by_name[n], ids, str(forcing_path))
+        n: forcing_file.model_input(forcing, component.about.by_name[n], ids, str(forcing_path))
         for n in bmi.get_input_var_names()
     }
     outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
@@ -89,7 +91,9 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
             writer.append(forcing.times[begin : begin + len(block["Q"])], block)
             shown.append(block["Q"][:, row])
         bmi.finalize()
-    _draw(result.picture, forcing, records, np.concatenate(shown), ids[row], info.name)
+    rain = info.by_name.get("P")
+    symbol = None if rain is None else forcing_file.series_of(forcing, rain, str(forcing_path))
+    _draw(result.picture, forcing, records, np.concatenate(shown), ids[row], info.name, symbol)
     return result
 
 
@@ -136,15 +140,21 @@ def _records(forcing: Dataset, config: RunConfig, bmi: DeltaModelBmi, path: str)
 
 
 def _draw(
-    path: Path, forcing: Dataset, records: range, runoff: FloatArray, catchment: str, name: str
+    path: Path,
+    forcing: Dataset,
+    records: range,
+    runoff: FloatArray,
+    catchment: str,
+    name: str,
+    rain: str | None,
 ) -> None:
     """The hydrograph, as daily rates."""
     column = forcing.ids.index(catchment)
     per_day = 86400.0 / forcing.step
     part = slice(records.start, records.stop)
 
-    def rate(series: Mapping[str, NDArray[np.floating]], symbol: str) -> Any:
-        if symbol not in series:
+    def rate(series: Mapping[str, NDArray[np.floating]], symbol: str | None) -> Any:
+        if symbol is None or symbol not in series:
             return None
         units = forcing.units[symbol]
         scale, _ = conversion(units, "mm d-1" if is_rate_of(units, "mm") else "mm")
@@ -154,7 +164,7 @@ def _draw(
         path,
         forcing.times[part],
         runoff * 1000.0 * per_day,
-        precipitation=rate(forcing.forcing, "P"),
+        precipitation=rate(forcing.forcing, rain),
         observed=rate(forcing.target, "Q"),
         title=f"{name}: catchment {catchment}",
     )

@@ -18,9 +18,11 @@ from bmipy import Bmi
 from numpy.typing import NDArray
 
 from ..atomic import make_folder
+from ..cf_time import parse_date, unit_and_date
 from ..csv_table import CsvTable
 from ..errors import ConfigError, DmgBmiError, StateError
-from ..netcdf import Column, model_input, read
+from ..forcing_file import model_input, read
+from ..netcdf import Column
 from ..run_config import utc
 from ..runtime import codec
 from ..runtime.saved import stamp, steps_between
@@ -56,11 +58,14 @@ class Model:
         log.info("%s is %s, configured by %s", name, part.bmi, part.config)
         self.bmi: Bmi = cls()
         self.bmi.initialize(str(part.config))
+        unit, self._date = unit_and_date(self.bmi.get_time_units())
         try:
-            to_seconds = conversion(self.bmi.get_time_units(), "s")[0]
+            self._unit = conversion(unit, "s")[0]
         except ConfigError as problem:
             raise ConfigError(f"{name}: time units: {problem}") from problem
-        self.step = self.bmi.get_time_step() * to_seconds
+        self.step = self.bmi.get_time_step() * self._unit
+        if not 0 < self.step < np.inf:
+            raise ConfigError(f"{name}: its time step is {self.step:g} s; it must be a positive number")
         self.substeps = 1
         self.inputs, self.outputs = self.bmi.get_input_var_names(), self.bmi.get_output_var_names()
         self._given: dict[str, FloatArray] = {}
@@ -68,6 +73,20 @@ class Model:
         self._ids = None if part.ids is None else _ids(part.ids)
         wanted = self.outputs if part.outputs is None else part.outputs
         self.written = {variable: self.read(variable) for variable in wanted}
+
+    def check_clock(self, now: datetime) -> None:
+        """Warn if the component dates itself, and otherwise than the run."""
+        if not self._date:
+            return
+        try:
+            origin = parse_date(self._date, f"{self.name}: time units", ConfigError)
+            seconds = float(self.bmi.get_current_time()) * self._unit
+            own = origin + np.timedelta64(round(seconds), "s")
+        except Exception as problem:  # whatever a component raises that does not tell its time
+            log.warning("%s does not tell its time: %s", self.name, problem)
+            return
+        if abs(own - np.datetime64(now.replace(tzinfo=None), "s")) > np.timedelta64(1, "s"):
+            log.warning("%s is at %s, the run at %s: records carry the dates of the run", self.name, own, now)
 
     def variable(self, name: str) -> Variable:
         """What the component says of a variable."""
@@ -227,6 +246,8 @@ class Coupling:
         self._save_every = steps_between(config.restart.every, self.step)
         if config.restart.read is not None:
             self._load(config.restart.read)
+        for model in self.models.values():
+            model.check_clock(self.now)
         if config.restart.write is not None:
             self._state()  # whether it can be saved is told now, not at the end
 

@@ -23,7 +23,7 @@ class Part:
     config : Path
         For its `initialize`.
     forcing : Path, optional
-        NetCDF file with what drives it, at its own step.
+        What drives it, at its own step: a file or folder as ``dmg-bmi run`` reads.
     ids : Path, optional
         CSV whose first column names the items of its variables, for a component of which that is
         not known; it has a header.

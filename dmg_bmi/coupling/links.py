@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..csv_table import CsvTable
-from ..errors import ConfigError
+from ..errors import ConfigError, there_is
 from ..units import conversion, is_rate_of, parse
 from .config import Exchange
 
@@ -104,7 +104,8 @@ class Link:
         for name, other, _ in rows:
             if name not in place or other not in target:
                 side, missing = (self.source, name) if name not in place else (self.target, other)
-                raise ConfigError(f"{self._what}: {side.name} has no item {missing!r}")
+                there = there_is(missing, place if side is self.source else target)
+                raise ConfigError(f"{self._what}: {side.name} has no item {missing!r}; {there}")
         return (
             np.array([place[name] for name, _, _ in rows], dtype=np.int64),
             np.array([target[other] for _, other, _ in rows], dtype=np.int64),

@@ -36,6 +36,8 @@ def test_dates_are_those_of_cftime(calendar, unit, origin, numbers):
         ("2000-01-01T00:00:00Z", "2000-01-01T00:00"),
         ("2000-1-1 5:4:3", "2000-01-01T05:04:03"),
         ("2000-01-01 00:00:00.0 UTC", "2000-01-01T00:00"),
+        ("2000-01-01 00:00:00.0 00:00", "2000-01-01T00:00"),
+        ("2000-01-01 24:00", "2000-01-02T00:00"),
     ],
 )
 def test_a_zone_and_one_digit_parts_are_read(text, utc):
@@ -68,6 +70,11 @@ def test_days_that_a_calendar_lacks_are_told():
         ([1], 5, "standard", "must be like"),
         ([1], "days since 2000-13-01", "standard", "the date '2000-13-01' is not understood"),
         ([1], "days since 2000-01-01 25:00", "standard", "no such time of the day"),
+        ([1], "days since 2000-01-01 24:30", "standard", "no such time of the day"),
+        ([1], "days since 2000-01-01 00:00:00.75", "standard", "must be a whole second"),
+        ([1], "days since 2000-01-01 00:00:00 01:00", "standard", "is not understood"),
+        (3.0, "days since 2000-01-01", "standard", "must be one series"),
+        ([[1, 2], [1, 2]], "days since 2000-01-01", "standard", "must be one series"),
         ([1], "days since 2000-01-01 00:00 +99:00", "standard", "no such zone"),
         ([1e30], "days since 2000-01-01", "standard", "not a whole second"),
         ([10**9], "days since 2000-01-01", "standard", "are the units right"),

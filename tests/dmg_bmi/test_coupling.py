@@ -2,6 +2,7 @@
 
 import csv
 import textwrap
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -397,3 +398,49 @@ def test_the_command_runs_and_says_what_it_wrote(tanks, tmp_path, capsys, caplog
     assert "a is tanks:Source, configured by" in caplog.text
     assert netcdf.read(tmp_path / "out" / "b.nc").forcing["level"].tolist() == [[2.0, 20.0], [7.0, 70.0]]
     assert main(["couple", str(tmp_path / "nothing.yaml")]) == 2
+
+
+@pytest.fixture
+def change(tanks, monkeypatch):
+    """A function that changes the class Tank for a test."""
+
+    def run(**attributes):
+        for name, value in attributes.items():
+            monkeypatch.setattr(import_module("tanks").Tank, name, value, raising=False)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("units", "step"),
+    [
+        ("seconds since 1970-01-01 00:00:00.0 00:00", 3600.0),
+        ("minutes since 2000-01-01 00:00:00", 60.0),
+        ("Hours since 2000-01-01T00:00:00Z", 1.0),
+        ("hour since 1901-01-01", 1.0),
+        ("days since 1-1-1 00:00:0.0", 1 / 24),
+    ],
+)
+def test_a_component_may_date_its_unit_of_time(tanks, change, units, step):
+    change(STEP=step, UNITS=units)
+    inflow, given = tanks("Slow", "Tank")
+    assert inflow.tolist() == [2.0, 2.0]
+    assert [len(step["b"]) for step in given] == [1, 1]
+
+
+def test_a_component_at_another_date_than_the_run_is_told(tanks, change, caplog):
+    change(UNITS="hours since 1999-12-31 -6:00", get_current_time=lambda self: 18.0)
+    tanks("Slow", "Tank")
+    assert "records carry the dates of the run" not in caplog.text
+    change(get_current_time=lambda self: 19)
+    tanks("Slow", "Tank")
+    assert "b is at 2000-01-01T01:00:00, the run at 2000-01-01 00:00:00" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("units", "step"), [("months since 2000-01-01", 1.0), ("h", 0.0), ("h", float("nan"))]
+)
+def test_a_step_of_no_length_is_refused(tanks, change, units, step):
+    change(STEP=step, UNITS=units)
+    with pytest.raises(ConfigError, match=r"^b: (time units: unit 'months'|its time step is)"):
+        tanks("Slow", "Tank")

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from dmg_bmi import netcdf
-from dmg_bmi.bundle import BundleInfo
 from dmg_bmi.dataset import Dataset
 from dmg_bmi.errors import DmgBmiError, ForcingError
 
 DAY = 86400.0
-TABLE = BundleInfo.read("demo_daily").by_name
 
 
 @pytest.fixture
@@ -84,32 +82,6 @@ def test_a_series_in_either_order_of_its_dimensions_is_read_alike(tmp_path, data
     assert read.times.tolist() == dataset.times.tolist()
 
 
-@pytest.mark.parametrize(
-    ("change", "ids", "reason"),
-    [
-        (
-            {"forcing": {"rain": np.ones((3, 2))}, "units": {"rain": "mm d-1"}},
-            ("a",),
-            r"has no P \(.*it holds rain",
-        ),
-        ({}, ("b", "c", "d"), "has no catchment c, d"),
-        ({"units": {"P": ""}}, ("a",), "P has no units; it should be convertible to mm d-1"),
-        ({"units": {"P": "degC"}}, ("a",), "P: .*measure different things"),
-        ({"units": {"P": "buckets"}}, ("a",), "P: .*is not understood"),
-    ],
-)
-def test_what_a_component_needs_and_a_file_lacks_is_named(dataset, change, ids, reason):
-    with pytest.raises(ForcingError, match=f"^here: {reason}"):
-        netcdf.model_input(replace(dataset, **change), TABLE["P"], ids, "here")
-
-
-def test_inputs_are_chosen_by_id_and_converted(dataset):
-    for units, factor in (("mm d-1", 1.0), ("m s-1", 1000.0 * DAY), ("mm", 1.0)):
-        given = replace(dataset, units={"P": units})
-        values = netcdf.model_input(given, TABLE["P"], ("b", "a"), "here")
-        np.testing.assert_allclose(values, dataset.forcing["P"][:, ::-1] * factor, rtol=1e-12)
-
-
 def test_a_place_that_cannot_be_written_is_named(tmp_path, dataset):
     (tmp_path / "taken").write_text("")
     with pytest.raises(DmgBmiError, match=r"taken: cannot be written"):
@@ -169,6 +141,36 @@ def test_a_record_begins_where_its_bounds_say(tmp_path):
     ends = foreign(tmp_path / "ends.nc", days + 1, bounds=np.stack([days, days + 1], 1))
     starts = foreign(tmp_path / "starts.nc", days)
     np.testing.assert_array_equal(netcdf.read(ends).times, netcdf.read(starts).times)
+
+
+def test_bounds_that_a_file_names_and_lacks_are_told(tmp_path, caplog):
+    path = foreign(tmp_path / "f.nc", [0, 1, 2])
+    with netCDF4.Dataset(path, "a") as data:
+        data["time"].bounds = "time_bnds"
+    with caplog.at_level("WARNING"):
+        found = netcdf.read(path)
+    assert "has no time_bnds, which its time names" in caplog.text
+    assert str(found.times[0]) == "2000-01-01T00:00:00"
+
+
+def test_bounds_of_another_shape_are_refused(tmp_path):
+    path = foreign(tmp_path / "f.nc", [0, 1, 2])
+    with netCDF4.Dataset(path, "a") as data:
+        data["time"].bounds = "edges"
+        data.createVariable("edges", "f8", ("time",))[:] = 0.0
+    with pytest.raises(ForcingError, match=r"edges has shape \(3,\), not \(3, 2\)"):
+        netcdf.read(path)
+
+
+def test_times_of_two_dimensions_are_refused(tmp_path):
+    path = foreign(tmp_path / "f.nc", [0, 1, 2])
+    with netCDF4.Dataset(path, "a") as data:
+        data.renameVariable("time", "old")
+        time = data.createVariable("time", "f8", ("catchment", "time"))
+        time.units = "days since 2000-01-01"
+        time[:] = np.arange(3.0)
+    with pytest.raises(ForcingError, match="'time': times must be one series"):
+        netcdf.read(path)
 
 
 def test_a_calendar_without_leap_days_has_a_gap_that_is_told(tmp_path, caplog):
