@@ -36,6 +36,7 @@ _OTHERS: dict[str, tuple[float, Exponents]] = {
     "ft": (0.3048, (1, 0, 0, 0, 0)),
     "yd": (0.9144, (1, 0, 0, 0, 0)),
     "mi": (1609.344, (1, 0, 0, 0, 0)),
+    "acre": (4046.8564224, (2, 0, 0, 0, 0)),
     "ha": (1e4, (2, 0, 0, 0, 0)),
     "cfs": (0.3048**3, (3, -1, 0, 0, 0)),
     "cms": (1.0, (3, -1, 0, 0, 0)),
@@ -84,6 +85,9 @@ _WORDS = {
     "degrees_kelvin": "K",
     "mb": "hPa",
     "millibar": "hPa",
+    "hpa": "hPa",
+    "kpa": "kPa",
+    "bar": "bar",
     "yard": "yd",
     "percent": "%",
     "pct": "%",
@@ -110,6 +114,12 @@ _WHOLE = {
     "millibars": "hPa",
     "pa": "Pa",
     "k": "K",
+    "°k": "K",
+    "in.": "in",
+    "sq mi": "mi2",
+    "sq. mi": "mi2",
+    "sq. km": "km2",
+    "square miles": "mi2",
     "sqkm": "km2",
     "sq km": "km2",
     "square kilometers": "km2",
@@ -123,11 +133,17 @@ _WHOLE = {
     "ft3/sec": "ft3 s-1",
 }
 _CELSIUS = re.compile(
-    r"(?:deg(?:rees?)?[ _]?)?(?:celsius|centigrade)|(?:°|deg(?:rees?)?[ _]?)c", re.IGNORECASE
+    r"(?:deg(?:rees?)?[ _]?)?(?:celsius|centigrade)|(?:°|deg(?:rees?)?[ _]?)c|℃", re.IGNORECASE
 )
-_FAHRENHEIT = re.compile(r"(?:deg(?:rees?)?[ _]?)?fahrenheit|(?:°|deg(?:rees?)?[ _]?)f", re.IGNORECASE)
+_FAHRENHEIT = re.compile(r"(?:deg(?:rees?)?[ _]?)?fahrenheit|(?:°|deg(?:rees?)?[ _]?)f|℉", re.IGNORECASE)
 #: Read as one thing here and as another there: a coulomb or a degree, a farad or a degree.
 _AMBIGUOUS = {"C": "degC", "c": "degC", "F": "degF", "f": "degF", "deg": "degree or degC", "M": "m"}
+#: The same within a unit: Mm/Day of files in all capitals, Mm3 of reservoirs.
+_NEVER_MEANT = {"Mm": "mm, or hm3 for millions of cubic metres"}
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻·⋅μ", "0123456789-  µ")
+_BRACKETS = re.compile(r"\[([^][()]*)\]|\(([^][()]*)\)")
+#: What stands in brackets behind a slash is divided by as a whole.
+_DIVISOR = re.compile(r"/\s*\(([^()/]*)\)")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 #: 24h-1 may mean once in a day, or 24 times an hour.
 _GLUED = re.compile(r"(?<![\w^.+-])\d+\.?\d*[A-DF-Za-df-z]\w*\^?-")
@@ -155,6 +171,8 @@ def parse(units: str) -> _Unit:
         If the unit is not understood, or can be read in two ways.
     """
     text = units.strip() if isinstance(units, str) else ""
+    if (whole := _BRACKETS.fullmatch(text)) and (whole[1] or whole[2]):
+        text = (whole[1] or whole[2]).strip()
     if text in _AMBIGUOUS:
         raise ConfigError(f"unit {units!r} can be read in two ways; write {_AMBIGUOUS[text]}")
     if _CELSIUS.fullmatch(text):
@@ -177,10 +195,10 @@ def parse(units: str) -> _Unit:
 
 def _tokens(text: str, units: str) -> list[tuple[int, str]]:
     """Factors of a unit, each with 1, or -1 behind a slash: ``kg/m2/s``, ``mm/3 h``, ``W m**-2``."""
-    spaced = (
-        re.sub(r"\bper\b", "/", text).replace("·", " ").replace("⋅", " ").replace("²", "2").replace("³", "3")
-    )
+    spaced = re.sub(r"\bper\b", "/", text.translate(_RAISED))
     spaced = re.sub(r"\s*(\*\*|\^)\s*", r"^", spaced)
+    spaced = re.sub(r"\^\{([+-]?\d+)\}", r"^\1", spaced)
+    spaced = _DIVISOR.sub(lambda found: "/" + "/".join(re.split(r"[\s*]+", found[1].strip())), spaced)
     # A dot between letters is a product, within a number it is not.
     spaced = re.sub(r"(?<=[A-Za-z%])(-?\d*)\.(?=[A-Za-z])|\*", r"\1 ", spaced)
     if _GLUED.search(spaced) or spaced.endswith("^"):
@@ -208,6 +226,8 @@ def _term(token: str, units: str) -> tuple[float, Exponents, int]:
 
 
 def _symbol(name: str, units: str) -> tuple[float, Exponents]:
+    if name in _NEVER_MEANT:
+        raise ConfigError(f"unit {units!r} can be read in two ways; write {_NEVER_MEANT[name]}")
     if name in _BASE:
         return _BASE[name]
     if name in _OTHERS:

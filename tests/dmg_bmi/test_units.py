@@ -103,6 +103,11 @@ SPELLINGS = {
         "mm/24 h",
         "mm/24h",
         "kg m-2 d-1",
+        "[mm/d]",
+        "(mm/day)",
+        "mm d⁻¹",
+        "mm d^{-1}",
+        "kg/(m2 d)",
     ],
     "mm s-1": [
         "kg m-2 s-1",
@@ -113,6 +118,10 @@ SPELLINGS = {
         "mm/s",
         "mm s^-1",
         "mm/sec",
+        "kg/(m2 s)",
+        "kg/(m^2*s)",
+        "kg m⁻² s⁻¹",
+        "kg m^{-2} s^{-1}",
     ],
     "mm h-1": ["mm/hr", "mm hr-1", "mm/hour", "millimeters per hour", "3 mm/3h"],
     "degC": [
@@ -125,15 +134,29 @@ SPELLINGS = {
         "degrees_Celsius",
         "celsius",
         "Celsius",
+        "℃",
     ],
-    "K": ["k", "Kelvin", "kelvin", "degK", "kelvins"],
+    "K": ["k", "Kelvin", "kelvin", "degK", "kelvins", "°K", "[K]"],
     "degF": ["°F", "deg F", "fahrenheit", "degrees Fahrenheit"],
     "W m-2": ["W/m2", "W m**-2", "W/m^2", "watts/meters^2", "J s-1 m-2", "W/m²"],
-    "Pa": ["pa", "pascal", "Pascals", "0.01 hPa", "0.01 mbar", "0.01 mb", "0.01 millibars"],
+    "Pa": [
+        "pa",
+        "pascal",
+        "Pascals",
+        "0.01 hPa",
+        "0.01 mbar",
+        "0.01 mb",
+        "0.01 millibars",
+        "0.01 hpa",
+        "0.001 kpa",
+        "1e-5 bars",
+    ],
     "kg kg-1": ["kg kg**-1", "kg/kg", "1", "-", "dimensionless", "fraction", "1000 g/kg"],
-    "m3 s-1": ["m^3/s", "m**3 s**-1", "m3/s", "cms", "cumecs", "m³/s", "1000 L/s", "1000 l s-1"],
+    "m3 s-1": ["m^3/s", "m**3 s**-1", "m3/s", "cms", "cumecs", "m³/s", "1000 L/s", "1000 l s-1", "m³ s⁻¹"],
     "ft3 s-1": ["cfs", "CFS", "ft3/s", "ft^3 s-1"],
-    "km2": ["km^2", "km**2", "sqkm", "100 ha", "1e6 m2"],
+    "km2": ["km^2", "km**2", "sqkm", "100 ha", "1e6 m2", "sq. km"],
+    "mi2": ["sq mi", "square miles", "640 acres"],
+    "umol m-2 s-1": ["μmol m-2 s-1", "µmol/m2/s", "µmol/(m2 s)"],
     "s": ["sec", "seconds", "second"],
     "d": ["day", "days", "24 hours", "1440 min", "86400 s"],
 }
@@ -158,7 +181,7 @@ def test_degrees_fahrenheit_have_their_own_zero():
     assert [t * scale + offset for t in (32.0, 212.0)] == [pytest.approx(0.0, abs=1e-9), pytest.approx(100.0)]
 
 
-@pytest.mark.parametrize("units", ["C", "F", "deg", "M"])
+@pytest.mark.parametrize("units", ["C", "F", "deg", "M", "[C]", "Mm", "Mm/Day", "Mm3"])
 def test_what_can_be_read_in_two_ways_is_refused(units):
     with pytest.raises(ConfigError, match="can be read in two ways; write "):
         parse(units)
@@ -179,6 +202,10 @@ def test_what_can_be_read_in_two_ways_is_refused(units):
             "ö",
             "mm month-1",
             "mm 24h-1",
+            "[]",
+            "kg/(m2/s)",
+            "kg/()",
+            "((mm))",
         ),
         *("0 mm", "-1 mm", "m^999999", "1e999 m", "x" * 300, "mm\0", "\ud800", "m" * 5000),
     ],
