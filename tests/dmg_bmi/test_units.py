@@ -169,6 +169,29 @@ def test_a_spelling_that_public_files_have_is_read(wanted, given):
     assert offset == pytest.approx(0.0, abs=1e-9)
 
 
+#: Where UDUNITS reads something else: a product with degrees of arc, acres of US survey feet.
+NOT_OF_UDUNITS = {"degrees Fahrenheit", "640 acres"}
+
+
+def test_spellings_are_read_as_udunits_reads_them():
+    units = pytest.importorskip("gimli.units", reason="gimli.units<0.4 is not installed").units
+    compared = 0
+    for wanted, spelling in ((w, s) for w, many in SPELLINGS.items() for s in many):
+        if spelling in NOT_OF_UDUNITS:
+            continue
+        try:
+            convert = units.Unit(spelling).to(units.Unit(wanted))
+        except Exception:  # a spelling that it does not know, such as ECMWF's
+            continue
+        values = np.array([-1.0, 0.0, 10.0])
+        scale, offset = conversion(spelling, wanted)
+        np.testing.assert_allclose(
+            values * scale + offset, convert(values), rtol=1e-9, atol=1e-9, err_msg=spelling
+        )
+        compared += 1
+    assert compared > 70
+
+
 @pytest.mark.parametrize(
     ("given", "factor"), [("10 mm", 10), ("1000 mm d-1", 1000), ("100 Pa", 100), ("0.5 m3 s-1", 0.5)]
 )
