@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from .bundle import Bundle
 from .config import read_yaml
 from .delta_model import DeltaModel
 from .errors import ImportDmgError
-from .files import opened, read_bytes, read_json, sha256
+from .files import read_bytes, read_json, sha256
 from .normalisation import Statistic
 from .roles import ParameterRole
 
@@ -116,7 +118,7 @@ def import_dmg(
     checkpoint = _find_checkpoint(folder, spec.phy_name, epoch)
     model = spec.build(_statistics(folder / STATISTICS, spec))
     content = read_bytes(checkpoint, ImportDmgError, MAX_CHECKPOINT)
-    _load(model, _weights(checkpoint), spec, checkpoint)
+    _load(model, _weights(content, checkpoint), spec, checkpoint)
     return Bundle(
         model.eval(),
         name or f"{spec.phy_name.lower()}_{spec.nn_name.lower()}",
@@ -420,26 +422,39 @@ def _statistics(path: Path, spec: _Spec) -> dict[str, Statistic]:
     return result
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
-    """The state dict, under the names that the model itself has, and finite."""
-    with opened(path, ImportDmgError, MAX_CHECKPOINT) as file:
-        try:
-            weights = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as problem:  # the unpickler answers torn bytes with whatever its parser meets
-            reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-            raise ImportDmgError(f"{path}: holds more than weights, or is torn: {reason}") from problem
-    if not isinstance(weights, dict) or not all(
-        isinstance(k, str) and isinstance(w, Tensor) and w.layout is torch.strided and not w.is_quantized
-        for k, w in weights.items()
-    ):
+def _weights(content: bytes, path: Path) -> dict[str, Tensor]:
+    """The state dict, under the names that the model itself has."""
+    try:
+        if zipfile.is_zipfile(BytesIO(content)):
+            with zipfile.ZipFile(BytesIO(content)) as parts:
+                # torch.save compresses nothing; what does can grow a thousandfold.
+                if sum(part.file_size for part in parts.infolist()) > len(content):
+                    raise ValueError("its parts are larger than the file")
+        weights = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as problem:  # the unpickler answers torn bytes with whatever its parser meets
+        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise ImportDmgError(f"{path}: holds more than weights, or is torn: {reason}") from problem
+    if not isinstance(weights, dict) or not all(isinstance(k, str) for k in weights):
         raise ImportDmgError(f"{path}: is not a state dict of weights")
+    for name, weight in weights.items():
+        if not _is_plain(weight):
+            raise ImportDmgError(
+                f"{path}: is not a state dict of weights: {name} is no tensor of plain numbers"
+            )
     plain = {_WRAPPED.sub(r"\1", name): weight for name, weight in weights.items()}
     if len(plain) != len(weights):
         raise ImportDmgError(f"{path}: holds weights of one name with a wrapper's prefix and without")
-    for name, weight in plain.items():
-        if not bool(torch.isfinite(weight).all()):
-            raise ImportDmgError(f"{path}: {name} holds numbers that are not finite; take an earlier epoch")
     return plain
+
+
+def _is_plain(weight: object) -> bool:
+    return (
+        isinstance(weight, Tensor)
+        and weight.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+        and weight.layout is torch.strided
+        and not weight.is_nested
+        and weight.device.type == "cpu"  # not "meta", which has no numbers
+    )
 
 
 # -- weights ----------------------------------------------------------------------
@@ -471,7 +486,13 @@ def _load(model: DeltaModel, theirs: Mapping[str, Tensor], spec: _Spec, path: Pa
         {k: list(v.shape) for k, v in theirs.items() if not (idle and k.startswith(idle))},
         path,
     )
+    # Only now, since a tensor that fits no place may be of any size.
     loaded = {k: theirs[source].float() for k, source in sources.items()}
+    for k, weight in loaded.items():
+        if not bool(torch.isfinite(weight).all()):
+            raise ImportDmgError(
+                f"{path}: {sources[k]} holds numbers that are not finite; take an earlier epoch"
+            )
     model.load_state_dict({k: v[rows[k]] if k in rows else v for k, v in loaded.items()})
 
 

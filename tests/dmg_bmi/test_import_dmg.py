@@ -4,6 +4,7 @@ What dmg itself computes stands beside it in tests/peers/test_dmg.py.
 """
 
 import json
+import zipfile
 
 import pytest
 import torch
@@ -433,6 +434,55 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path, weights):
     config, _, statistics = parts()
     with pytest.raises(ImportDmgError, match=r"\.pt: "):
         import_dmg(write(tmp_path / "m", config, weights, statistics))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda w: w.to("meta"),
+        lambda w: w.to(torch.complex64),
+        lambda w: w.to(torch.int64),
+        lambda w: w.to_sparse(),
+        lambda w: torch.nested.nested_tensor([w, w]),
+        lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8),
+        lambda w: w.to(torch.float8_e5m2),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_tensor_that_holds_no_plain_numbers_is_refused_by_name(tmp_path, other):
+    config, weights, statistics = parts()
+    weights["nn_model.lstm.w_hh"] = other(weights["nn_model.lstm.w_hh"])
+    with pytest.raises(ImportDmgError, match=r"\.pt: .*(w_hh is no tensor of plain numbers|holds more than)"):
+        import_dmg(write(tmp_path / "m", config, weights, statistics))
+
+
+def test_double_precision_that_overflows_single_is_refused_by_name(tmp_path):
+    config, weights, statistics = parts()
+    weights["nn_model.linear_in.bias"] = weights["nn_model.linear_in.bias"].double().fill_(1e300)
+    with pytest.raises(ImportDmgError, match=r"nn_model\.linear_in\.bias holds numbers that are not finite"):
+        import_dmg(write(tmp_path / "m", config, weights, statistics))
+
+
+def test_a_tensor_that_is_huge_by_its_shape_alone_takes_no_memory(tmp_path):
+    """One number, repeated by its strides to 4 EiB."""
+    config, weights, statistics = parts()
+    weights["nn_model.linear_in.bias"] = torch.zeros(1).expand(2**60)
+    with pytest.raises(
+        ImportDmgError, match=r"linear_in\.bias is \[1152921504606846976\], the configuration"
+    ):
+        import_dmg(write(tmp_path / "m", config, weights, statistics))
+
+
+def test_a_checkpoint_that_would_grow_in_memory_is_refused(tmp_path):
+    folder = write(tmp_path / "m", *parts())
+    checkpoint = folder / "hbv_1_1p_ep5.pt"
+    with zipfile.ZipFile(checkpoint) as old:
+        parts_of = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(checkpoint, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, content in {**parts_of, "archive/bomb": bytes(10**7)}.items():
+            new.writestr(name, content)
+    with pytest.raises(ImportDmgError, match="its parts are larger than the file"):
+        import_dmg(folder)
 
 
 def test_a_key_that_nobody_knows_is_told(tmp_path, caplog):
