@@ -19,7 +19,6 @@ from .errors import (
     StateError,
     ValueShapeError,
     VariableError,
-    WriteError,
 )
 from .run_config import RunConfig
 from .runtime.clock import Clock
@@ -72,13 +71,10 @@ class DeltaModelBmi(Bmi):
         stays as it is.
         """
         config = self.configuration.read(config_file)
-        info = self._bundle_of(config)
         try:
-            component = Component.instead_of(self._component, info, config)
-        except WriteError:
-            raise
+            component = Component.instead_of(self._component, self._bundle_of(config), config)
         except DmgBmiError as problem:
-            raise type(problem)(f"{config_file}: {problem}") from problem
+            raise problem.within(str(config_file)) from problem
         self._take(component)
 
     def _take(self, component: Component) -> None:

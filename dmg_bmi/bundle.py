@@ -7,6 +7,7 @@ checksums) and one safetensors file of weights. Reading it never runs code.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -271,9 +272,9 @@ def _write(folder: Path, file: str, weights: bytes, description: bytes) -> Bundl
 def find(path: str | Path) -> Path:
     """The folder that `path` means: itself, or the shipped bundle of that name."""
     folder = Path(path)
-    if not (folder / DESCRIPTION).is_file():
+    if not os.path.isfile(folder / DESCRIPTION):
         shipped = SHIPPED / str(path)
-        if (shipped / DESCRIPTION).is_file():
+        if os.path.isfile(shipped / DESCRIPTION):
             return shipped
         names = ", ".join(sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}")))
         raise BundleError(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, is_dataclass
 from dataclasses import fields as dataclass_fields
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
+from math import inf, isfinite
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -76,6 +78,8 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any or kind is object:
         return value
+    if isinstance(value, float) and not isfinite(value):
+        raise _wrong(source, key, "a finite number", value)
     if is_dataclass(kind):
         return _dataclass(kind, value, source, key)
     if origin in (Union, UnionType):
@@ -148,20 +152,32 @@ def _scalar(kind: Any, value: Any, source: str, key: str) -> Any:
         return value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
     if kind in (int, float) and isinstance(value, bool):
         raise _wrong(source, key, _named(kind), value)
-    if kind is float and isinstance(value, int):
-        return float(value)
-    if isinstance(value, kind):
-        return value
-    hint = ""
     if isinstance(value, str) and kind in (int, float, datetime):
-        try:
+        with suppress(ValueError):
             # YAML 1.1 reads 1e-3 (no dot) and quoted dates as text; what they say is plain.
-            return datetime.fromisoformat(value) if kind is datetime else kind(value)
-        except ValueError:
-            pass
+            value = datetime.fromisoformat(value) if kind is datetime else kind(value)
+    if kind is float and isinstance(value, int):
+        value = float(value) if abs(value) <= files.LARGEST else inf
+    if isinstance(value, kind):
+        return _possible(value, source, key)
+    hint = ""
     if kind is str:
         hint = f"; put it in quotes: '{value}'" if type(value) in (int, float) else "; put it in quotes"
     raise _wrong(source, key, _named(kind), value, hint)
+
+
+def _possible(value: Any, source: str, key: str) -> Any:
+    """Refuse numbers that none can count with, and dates outside the calendar."""
+    if isinstance(value, float) and not isfinite(value):
+        raise _wrong(source, key, "a finite number", value)
+    if isinstance(value, int) and abs(value) > files.LARGEST:
+        raise _wrong(source, key, "a number below 2**63", value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        try:
+            value.astimezone(UTC)
+        except OverflowError as problem:
+            raise _wrong(source, key, "a date that is in the years 1 to 9999 by UTC too", value) from problem
+    return value
 
 
 _NAMES = {

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .atomic import write_atomic
 from .errors import DmgBmiError
+from .files import read_text
 
 #: Cells of a table in which nothing is known, as spreadsheets, R and pandas write them.
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
@@ -48,12 +49,11 @@ class CsvTable:
         DmgBmiError
             Of the type `error`: no such file, no text, no rows, or a row that does not fit its header.
         """
+        text = io.StringIO(read_text(path, error), newline="")
         try:
-            # A spreadsheet may put a byte order mark before the first name.
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(file, delimiter=delimiter)
-                cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-        except (OSError, ValueError, csv.Error) as problem:
+            reader = csv.reader(text, delimiter=delimiter)
+            cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+        except csv.Error as problem:
             raise error(f"{path}: cannot be read: {problem}") from problem
         lines = {line: row for line, row in cells if any(row)}
         if len(lines) < 2:

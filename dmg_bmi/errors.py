@@ -5,6 +5,7 @@ A message says what is wrong, where, and what to do about it.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Self
 
 
 def there_is(name: str, known: Iterable[str], shown: int = 10) -> str:
@@ -19,6 +20,10 @@ def there_is(name: str, known: Iterable[str], shown: int = 10) -> str:
 class DmgBmiError(Exception):
     """Base of all errors of this package that a user's input can cause."""
 
+    def within(self, where: str) -> Self:
+        """The same error with `where` before its message."""
+        return type(self)(f"{where}: {self}")
+
 
 class ConfigError(DmgBmiError, ValueError):
     """A configuration file or description is wrong; the message names file, key and remedy."""
@@ -29,6 +34,10 @@ class WriteError(DmgBmiError, OSError):
 
     def __str__(self) -> str:
         return f"{self.filename}: cannot be written ({self.strerror})"
+
+    def within(self, where: str) -> Self:
+        """Itself: the file says where."""
+        return self
 
 
 class BundleError(DmgBmiError, ValueError):

@@ -8,6 +8,7 @@ Nothing of these packages is needed to read them.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -112,7 +113,7 @@ def import_dmg(
         When anything is unknown, missing or of another shape: nothing is imported in part.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ImportDmgError(f"{folder}: there is no such folder")
     spec = _Spec.read(_find_config(folder, config))
     checkpoint = _find_checkpoint(folder, spec.phy_name, epoch)
@@ -376,7 +377,7 @@ def _find_config(folder: Path, config: str | Path | None) -> Path:
     if config is not None:
         return Path(config)
     for candidate in CONFIGS:
-        if (folder / candidate).is_file():
+        if os.path.isfile(folder / candidate):
             return folder / candidate
     raise ImportDmgError(f"{folder}: found none of {', '.join(CONFIGS)}; name the run's configuration")
 

@@ -5,8 +5,8 @@ Without ``--bmi`` it does nothing but offer its options, and imports nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not files:
         raise pytest.UsageError("--bmi needs --bmi-config FILE, what `initialize` of the component reads")
     for file in files:
-        if not Path(file).is_file():
+        if not os.path.isfile(file):
             raise pytest.UsageError(f"--bmi-config: there is no file {file}")
     named = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
     config.args = [*(argument for argument in named if argument not in files), *files]
@@ -117,18 +117,13 @@ def _conformance(config: pytest.Config) -> dict[str, Any]:
 
 
 def _component(target: str) -> Any:
-    module, _, name = target.partition(":")
-    if not module or not name:
-        raise pytest.UsageError(f"--bmi {target}: name a class as package.module:Class")
+    from .errors import ConfigError
+    from .foreign_code import find_class
+
     try:
-        found = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as problem:
-        raise pytest.UsageError(f"--bmi {target}: {problem}") from problem
-    if not isinstance(found, type):
-        raise pytest.UsageError(f"--bmi {target}: is no class")
-    return found
+        return find_class(target, "--bmi")
+    except ConfigError as problem:
+        raise pytest.UsageError(str(problem)) from problem
 
 
 def _value(text: str) -> tuple[str, float]:

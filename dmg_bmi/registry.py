@@ -14,6 +14,7 @@ from inspect import signature
 from typing import Any
 
 from .errors import ConfigError, there_is
+from .foreign_code import running
 from .nn_models import Network
 from .physics import Catchment, ProcessModel
 
@@ -76,7 +77,8 @@ def _find(
         return getattr(import_module(module), attribute), options
     third_party = {point.name: point for point in entry_points(group=group)}
     if name in third_party:
-        return third_party[name].load(), options
+        with running(f"{kind} {name!r} ({third_party[name].value}) cannot be imported", ConfigError):
+            return third_party[name].load(), options
     names = ", ".join(sorted({*known, *third_party}))
     raise ConfigError(f"there is no {kind} named {name!r}; registered are {names}")
 

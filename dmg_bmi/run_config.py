@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from .config import from_mapping, read_yaml
 from .csv_table import CsvTable, write_csv
 from .dataset import Dataset
 from .errors import AttributeTableError, ConfigError
+from .files import reading
 
 if TYPE_CHECKING:
     from .hydrofabric import Hydrofabric
@@ -196,7 +198,7 @@ class RunConfig:
             return None if other is None else folder / other
 
         bundle = config.bundle
-        if bundle and (folder / bundle).is_dir():
+        if bundle and os.path.isdir(folder / bundle):
             bundle = str(folder / bundle)
         return replace(
             config,
@@ -219,10 +221,8 @@ class RunConfig:
             wrong = f"unknown key {odd[0]!r}" if odd else "missing key 'catchment'"
             raise ConfigError(f"{path}: {wrong}; beside 'shared' it needs 'catchment' and may have 'restart'")
         shared = path.parent / own.shared
-        try:
+        with reading(f"{path}: shared: {shared}", ConfigError):
             status = shared.stat()
-        except OSError as problem:
-            raise ConfigError(f"{path}: shared: {shared} cannot be read ({problem.strerror})") from problem
         base = _read_shared(shared, status.st_mtime_ns, status.st_size)
         restart = own.restart.located(path.parent) if "restart" in content else base.restart
         return replace(base, shared=shared, catchment=own.catchment, restart=restart)

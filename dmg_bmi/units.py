@@ -182,11 +182,16 @@ def parse(units: str) -> _Unit:
     text = _WHOLE.get(text.lower(), text)
     factor, exponents = 1.0, [0, 0, 0, 0, 0]
     for sign, token in _tokens(text, units):
-        if _NUMBER.fullmatch(token):
-            factor *= float(token) ** sign
-            continue
-        scale, dimension, power = _term(token, units)
-        factor *= scale ** (sign * power)
+        try:
+            if _NUMBER.fullmatch(token):
+                factor *= float(token) ** sign
+                continue
+            scale, dimension, power = _term(token, units)
+            factor *= scale ** (sign * power)
+        except (ArithmeticError, ValueError) as problem:
+            if isinstance(problem, ConfigError):
+                raise
+            raise _unknown(units, token) from problem
         exponents = [e + sign * power * d for e, d in zip(exponents, dimension, strict=True)]
     if not isfinite(factor) or factor <= 0 or max(map(abs, exponents)) > 99:
         raise ConfigError(f"unit {units!r} is not understood: its factor is {factor:g}")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from .. import __version__
 from ..errors import DmgBmiError
@@ -24,6 +27,8 @@ COMMANDS = (
     "freeze",
     "nextgen",
 )
+
+REPORT = "please report it with the lines above, the command and, if you can, its files"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,16 +55,29 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake ends with a message and status 2, not a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    given = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding lacks
     try:
+        given = parser().parse_args(arguments)
         given.command(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has had enough, as `head` has; what is still waiting goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
     except DmgBmiError as error:
         print(f"dmg-bmi: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"dmg-bmi: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"dmg-bmi: error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("dmg-bmi: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        traceback.print_exc()
+        print(f"dmg-bmi: this is a bug ({type(error).__name__}): {REPORT}", file=sys.stderr)
+        return 70
     return 0

@@ -6,6 +6,7 @@ A model of rivers is compiled for networks of one depth: give its configuration 
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -37,7 +38,7 @@ def _meant(what: str) -> tuple[BundleInfo, dict[str, Tensor]]:
     from ..routing import RoutingConfig
     from ..runtime.substeps import one_substep
 
-    if not Path(what).is_file():
+    if not os.path.isfile(what):
         return BundleInfo.read(what), {}
     config = RoutingConfig.read(what)
     fabric = config.catchments.hydrofabric

@@ -40,9 +40,8 @@ def couple(config_path: Path, folder: Path) -> dict[str, Path]:
 
     config = CouplingConfig.read(config_path)
     make_folder(folder)
-    coupling = Coupling(config)
     with ExitStack() as stack:
-        stack.callback(coupling.finalize)
+        coupling = stack.enter_context(Coupling(config))
         recorders = {
             name: stack.enter_context(Recorder(folder / f"{name}.nc", model, config.start_time))
             for name, model in coupling.models.items()

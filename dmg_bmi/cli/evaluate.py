@@ -7,6 +7,7 @@ Given is a run folder of `dmg-bmi train`, or a bundle, which remembers what it w
 from __future__ import annotations
 
 import argparse
+import os
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def find(what: str, data: str | None, overrides: list[str]) -> tuple[BundleInfo,
     from ..training import TrainingConfig
 
     folder = Path(what)
-    if (folder / "config.yaml").exists() and (folder / "bundle").is_dir():
+    if os.path.exists(folder / "config.yaml") and os.path.isdir(folder / "bundle"):
         info = BundleInfo.read(folder / "bundle")
         return info, TrainingConfig.read(data or folder / "config.yaml", overrides)
     info = BundleInfo.read(what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def command(given: argparse.Namespace) -> None:
 def describe(what: str) -> str:
     """The report on a bundle or configuration, as text."""
     path = Path(what)
-    if path.is_file() and path.name != DESCRIPTION:
+    if os.path.isfile(path) and path.name != DESCRIPTION:
         return _config(path)
     return _bundle(BundleInfo.read(path.parent if path.name == DESCRIPTION else path))
 

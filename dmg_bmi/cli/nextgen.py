@@ -9,13 +9,13 @@ otherwise than meant.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import NextGenError
+from ..files import read_json
 from ..variables import RUNOFF
 
 
@@ -144,10 +144,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _params(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as problem:
-        raise NextGenError(f"{path}: is not JSON: {problem}") from problem
+    content = read_json(path, NextGenError)
     if not isinstance(content, dict):
         raise NextGenError(f"{path}: must hold names and values")
     return content

@@ -7,24 +7,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import torch
-from bmipy import Bmi
 from numpy.typing import NDArray
 
 from ..atomic import make_folder
 from ..cf_time import parse_date, unit_and_date
 from ..csv_table import CsvTable
 from ..errors import ConfigError, DmgBmiError, StateError
+from ..foreign_code import Guarded, find_class, running
 from ..forcing_file import model_input, read
 from ..netcdf import Column
 from ..run_config import utc
 from ..runtime import codec
+from ..runtime.metadata import Metadata
 from ..runtime.saved import stamp, steps_between
 from ..units import conversion
 from ..variables import Variable
@@ -54,20 +56,30 @@ class Model:
 
     def __init__(self, name: str, part: Part) -> None:
         self.name, self.part = name, part
-        cls = _class(part.bmi, f"components.{name}.bmi")
+        cls = find_class(part.bmi, f"components.{name}.bmi")
         log.info("%s is %s, configured by %s", name, part.bmi, part.config)
-        self.bmi: Bmi = cls()
+        with running(f"{name}: {part.bmi}()"):
+            self.bmi = Guarded(cls(), name)
         self.bmi.initialize(str(part.config))
-        unit, self._date = unit_and_date(self.bmi.get_time_units())
+        try:
+            self._begin()
+        except BaseException:
+            self.let_go()
+            raise
+
+    def _begin(self) -> None:
+        part, name = self.part, self.name
+        unit, self._date = unit_and_date(str(self.bmi.get_time_units()))
         try:
             self._unit = conversion(unit, "s")[0]
         except ConfigError as problem:
-            raise ConfigError(f"{name}: time units: {problem}") from problem
-        self.step = self.bmi.get_time_step() * self._unit
+            raise problem.within(f"{name}: time units") from problem
+        with running(f"{name}: get_time_step"):
+            self.step = float(self.bmi.get_time_step()) * self._unit
         if not 0 < self.step < np.inf:
             raise ConfigError(f"{name}: its time step is {self.step:g} s; it must be a positive number")
         self.substeps = 1
-        self.inputs, self.outputs = self.bmi.get_input_var_names(), self.bmi.get_output_var_names()
+        self.inputs, self.outputs = self._names("get_input_var_names"), self._names("get_output_var_names")
         self._given: dict[str, FloatArray] = {}
         self._record = 0
         self._ids = None if part.ids is None else _ids(part.ids)
@@ -82,7 +94,7 @@ class Model:
             origin = parse_date(self._date, f"{self.name}: time units", ConfigError)
             seconds = float(self.bmi.get_current_time()) * self._unit
             own = origin + np.timedelta64(round(seconds), "s")
-        except Exception as problem:  # whatever a component raises that does not tell its time
+        except (DmgBmiError, ValueError, TypeError, OverflowError) as problem:  # it does not tell its time
             log.warning("%s does not tell its time: %s", self.name, problem)
             return
         if abs(own - np.datetime64(now.replace(tzinfo=None), "s")) > np.timedelta64(1, "s"):
@@ -90,8 +102,8 @@ class Model:
 
     def variable(self, name: str) -> Variable:
         """What the component says of a variable."""
-        component = getattr(self.bmi, "component", None)
-        known = None if component is None else component.about.by_name.get(name)
+        about = getattr(self.bmi.optional("component"), "about", None)
+        known = about.by_name.get(name) if isinstance(about, Metadata) else None
         if known is not None:
             return known
         units = self._ask("get_var_units", name)
@@ -105,20 +117,35 @@ class Model:
         """Of the items of a variable, if they are known."""
         if self._ids is not None:
             return self._ids
-        known = getattr(self.bmi, "item_ids", None)
+        known = self.bmi.optional("item_ids")
         return None if known is None else known(name)
 
     def read(self, name: str) -> FloatArray:
         """A copy of a variable."""
-        size = self._ask("get_var_nbytes", name) // self._ask("get_var_itemsize", name)
-        dest = np.zeros(size, self._ask("get_var_type", name))
-        return np.asarray(self.bmi.get_value(name, dest), dtype=np.float64)
+        nbytes, itemsize = self._ask("get_var_nbytes", name), self._ask("get_var_itemsize", name)
+        kind = self._ask("get_var_type", name)
+        with running(f"{self.name}: {name!r} has {nbytes} bytes by {itemsize} and is {kind!r}", ConfigError):
+            dest = np.zeros(nbytes // itemsize, kind)
+        values = self.bmi.get_value(name, dest)
+        with running(f"{self.name}: get_value({name!r})"):
+            return np.array(dest if values is None else values, dtype=np.float64).reshape(dest.shape)
+
+    def _names(self, getter: str) -> tuple[str, ...]:
+        names = getattr(self.bmi, getter)()
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ConfigError(f"{self.name}: {getter} gives {names!r}; it must give a tuple of names")
+        return tuple(names)
 
     def _ask(self, getter: str, name: str) -> Any:
         try:
             return getattr(self.bmi, getter)(name)
-        except Exception as problem:  # whatever a component raises for a name that it does not know
+        except DmgBmiError as problem:
             raise ConfigError(f"{self.name} has no variable {name!r}: {problem}") from problem
+
+    def let_go(self) -> None:
+        """Finalize what has failed already; what that raises besides would hide why."""
+        with suppress(DmgBmiError):
+            self.bmi.finalize()
 
     def drive(self, fed: Sequence[str], start: datetime, updates: int) -> None:
         """Take all inputs that no exchange feeds from the file of forcing."""
@@ -155,12 +182,7 @@ class Model:
         for name, series in self._given.items():
             self.bmi.set_value(name, series[self._record])
         self._record += 1
-        try:
-            self.bmi.update()
-        except DmgBmiError as problem:
-            raise type(problem)(f"{self.name}: {problem}") from problem
-        except Exception as problem:  # of a component that somebody else wrote
-            raise DmgBmiError(f"{self.name}: update: {type(problem).__name__}: {problem}") from problem
+        self.bmi.update()
 
     def columns(self) -> tuple[tuple[str, ...], dict[str, Column]]:
         """Ids and variables of its file of outputs."""
@@ -180,7 +202,7 @@ class Model:
             self.bmi.set_value(CREATE, np.ones(1, dtype=np.int32))
             content = np.array(self.bmi.get_value_ptr(STATE), dtype=np.uint8)
             self.bmi.set_value(FREE, np.ones(1, dtype=np.int32))
-        except Exception as problem:  # whatever a component raises that has no such variable
+        except (DmgBmiError, ValueError, TypeError) as problem:  # it has no such variable
             raise StateError(f"{self.name}: cannot be saved by {CREATE}: {problem}") from problem
         return torch.from_numpy(content)
 
@@ -189,7 +211,7 @@ class Model:
         try:
             self.bmi.set_value(SIZE, np.array([content.numel()], dtype=np.int64))
             self.bmi.set_value(STATE, content.numpy())
-        except Exception as problem:  # as above
+        except DmgBmiError as problem:
             raise StateError(f"{self.name}: cannot be restored: {problem}") from problem
 
 
@@ -216,7 +238,7 @@ class Coupling:
         try:
             self._start()
         except BaseException:
-            self.finalize()
+            self._let_go()
             raise
 
     def _start(self) -> None:
@@ -318,18 +340,31 @@ class Coupling:
         for k, link in enumerate(self.links):
             link.restore(tensors[f"exchange.{k}"].numpy())
 
-    def finalize(self) -> None:
-        """Let go of all components."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.finalize()
+        else:
+            self._let_go()
+
+    def _let_go(self) -> None:
         for model in self.models.values():
-            model.bmi.finalize()
+            model.let_go()
 
-
-def _class(text: str, key: str) -> Any:
-    module, _, name = text.partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as problem:
-        raise ConfigError(f"{key}: {text!r} must be package.module:Class: {problem}") from problem
+    def finalize(self) -> None:
+        """Let go of all components, also where one of them fails; the first that does is named."""
+        failed: list[DmgBmiError] = []
+        for model in self.models.values():
+            try:
+                model.bmi.finalize()
+            except DmgBmiError as problem:
+                failed.append(problem)
+        if failed:
+            raise failed[0]
 
 
 def _ids(path: Path) -> tuple[str, ...]:

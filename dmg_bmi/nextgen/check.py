@@ -6,6 +6,7 @@ the forcing lacks gets another's. Here they are looked for before a run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .check_wiring import check_wiring
 from .findings import Findings
 from .forcing import Forcing, open_forcing
 from .forcing_check import lacking
+from .shape import require
 
 
 def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Findings:
@@ -40,8 +42,7 @@ def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Fin
         If a file cannot be read at all.
     """
     document = read_json(realization, NextGenError)
-    if not isinstance(document, dict):
-        raise NextGenError(f"{realization}: must hold an object, not {type(document).__name__}")
+    require(document, str(realization))
     if base is None:
         folder = realization.parent
         base = folder.parent if folder.name == "config" else folder
@@ -153,7 +154,7 @@ def _forcing(case: Case) -> None:
     case.forcing = _opened(case, "global.forcing", given)
     known = {*case.divides.ids}
     for name, block in case.document.get("catchments", {}).items():
-        own = block.get("forcing") if isinstance(block, Mapping) else None
+        own = block.get("forcing")
         if name in known and own is not None:
             found = _opened(case, f"catchments.{name}.forcing", own)
             if found is not None and found.absent([name]):
@@ -176,7 +177,7 @@ def _opened(case: Case, where: str, given: Any) -> Forcing | None:
     except DmgBmiError as problem:
         case.findings.stop(where, str(problem))
         return None
-    wanted = "CsvPerFeature" if path.is_dir() else "NetCDF"
+    wanted = "CsvPerFeature" if os.path.isdir(path) else "NetCDF"
     if provider != wanted:
         case.findings.stop(f"{where}.provider", f"{provider} does not read {path}; write {wanted}")
     return forcing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -63,7 +64,7 @@ def _module(
         if key in params:
             hint = " (output.precision at the top level has)" if key == "output_precision" else ""
             note(f"{where}.{key}", f"has no effect{hint}")
-    if "module_path" in params and not (case.base / params["module_path"]).is_dir():
+    if "module_path" in params and not os.path.isdir(case.base / params["module_path"]):
         stop(f"{where}.module_path", f"{params['module_path']} is no folder, which ends ngen")
     python_type = str(params.get("python_type", ""))
     if "python_type" in params and "." not in python_type:
@@ -93,7 +94,7 @@ def _module(
 def _init_configs(case: Case, where: str, params: Mapping[str, Any], ids: Sequence[str]) -> Path | None:
     pattern = str(params.get("init_config", ""))
     paths = {i: case.base / pattern.replace("{{id}}", i) for i in ids}
-    missing = [i for i, path in paths.items() if not path.is_file()]
+    missing = [i for i, path in paths.items() if not os.path.isfile(path)]
     if missing:
         case.findings.stop(f"{where}.init_config", f"{pattern}: there are no such files", missing)
         return None

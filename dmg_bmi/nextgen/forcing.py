@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -265,9 +266,9 @@ def open_forcing(path: Path) -> Forcing:
     NextGenError
         If it is neither.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return CsvFolder(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NextGenError(f"{path}: there is no such forcing, neither a NetCDF file nor a folder of CSVs")
     return NetCdf(path)
 

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import NextGenError
+from ..files import read_json
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ def read(path: Path) -> RunFolder:
     forcing = path / "forcings" / "forcings.nc"
     start = end = None
     realization = path / "config" / "realization.json"
-    if realization.is_file():
+    if os.path.isfile(realization):
+        content = read_json(realization, NextGenError)
         try:
-            time = json.loads(realization.read_text(encoding="utf-8"))["time"]
+            time = content["time"]
             start, end = (
                 np.datetime64(time[key].strip().replace(" ", "T"), "s") for key in ("start_time", "end_time")
             )
             end = end + np.timedelta64(3600, "s")
-        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        except (ValueError, LookupError, TypeError, AttributeError) as problem:
             raise NextGenError(f"{realization}: its time cannot be read: {problem}") from problem
     return RunFolder(path, found[0], forcing if forcing.is_file() else None, start, end)

@@ -331,7 +331,7 @@ def _realization(plan: Plan, ids: Sequence[str], forcing: Forcing | None) -> dic
             f"./{path.relative_to(plan.output)}" if path.is_relative_to(plan.output) else str(path.absolute())
         )
         given = {"path": where, "provider": "NetCDF"}
-        if path.is_dir():
+        if os.path.isdir(path):
             given = {"path": where, "file_pattern": FILE_PATTERN, "provider": "CsvPerFeature"}
     routing = None
     if plan.routing:

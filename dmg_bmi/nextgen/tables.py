@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def read(path: Path) -> Table:
     readers = {".csv": _csv, ".nc": _netcdf, ".parquet": _parquet}
     if path.suffix not in readers:
         raise NextGenError(f"{path}: an attribute table is a .csv, .nc or .parquet file")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise NextGenError(f"{path}: there is no such file")
     ids, columns, units = readers[path.suffix](path)
     seen = {name: k for k, name in enumerate(ids)}

@@ -17,10 +17,13 @@ from ..bmi import DeltaModelBmi, bundle_component
 from ..bundle import BundleInfo
 from ..errors import ConfigError
 from ..files import read_yaml
+from ..lazy import make_lazy
 
 #: Name in ``pymt.models`` to shipped bundle.
 SHIPPED = {"DmgDemoDaily": "demo_daily", "DmgDemoHourly": "demo_hourly"}
 INPUTS = "inputs.yaml"
+
+__all__ = ["PymtComponent", "plugin", *SHIPPED]
 
 
 class PymtComponent(DeltaModelBmi):
@@ -88,3 +91,6 @@ def __getattr__(name: str) -> type[PymtComponent]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = made = plugin(name, SHIPPED[name], __name__)
     return made
+
+
+make_lazy(__name__)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..atomic import write_atomic
 from ..errors import StateError, WriteError
+from ..files import read_bytes
 
 MAGIC = b"DMG_BMI_STATE\x00"
 VERSION = 1
@@ -48,7 +49,7 @@ def decode(content: bytes, source: str = "state") -> tuple[dict[str, Any], dict[
         length = int.from_bytes(payload[:8], "little")
         header = dict(json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["header"]))
         return header, safetensors.torch.load(payload)
-    except (SafetensorError, ValueError, KeyError, TypeError) as problem:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise StateError(f"{source}: cannot be read: {problem}") from problem
 
 
@@ -62,9 +63,4 @@ def write(path: Path, content: bytes) -> None:
 
 def read(path: Path) -> bytes:
     """Content of a state file, of any bytes that fit in memory."""
-    try:
-        if Path(path).stat().st_size > MAX_SIZE:
-            raise StateError(f"{path}: larger than {MAX_SIZE >> 30} GiB")
-        return Path(path).read_bytes()
-    except OSError as problem:
-        raise StateError(f"{path}: cannot be read ({problem.strerror})") from problem
+    return read_bytes(path, StateError, MAX_SIZE)

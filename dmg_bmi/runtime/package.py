@@ -212,7 +212,7 @@ def find(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Pack
     """
     own = cache_folder(info, device, graph)
     named = [Path(folder) for folder in os.environ.get(TRUSTED, "").split(os.pathsep) if folder]
-    folder = next((place for place in (*named, own) if (place / INDEX).is_file()), None)
+    folder = next((place for place in (*named, own) if os.path.isfile(place / INDEX)), None)
     if folder is None:
         return None
     found = aot.load(folder, key(info, device, graph), trusted=folder in named)

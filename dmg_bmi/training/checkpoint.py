@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..atomic import write_atomic
 from ..errors import TrainingError
+from ..files import opened
 
 FORMAT = 1
 _KEY = "dmg_bmi.training"
@@ -51,13 +52,15 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     TrainingError
         If the file is torn, or of another format.
     """
+    with opened(path, TrainingError):
+        pass
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[_KEY])
+            facts = dict(json.loads((file.metadata() or {})[_KEY]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-    except (SafetensorError, KeyError, ValueError) as problem:
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as problem:
         raise TrainingError(f"{path}: is no checkpoint ({problem}); remove it to begin anew") from problem
-    if facts.pop("format") != FORMAT:
+    if facts.pop("format", None) != FORMAT:
         raise TrainingError(f"{path}: is of another version of dmg_bmi; remove it to begin anew")
     return tensors, facts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -339,9 +340,9 @@ SHIPPED = Path(__file__).parent / "configs"
 def find(path: str | Path) -> Path:
     """A file, or the shipped configuration of that name."""
     shipped = SHIPPED / f"{path}.yaml"
-    if not Path(path).exists() and shipped.is_file():
+    if not os.path.exists(path) and shipped.is_file():
         return shipped
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
         raise ConfigError(f"{path}: there is no such file; shipped are {names}")
     return Path(path)

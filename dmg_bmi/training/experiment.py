@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -114,9 +115,9 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
 
 def _require_unfinished(folder: Path, config: TrainingConfig) -> None:
     """Go on with a run of this very configuration, and touch no other."""
-    if not (folder / "config.yaml").exists():
+    if not os.path.exists(folder / "config.yaml"):
         return
-    if (folder / "metrics.csv").exists() and not (folder / CHECKPOINT).exists():
+    if os.path.exists(folder / "metrics.csv") and not os.path.exists(folder / CHECKPOINT):
         raise TrainingError(f"{folder}: holds a finished run; choose another folder or remove it")
     there = _flat(_plain(asdict(TrainingConfig.read(folder / "config.yaml"))))
     asked = _flat(_plain(asdict(config)))

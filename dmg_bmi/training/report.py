@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -54,7 +55,7 @@ def write_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     for name in ("config.yaml", "metrics.csv", "history.csv", "forcing.nc"):
-        if not (folder / name).exists():
+        if not os.path.exists(folder / name):
             raise ConfigError(f"{folder}: holds no finished run (no {name}); see dmg-bmi train")
     config = TrainingConfig.read(folder / "config.yaml")
     info = BundleInfo.read(folder / "bundle")

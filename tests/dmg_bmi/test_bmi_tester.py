@@ -53,7 +53,7 @@ ONE = {
 NO_GRID = (*ONE, "test_get_grid_rank", "test_get_grid_size", "test_get_grid_type")
 
 
-def run(config, component="dmg_bmi.bmi:DeltaModelBmi"):
+def run(config, component="dmg_bmi:DeltaModelBmi"):
     """Outcomes ``{test: {outcome: count}}`` and reasons ``{test: reason}`` of a whole bmi-tester run."""
     command = [sys.executable, "-m", "bmi_tester", component]
     command += [f"--root-dir={config.parent}", f"--config-file={config.name}"]
@@ -111,7 +111,7 @@ def test_the_shipped_river_passes_all_stages_and_nothing_is_skipped_unknowingly(
         content["catchments"]["hydrofabric"] = str(shipped.with_name("river.gpkg"))
         config = tmp_path / "river.yaml"
         config.write_text(yaml.safe_dump(content), encoding="utf-8")
-        assert_passes_without_a_grid(*run(config, "dmg_bmi.routing:RoutingBmi"))
+        assert_passes_without_a_grid(*run(config, "dmg_bmi:RoutingBmi"))
 
 
 def test_many_catchments_pass_all_stages_and_nothing_is_skipped_unknowingly(shipped):

@@ -1,6 +1,7 @@
 """Coupled runs: water kept, restarts, units, items by id, steps of their own, and what is refused."""
 
 import csv
+import sys
 import textwrap
 from importlib import import_module
 
@@ -225,6 +226,53 @@ class Quick(Tank):
 class Bursts(Tank):
     def update(self):
         raise RuntimeError("it has burst")
+
+class Leaves(Tank):
+    def update(self):
+        raise SystemExit(3)
+
+class NeverMade(Tank):
+    def __init__(self):
+        raise KeyError("no licence")
+
+class NeverReady(Tank):
+    def initialize(self, config):
+        import sys
+        sys.exit("no input")
+
+class Timeless(Tank):
+    def get_time_step(self): return None
+
+class Still(Tank):
+    STEP = 0.0
+
+class Nameless(Tank):
+    def get_input_var_names(self): return None
+
+class Odd(Tank):
+    def get_var_type(self, name): return "no such type"
+
+class Sizeless(Tank):
+    def get_var_itemsize(self, name): return 0
+
+class Deaf(Tank):
+    def set_value(self, name, src): raise TypeError("not so")
+
+class Mute(Tank):
+    def get_value(self, name, dest): return "nothing"
+
+class Silent(Tank):
+    """Fills what it is given and returns nothing."""
+
+    def get_value(self, name, dest):
+        dest[:] = self.values[name]
+
+class Stays(Tank):
+    def finalize(self): raise RuntimeError("it will not go")
+
+class StaysAndBursts(Stays, Bursts): pass
+
+class StayingSource(Stays, Source): pass
 '''
 
 
@@ -368,10 +416,61 @@ def test_a_class_that_is_not_there_is_named(tanks, tmp_path, cls):
         run_tanks(tmp_path, {}, [], components=parts)
 
 
-def test_an_error_of_a_component_names_it_and_leaves_no_file(tanks, tmp_path):
-    with pytest.raises(DmgBmiError, match="b: update: RuntimeError: it has burst"):
-        run_tanks(tmp_path, {"target": "Bursts"}, [EXCHANGE])
-    assert not [*(tmp_path / "out").iterdir()]
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        ("Bursts", r"b: update: RuntimeError: it has burst \(.*tanks\.py, line \d+\)"),
+        ("Leaves", "b: update: SystemExit: 3"),
+        ("NeverMade", r"b: tanks:NeverMade\(\): KeyError: 'no licence'"),
+        ("NeverReady", "b: initialize: SystemExit: no input"),
+        ("Timeless", "b: get_time_step: TypeError"),
+        ("Still", "b: its time step is 0 s"),
+        ("Nameless", "b: get_input_var_names gives None; it must give a tuple of names"),
+        ("Odd", "b: 'level' has 16 bytes by 8 and is 'no such type'"),
+        ("Sizeless", "b: 'level' has 16 bytes by 0 .* ZeroDivisionError"),
+        ("Deaf", "b: set_value: TypeError: not so"),
+        ("Mute", r"b: get_value\('level'\): ValueError"),
+        ("Stays", "b: finalize: RuntimeError: it will not go"),
+        ("StaysAndBursts", "b: update: RuntimeError: it has burst"),
+    ],
+)
+def test_whatever_a_component_does_is_named_and_leaves_no_file(tanks, tmp_path, cls, message):
+    with pytest.raises(DmgBmiError, match=message):
+        run_tanks(tmp_path, {"target": cls}, [EXCHANGE])
+    assert cls == "Stays" or not [*(tmp_path / "out").iterdir()]
+
+
+def test_a_component_that_does_not_finalize_keeps_no_other_from_it(tanks, tmp_path, monkeypatch):
+    import tanks as module
+
+    gone = []
+    monkeypatch.setattr(module.Tank, "finalize", lambda self: gone.append(type(self).__name__))
+    with pytest.raises(DmgBmiError, match="a: finalize: RuntimeError: it will not go"):
+        run_tanks(tmp_path, {"source": "StayingSource"}, [EXCHANGE])
+    assert gone == ["Tank"]
+
+
+def test_a_component_may_fill_what_it_is_given_and_return_nothing(tanks):
+    assert tanks(target="Silent")[0].tolist() == tanks()[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(: x", "SyntaxError: "),
+        ("import sys\nsys.exit(4)", r"SystemExit: 4 \(.*line 2\)"),
+        ("1 / 0", r"ZeroDivisionError: division by zero \(.*line 1\)"),
+        ("A = 3", "is no class"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_what_it_raised(
+    tanks, tmp_path, monkeypatch, text, message
+):
+    (tmp_path / "bad_module.py").write_text(text, encoding="utf-8")
+    parts = {"a": {"bmi": "bad_module:A", "config": "none.yaml"}}
+    monkeypatch.delitem(sys.modules, "bad_module", raising=False)
+    with pytest.raises(ConfigError, match=rf"components\.a\.bmi: 'bad_module:A' must be .*{message}"):
+        run_tanks(tmp_path, {}, [], components=parts)
 
 
 def test_records_that_end_too_early_are_refused(five):

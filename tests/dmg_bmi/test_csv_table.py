@@ -57,5 +57,5 @@ def test_a_file_that_is_not_there_or_no_text_is_refused_as_its_reader_wants(tmp_
     with pytest.raises(NextGenError, match=r"none\.csv: cannot be read"):
         CsvTable.read(tmp_path / "none.csv", NextGenError)
     (tmp_path / "latin.csv").write_bytes("id,slope\nä,1\n".encode("latin-1"))
-    with pytest.raises(NextGenError, match=r"latin\.csv: cannot be read"):
+    with pytest.raises(NextGenError, match=r"latin\.csv: is not UTF-8 text"):
         CsvTable.read(tmp_path / "latin.csv", NextGenError)

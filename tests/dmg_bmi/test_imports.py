@@ -137,3 +137,18 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="Nonsense"):
         _ = dmg_bmi.Nonsense
+
+
+def test_names_stand_in_the_dictionary_of_their_module_where_bmi_tester_looks():
+    code = """
+        import sys
+        import dmg_bmi
+        from dmg_bmi.pymt import SHIPPED
+
+        assert dmg_bmi.__dict__["DeltaModelBmi"] is dmg_bmi.DeltaModelBmi
+        assert {*dmg_bmi.__all__} <= vars(dmg_bmi).keys()
+        assert {*SHIPPED} <= sys.modules["dmg_bmi.pymt"].__dict__.keys()
+        dmg_bmi.own = 3
+        assert vars(dmg_bmi)["own"] == 3
+    """
+    python(code)

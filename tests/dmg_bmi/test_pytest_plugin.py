@@ -42,6 +42,8 @@ def run(tmp_path):
     (tmp_path / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     (tmp_path / "test_own.py").write_text("def test_own():\n    assert True\n", encoding="utf-8")
     (tmp_path / "tank.py").write_text(TANK, encoding="utf-8")
+    for name, text in (("broken", "def f(: x"), ("raises", "1 / 0"), ("leaves", "raise SystemExit(3)")):
+        (tmp_path / f"{name}.py").write_text(f"{text}\n", encoding="utf-8")
     (tmp_path / "level.txt").write_text("1.5", encoding="utf-8")
 
     def call(*arguments):
@@ -104,8 +106,11 @@ def test_it_works_in_parallel(run):
         (("--bmi", "tank:Tank", "--bmi-config", "no.txt"), "there is no file"),
         (("--bmi", "no_such:Tank", "--bmi-config", "level.txt"), "No module named 'no_such'"),
         (("--bmi", "tank:Pond", "--bmi-config", "level.txt"), "has no attribute 'Pond'"),
-        (("--bmi", "tank", "--bmi-config", "level.txt"), "as package.module:Class"),
+        (("--bmi", "tank", "--bmi-config", "level.txt"), "must be package.module:Class"),
         (("--bmi", "tank:np", "--bmi-config", "level.txt"), "is no class"),
+        (("--bmi", "broken:Tank", "--bmi-config", "level.txt"), "SyntaxError: "),
+        (("--bmi", "raises:Tank", "--bmi-config", "level.txt"), "ZeroDivisionError: division by zero ("),
+        (("--bmi", "leaves:Tank", "--bmi-config", "level.txt"), "SystemExit: 3"),
         (
             ("--bmi", "tank:Tank", "--bmi-config", "level.txt", "--bmi-value", "x=wet"),
             "must be NAME=NUMBER",
@@ -116,6 +121,7 @@ def test_a_wrong_option_is_an_error_of_usage(run, arguments, said):
     done = run(*arguments)
     assert done.returncode == 4
     assert said in done.stderr
+    assert "INTERNALERROR" not in done.stdout + done.stderr
 
 
 def test_every_shipped_configuration_passes(run):

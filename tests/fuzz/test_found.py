@@ -1,16 +1,27 @@
 """What fuzzing has found, each mended and kept here by name."""
 
+import json
+import os
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from bmi_sequences import VALUES
+from file_mutations import limit
 from kill_points import drive, start
 
-from dmg_bmi import RoutingBmi, bmi_configs
-from dmg_bmi.errors import StateError, ValueShapeError
+from dmg_bmi import DeltaModelBmi, RoutingBmi, bmi_configs, hydrofabric, netcdf
+from dmg_bmi.coupling import CouplingConfig
+from dmg_bmi.csv_table import CsvTable
+from dmg_bmi.errors import ConfigError, DmgBmiError, StateError, TrainingError, ValueShapeError
+from dmg_bmi.nextgen.check import check
 from dmg_bmi.runtime import codec
+from dmg_bmi.training import checkpoint
+from dmg_bmi.training.config import TrainingConfig
+from dmg_bmi.units import parse
 
 
 @pytest.mark.parametrize("dtype", ["U8", "S8", "bool", "object"])
@@ -116,6 +127,78 @@ def test_an_attribute_that_was_set_is_restored_as_it_was_or_refused(tmp_path, ch
     fresh.component.load(codec.encode(header, tensors))
     assert fresh.get_value_ptr("aridity") == 1.7
     assert drive(fresh, 8) == drive(twin, 8)
+
+
+@pytest.mark.parametrize("header", ["[" * 100_000, "3", "null", '"x"', "[1]", "{"])
+def test_a_state_whose_header_is_no_object_is_refused(header):
+    payload = safetensors.torch.save({"a": torch.zeros(1)}, {"header": header})
+    sealed = codec.MAGIC + codec.VERSION.to_bytes(2, "little") + sha256(payload).digest() + payload
+    with pytest.raises(StateError, match="cannot be read"):
+        codec.decode(sealed)
+
+
+@pytest.mark.parametrize("facts", ["[]", "null", "3", "{}", "[" * 100_000, '{"format": 99}'])
+def test_a_checkpoint_whose_facts_are_none_is_refused(tmp_path, facts):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}, {"dmg_bmi.training": facts}))
+    with pytest.raises(TrainingError, match=r"checkpoint\.safetensors: is (no checkpoint|of another)"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("unit", ["l2666 m", "kg/l-9999", "m999999", "1e308 1e308 m", "1e-400 m", "m(99999)"])
+def test_a_unit_beyond_any_number_is_refused(unit):
+    with pytest.raises(ConfigError, match="is not understood"):
+        parse(unit)
+
+
+def no_file(kind, path):
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        codec.read,
+        checkpoint.load,
+        netcdf.read,
+        hydrofabric.read,
+        CouplingConfig.read,
+        TrainingConfig.read,
+        lambda path: CsvTable.read(path, ConfigError),
+        lambda path: check(path, path),
+    ],
+)
+def test_every_reader_refuses_what_is_no_regular_file_at_once(tmp_path, kind, read):
+    no_file(kind, tmp_path / "given")
+    with (
+        limit(5),
+        pytest.raises(DmgBmiError, match=r"given: (is not a regular|cannot be read|there is no such)"),
+    ):
+        read(tmp_path / "given")
+
+
+@pytest.mark.parametrize("name", ["a" * 256, "a" * 5000, "x/" * 3000, "nul\0", "\ud800"])
+def test_every_reader_refuses_a_name_that_no_file_can_have(tmp_path, name):
+    config = tmp_path / "run.yaml"
+    for keys in (
+        {"bundle": name},
+        {"bundle": "demo_daily", "catchments": {"file": name}},
+        {"bundle": "demo_daily", "catchments": {"hydrofabric": name}},
+        {"bundle": "demo_daily", "forcing": name, "start_time": "2000-01-01"},
+        {"bundle": "demo_daily", "restart": {"read": name}},
+        {"shared": name, "catchment": "x"},
+    ):
+        config.write_text(json.dumps(keys), encoding="utf-8")  # YAML takes JSON, and its escapes
+        with pytest.raises(DmgBmiError):
+            RoutingBmi().initialize(str(config))
+        with pytest.raises(DmgBmiError):
+            DeltaModelBmi().initialize(str(config))
 
 
 def test_a_state_holds_the_forcing_that_waits_and_no_other(tmp_path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -336,3 +339,51 @@ def test_an_attribute_for_nextgen_is_a_name_and_a_column(text):
     with pytest.raises(NextGenError, match=f"--attribute: '{text}' is not NAME=COLUMN"):
         nextgen._pair(text)
     assert nextgen._pair("slope=mean=slope") == ("slope", "mean=slope")
+
+
+def test_a_reader_that_has_had_enough_ends_a_command_quietly():
+    """As in ``dmg-bmi inspect BUNDLE | head -1``."""
+    command = [sys.executable, "-m", "dmg_bmi.cli", "inspect", "demo_daily"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    finally:
+        os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 141  # what a shell says of a process that SIGPIPE has ended
+
+
+def test_what_is_no_error_of_the_family_is_told_as_a_bug(monkeypatch, capsys):
+    monkeypatch.setattr("dmg_bmi.cli.inspect.describe", lambda what: 1 // 0)
+    assert main(["inspect", "demo_daily"]) == 70
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "this is a bug (ZeroDivisionError): please report it" in said
+
+
+@pytest.mark.parametrize("name", ["a" * 256, "nul\0", "\udc80", "", "/dev/null", "."])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["inspect"],
+        ["compile"],
+        ["couple"],
+        ["train", "--output", "out"],
+        ["evaluate"],
+        ["report"],
+        ["import-dmg", "--output", "out"],
+        ["freeze", "--forcing", "none.nc", "--output", "out"],
+        ["run", "--forcing", "none.nc"],
+        ["run", "daily.yaml", "--forcing"],
+        ["nextgen", "check", "--hydrofabric", "none.gpkg"],
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_names_no_file_is_a_mistake_and_no_bug(command, name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "daily.yaml").write_bytes((CONFIGS / "daily.yaml").read_bytes())
+    status = main([*command, name])
+    said = capsys.readouterr().err
+    assert status == 2, said
+    assert "Traceback" not in said

@@ -1,0 +1,102 @@
+"""Code that somebody else wrote: found by its name, and called so that whatever it raises is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+from .errors import ConfigError, DmgBmiError
+
+
+def told(problem: BaseException) -> str:
+    """What was raised, and by which line."""
+    if isinstance(problem, SyntaxError):
+        return f"{type(problem).__name__}: {problem}"  # says where itself
+    said = f"{type(problem).__name__}: {problem}".rstrip(": ")
+    frames = extract_tb(problem.__traceback__)
+    # What was raised by a library is known best by the line that called it.
+    theirs = [f for f in frames if f.filename.endswith(".py") and "site-packages" not in f.filename]
+    where = (theirs or frames)[-1:]
+    own = Path(__file__).parent
+    if not where or own in Path(where[0].filename).parents:
+        return said
+    return f"{said} ({where[0].filename}, line {where[0].lineno})"
+
+
+@contextmanager
+def running(what: str, error: type[DmgBmiError] = DmgBmiError) -> Iterator[None]:
+    """Name `what` in whatever comes out of somebody's code, which may also try to end the process.
+
+    Raises
+    ------
+    DmgBmiError
+        Of its own type if it is one, else of the type `error`.
+    """
+    try:
+        yield
+    except DmgBmiError as problem:
+        raise problem.within(what) from problem
+    except (Exception, SystemExit) as problem:
+        raise error(f"{what}: {told(problem)}") from problem
+
+
+def find_class(target: str, what: str) -> type[Any]:
+    """The class that ``package.module:Class`` names.
+
+    Raises
+    ------
+    ConfigError
+        Beginning with `what`: it is not there, is no class, or its module cannot be imported.
+    """
+    module, _, name = target.partition(":")
+    if not module or not name:
+        raise ConfigError(f"{what}: {target!r} must be package.module:Class")
+    with running(f"{what}: {target!r} must be package.module:Class", ConfigError):
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    if not isinstance(found, type):
+        raise ConfigError(f"{what}: {target!r} must be package.module:Class, but is no class")
+    return found
+
+
+class Guarded:
+    """A component of which every call is named in what it raises.
+
+    Parameters
+    ----------
+    component : object
+    name : str
+        For messages.
+    """
+
+    def __init__(self, component: Any, name: str) -> None:
+        self._component, self._name = component, name
+
+    def __getattr__(self, attribute: str) -> Any:
+        with running(f"{self._name}: {attribute}"):
+            return self._guarded(attribute, getattr(self._component, attribute))
+
+    def optional(self, attribute: str) -> Any:
+        """What not every component has; None where it is not there."""
+        with running(f"{self._name}: {attribute}"):
+            return self._guarded(attribute, getattr(self._component, attribute, None))
+
+    def _guarded(self, attribute: str, found: Any) -> Any:
+        if callable(found):
+            found = self._guard(found, attribute)
+            setattr(self, attribute, found)
+        return found
+
+    def _guard(self, function: Callable[..., Any], called: str) -> Callable[..., Any]:
+        what = f"{self._name}: {called}"
+
+        def guarded(*arguments: Any) -> Any:
+            with running(what):
+                return function(*arguments)
+
+        return guarded
