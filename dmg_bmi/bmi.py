@@ -289,7 +289,7 @@ class DeltaModelBmi(Bmi):
 
     def _grid(self, grid: int) -> None:
         self.component  # noqa: B018  raises before initialize
-        if grid != GRID:
+        if grid is not GRID and not (isinstance(grid, int | np.integer) and grid == GRID):
             raise VariableError(f"there is no grid {grid}; the one grid is {GRID}")
 
     # -- helpers ------------------------------------------------------------------
@@ -369,7 +369,10 @@ def _numbers(name: str, src: Any) -> AnyArray:
 
 
 def _indices(name: str, inds: Any, size: int) -> NDArray[np.int_]:
-    indices = np.asarray(inds)
+    try:
+        indices = np.asarray(inds)
+    except (ValueError, OverflowError) as problem:
+        raise ValueShapeError(f"{name!r}: indices must be an array of whole numbers: {problem}") from problem
     if indices.dtype.kind not in "iu" or (indices.size and not 0 <= indices.min() <= indices.max() < size):
         raise ValueShapeError(f"{name!r}: indices must be whole numbers from 0 to {size - 1}")
     return indices.reshape(-1)

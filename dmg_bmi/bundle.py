@@ -25,7 +25,7 @@ from . import __version__
 from .atomic import create, locked, make_folder, put
 from .delta_model import DeltaModel
 from .errors import BundleError, ConfigError
-from .files import canonical, read_bytes, read_yaml, sha256
+from .files import as_path, canonical, read_bytes, read_yaml, sha256
 from .physics import ProcessModel
 from .variables import Variable, checked, from_plain, to_plain, variable_table
 
@@ -271,7 +271,7 @@ def _write(folder: Path, file: str, weights: bytes, description: bytes) -> Bundl
 
 def find(path: str | Path) -> Path:
     """The folder that `path` means: itself, or the shipped bundle of that name."""
-    folder = Path(path)
+    folder = as_path(path, BundleError)
     if not os.path.isfile(folder / DESCRIPTION):
         shipped = SHIPPED / str(path)
         if os.path.isfile(shipped / DESCRIPTION):

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file; :class:`ConfigError` if it is not there or not one."""
-    return files.read_yaml(Path(path), ConfigError)
+    return files.read_yaml(files.as_path(path, ConfigError), ConfigError)
 
 
 def from_mapping(cls: type[T], mapping: Any, source: str) -> T:

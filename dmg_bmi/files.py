@@ -94,6 +94,14 @@ def _shown(value: Any) -> str:
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
+def as_path(path: Any, error: type[DmgBmiError]) -> Path:
+    """A path from what somebody calls one; raises `error` for what is neither text nor a path."""
+    try:
+        return Path(path)
+    except TypeError as problem:
+        raise error(f"{path!r} is no path; give text or a pathlib.Path") from problem
+
+
 @contextmanager
 def opened(path: str | Path, error: type[DmgBmiError], limit: int = MAX_FILE) -> Iterator[BinaryIO]:
     """Open somebody's file for reading: a regular file of at most `limit` bytes.

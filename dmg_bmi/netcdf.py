@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from .cf_time import decode
 from .dataset import LATITUDE, LONGITUDE, Dataset
 from .errors import DmgBmiError, ForcingError, WriteError
 from .files import opened
+from .netcdf3 import TornError, missing_bytes
 from .physics import forcings
 from .physics.contract import Aggregation, Forcing
 from .units import conversion, is_rate_of
@@ -395,11 +397,16 @@ def step_of(times: NDArray[np.datetime64], path: str) -> float:
 
 def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> netCDF4.Dataset:
     """Open a file for reading; raise `error` if it is no regular file or no NetCDF."""
-    with opened(path, error):
-        pass
+    with opened(path, error) as file:
+        try:
+            missing = missing_bytes(file, os.fstat(file.fileno()).st_size)
+        except TornError as problem:
+            raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
+    if missing:
+        raise error(f"{path}: is torn, {missing} bytes are missing at its end; copy it once more")
     try:
         return netCDF4.Dataset(path)
-    except (OSError, ValueError, RuntimeError) as problem:
+    except (OSError, ValueError, RuntimeError, MemoryError) as problem:
         raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
 
 
@@ -450,5 +457,5 @@ def ids_of(
 def _part(variable: netCDF4.Variable, part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
     try:
         return variable[part]
-    except (OSError, IndexError, RuntimeError, ValueError, AttributeError, UnicodeDecodeError) as problem:
+    except (OSError, IndexError, RuntimeError, ValueError, AttributeError, MemoryError) as problem:
         raise error(f"{path}: {variable.name} cannot be read: {problem}") from problem

@@ -19,7 +19,7 @@ from .config import from_mapping, read_yaml
 from .csv_table import CsvTable, write_csv
 from .dataset import Dataset
 from .errors import AttributeTableError, ConfigError
-from .files import reading
+from .files import as_path, reading
 
 if TYPE_CHECKING:
     from .hydrofabric import Hydrofabric
@@ -187,7 +187,7 @@ class RunConfig:
         ConfigError
             Naming the file, the key and the remedy.
         """
-        path = Path(path)
+        path = as_path(path, ConfigError)
         content = read_yaml(path)
         folder = path.parent
         if "shared" in content:

@@ -19,6 +19,7 @@ from dmg_bmi.errors import (
     AttributeTableError,
     BundleError,
     ConfigError,
+    DmgBmiError,
     GridError,
     NotInitializedError,
     StateError,
@@ -676,3 +677,29 @@ def test_an_attribute_is_not_set_to_a_mark_of_what_is_missing(configure):
     with pytest.raises(AttributeTableError, match="-9999"):
         bmi.set_value(name, np.array([before[0], -9999.0]))
     np.testing.assert_array_equal(bmi.get_value_ptr(name), before)
+
+
+@pytest.mark.parametrize("given", [None, 3, b"x", [], object()])
+def test_what_is_no_path_is_refused_in_words(given):
+    with pytest.raises(DmgBmiError, match="is no path; give text"):
+        DeltaModelBmi().initialize(given)
+    with pytest.raises(DmgBmiError, match="is no path; give text"):
+        Bundle.load(given)
+
+
+@pytest.mark.parametrize("grid", [None, "x", 1, -1, np.zeros(0), [0], 0.5, 10**400])
+def test_what_is_no_grid_is_refused(configure, grid):
+    bmi = DeltaModelBmi()
+    bmi.initialize(str(configure()))
+    for getter in (bmi.get_grid_size, bmi.get_grid_rank, bmi.get_grid_type):
+        with pytest.raises(VariableError, match="there is no grid"):
+            getter(grid)
+    assert bmi.get_grid_size(np.int32(0)) == 1
+
+
+@pytest.mark.parametrize("indices", [[[0], [0, 1]], ["x"], None, [2**70], [0.0], [-1]])
+def test_what_is_no_index_is_refused(configure, indices):
+    bmi = DeltaModelBmi()
+    bmi.initialize(str(configure()))
+    with pytest.raises(ValueShapeError, match="indices must be"):
+        bmi.get_value_at_indices("Q", np.zeros(1), indices)
