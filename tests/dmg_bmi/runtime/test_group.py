@@ -429,7 +429,7 @@ def test_a_catchment_is_one_component_at_a_time(bundles, share, configure, bmi_r
 @pytest.mark.parametrize(
     ("text", "error", "match"),
     [
-        ("shared: none.yaml\ncatchment: cat-7\n", ConfigError, "none.yaml cannot be read"),
+        ("shared: none.yaml\ncatchment: cat-7\n", ConfigError, "none.yaml: cannot be read"),
         ("shared: {shared}\n", ConfigError, "missing key 'catchment'"),
         ("shared: {shared}\ncatchment: cat-7\nengine: eager\n", ConfigError, "'engine'"),
         ("shared: {shared}\ncatchment: cat-99\n", AttributeTableError, "'cat-99'"),
