@@ -110,7 +110,8 @@ def _union(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
         try:
             return _convert(option, value, source, key)
         except ConfigError:
-            meant = isinstance(value, list | tuple) and get_origin(option) in (tuple, list)
+            kinds = (tuple, list) if isinstance(value, list | tuple) else (dict,)
+            meant = isinstance(value, list | tuple | Mapping) and get_origin(option) in kinds
             if len(real) == 1 or meant:
                 raise
     ids = isinstance(value, int) and tuple[str, ...] in real
@@ -195,6 +196,8 @@ def _named(kind: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(kind)))
     if get_origin(kind) in (tuple, list):
         return "a list"
+    if get_origin(kind) is dict:
+        return "a mapping of keys to values"
     return _NAMES.get(kind, "a mapping of keys to values" if is_dataclass(kind) else str(kind))
 
 

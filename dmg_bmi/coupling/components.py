@@ -21,8 +21,8 @@ from ..atomic import make_folder
 from ..cf_time import parse_date, unit_and_date
 from ..csv_table import CsvTable
 from ..errors import ConfigError, DmgBmiError, StateError
-from ..foreign_code import Guarded, find_class, running
 from ..forcing_file import model_input, read
+from ..foreign_code import Guarded, find_class, running
 from ..netcdf import Column
 from ..run_config import utc
 from ..runtime import codec
