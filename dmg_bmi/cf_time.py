@@ -127,7 +127,7 @@ def decode(
     skipped : array of datetime64[s]
         Days between the first and the last time that the calendar does not have.
     """
-    name = str(calendar or "standard").strip().lower()
+    name = str("standard" if calendar is None else calendar).strip().lower() or "standard"
     if name not in (*STANDARD, *NO_LEAP):
         raise error(
             f"{source}: the calendar {calendar!r} is not supported, only standard ones and noleap; convert "

@@ -161,13 +161,18 @@ class Reader:
                 raise ForcingError(f"{self.path}: {bounds} has shape {edges.shape}, not {(len(times), 2)}")
             units, calendar = (getattr(edges, n, getattr(variable, n, d)) for n, d in _OF_TIME)
             values = _part(edges, (slice(None), 0), self.path, ForcingError)
-            starts, _ = decode(values, units, f"{self.path}: variable {bounds!r}", ForcingError, calendar)
+            starts, absent = decode(
+                values, units, f"{self.path}: variable {bounds!r}", ForcingError, calendar
+            )
             if (starts > times).any():
                 late = times[starts > times][0]
                 raise ForcingError(f"{self.path}: {bounds} begins after its time at {late}")
             times = starts
         self._of_file = np.arange(len(times))
         if absent.size:
+            if (back := np.diff(times) <= np.timedelta64(0, "s")).any():
+                late = times[1:][back][0]
+                raise ForcingError(f"{self.path}: {late} does not lie after the record before it")
             log.warning(
                 "%s: its calendar has no 29 February, in %d years; these days have no values",
                 self.path,
@@ -440,14 +445,22 @@ def ids_of(
             f"{path}: {variable.name} must hold one id each, not {values.dtype} of shape {values.shape}"
         )
     if values.dtype.kind == "f":
-        if not (values == np.round(values)).all():
-            raise error(f"{path}: {variable.name} holds numbers that are no ids, such as {values[0]}")
+        # Beyond, neighbouring whole numbers are one.
+        most = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+        wrong = ~((values == np.round(values)) & (np.abs(values) < most))
+        if wrong.any():
+            raise error(
+                f"{path}: {variable.name} holds numbers that are no ids, such as {values[wrong][0]:.16g}; "
+                "store ids as text or as integers"
+            )
         values = values.astype(np.int64)
     try:
         ids = [i.decode("utf-8") if isinstance(i, bytes) else str(i) for i in values.tolist()]
     except UnicodeDecodeError as problem:
         raise error(f"{path}: {variable.name} holds an id that is not UTF-8 text") from problem
     ids = [name.rstrip("\0").strip() for name in ids]
+    if not all(ids):
+        raise error(f"{path}: {variable.name} lacks an id")
     if len(set(ids)) != len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
         raise error(f"{path}: {variable.name} has {twice!r} twice; each may have one column")
@@ -455,6 +468,9 @@ def ids_of(
 
 
 def _part(variable: netCDF4.Variable, part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
+    for name in ("scale_factor", "add_offset"):
+        if isinstance(packed := getattr(variable, name, 1.0), str):
+            raise error(f"{path}: {variable.name} has {name} {packed!r}, which is no number")
     try:
         return variable[part]
     except (OSError, IndexError, RuntimeError, ValueError, AttributeError, MemoryError) as problem:

@@ -65,6 +65,7 @@ def test_days_that_a_calendar_lacks_are_told():
         ([1], "days since 2000-01-01", "julian", "the calendar 'julian' is not supported"),
         ([1], "days since 2000-01-01", "all_leap", "not supported"),
         ([1], "days since 2000-01-01", 7, "not supported"),
+        ([1], "days since 2000-01-01", np.array([1, 2]), "not supported"),
         ([1], "months since 2000-01-01", "standard", "the unit of time 'months' is not understood"),
         ([1], "days", "standard", "must be like 'hours since 2000-01-01 00:00'"),
         ([1], 5, "standard", "must be like"),

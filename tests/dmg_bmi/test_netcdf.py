@@ -128,7 +128,17 @@ def test_ids_of_any_kind_are_read_as_text(tmp_path, ids):
 
 
 @pytest.mark.parametrize(
-    ("ids", "said"), [(("a", "a"), "has 'a' twice"), ((7.5, 8.0), "no ids, such as 7.5")]
+    ("ids", "said"),
+    [
+        (("a", "a"), "has 'a' twice"),
+        (("a", " a"), "has 'a' twice"),
+        (("", "b"), "lacks an id"),
+        ((b"", b"b"), "lacks an id"),
+        ((7.5, 8.0), "no ids, such as 7.5"),
+        ((1.0, 2.0**53), "no ids, such as 9007199254740992"),
+        ((np.nan, 1.0), "no ids, such as nan"),
+        ((1e300, 1.0), "no ids, such as 1e"),
+    ],
 )
 def test_ids_that_are_none_are_refused(tmp_path, ids, said):
     with pytest.raises(ForcingError, match=said):
@@ -141,6 +151,26 @@ def test_a_record_begins_where_its_bounds_say(tmp_path):
     ends = foreign(tmp_path / "ends.nc", days + 1, bounds=np.stack([days, days + 1], 1))
     starts = foreign(tmp_path / "starts.nc", days)
     np.testing.assert_array_equal(netcdf.read(ends).times, netcdf.read(starts).times)
+
+
+def test_a_day_twice_is_refused_in_a_calendar_without_leap_days_too(tmp_path):
+    with pytest.raises(ForcingError, match="2000-02-28T00:00:00 does not lie after the record before it"):
+        netcdf.read(foreign(tmp_path / "f.nc", [57, 58, 58, 59, 60], calendar="noleap"))
+
+
+def test_a_leap_day_that_lies_between_bounds_alone_is_a_gap_too(tmp_path):
+    days = np.arange(58, 61)  # 28 February 2000 and on; the first ends on 1 March
+    edges = np.stack([days, days + 1], axis=1)
+    found = netcdf.read(foreign(tmp_path / "f.nc", days + 1, calendar="noleap", bounds=edges))
+    expected = ["2000-02-28", "2000-02-29", "2000-03-01", "2000-03-02"]
+    assert found.times.astype("M8[D]").astype(str).tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["scale_factor", "add_offset"])
+def test_packing_by_what_is_no_number_is_refused(tmp_path, dataset, name):
+    path = changed(tmp_path / "f.nc", dataset, lambda data: data["P"].setncattr(name, "two"))
+    with pytest.raises(ForcingError, match=f"P has {name} 'two', which is no number"):
+        netcdf.read(path)
 
 
 def test_bounds_that_a_file_names_and_lacks_are_told(tmp_path, caplog):
