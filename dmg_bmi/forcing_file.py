@@ -12,6 +12,7 @@ from . import netcdf
 from .dataset import Dataset, Series
 from .errors import ConfigError, ForcingError, there_is
 from .nextgen.forcing import WELL_KNOWN, CsvFolder, open_forcing
+from .physics.forcings import PET
 from .variables import Variable
 
 
@@ -66,8 +67,9 @@ def model_input(forcing: Dataset, variable: Variable, ids: Sequence[str], path: 
     """One input ``[time, catchment]`` in the units the component takes."""
     name = series_of(forcing, variable, path)
     if name is None:
+        hint = "; to compute it set `pet` in the configuration" if variable.name == PET.standard_name else ""
         raise ForcingError(
-            f"{path}: has no {variable.symbol} ({variable.name}); it holds {', '.join(forcing.forcing)}"
+            f"{path}: has no {variable.symbol} ({variable.name}); it holds {', '.join(forcing.forcing)}{hint}"
         )
     place = {i: k for k, i in enumerate(forcing.ids)}
     absent = sorted({*ids} - {*place})

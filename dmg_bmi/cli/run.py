@@ -44,15 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(given: argparse.Namespace) -> None:
     """``dmg-bmi run``."""
     result = drive(given.config, given.forcing, given.output, given.catchment)
-    print(f"{result.output}\n{result.picture}")
+    print(*(path for path in (result.output, result.picture) if path), sep="\n")
 
 
 @dataclass(frozen=True)
 class Result:
-    """Files of a run."""
+    """Files of a run; there is a picture where the model gives runoff."""
 
     output: Path
-    picture: Path
+    picture: Path | None
 
 
 def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None = None) -> Result:
@@ -82,18 +82,20 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
     outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
     columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
     make_folder(folder)
-    result = Result(folder / "output.nc", folder / "hydrograph.png")
+    result = Result(folder / "output.nc", folder / "hydrograph.png" if "Q" in columns else None)
     row = ids.index(drawn) if drawn else 0
     shown: list[FloatArray] = []
     about = {"title": f"{info.name} stepped through BMI", "bundle_fingerprint": info.fingerprint}
     with netcdf.Writer(result.output, ids, columns, bmi.get_time_step(), **about) as writer:
         for begin, block in _blocks(bmi, inputs, outputs, records):
-            writer.append(forcing.times[begin : begin + len(block["Q"])], block)
-            shown.append(block["Q"][:, row])
+            writer.append(forcing.times[begin : min(begin + BLOCK, records.stop)], block)
+            if result.picture:
+                shown.append(block["Q"][:, row])
         bmi.finalize()
-    rain = info.by_name.get("P")
-    symbol = None if rain is None else forcing_file.series_of(forcing, rain, str(forcing_path))
-    _draw(result.picture, forcing, records, np.concatenate(shown), ids[row], info.name, symbol)
+    if result.picture:
+        rain = info.by_name.get("P")
+        symbol = None if rain is None else forcing_file.series_of(forcing, rain, str(forcing_path))
+        _draw(result.picture, forcing, records, np.concatenate(shown), ids[row], info.name, symbol)
     return result
 
 
@@ -136,6 +138,8 @@ def _records(forcing: Dataset, config: RunConfig, bmi: DeltaModelBmi, path: str)
         if wanted > stop:
             raise ForcingError(f"{path}: ends {forcing.times[-1]}, before end_time {config.end_time}")
         stop = wanted
+    if stop <= first:
+        raise ConfigError(f"end_time {config.end_time}: the run has no whole step of {forcing.step:g} s")
     return range(first, stop)
 
 

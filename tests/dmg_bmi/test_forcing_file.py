@@ -125,3 +125,44 @@ def test_a_run_on_forcing_of_ngen_is_that_on_the_same_values_in_cf(tmp_path):
     assert len(flows[0]) == 9
     assert flows[0].max() > 0
     np.testing.assert_allclose(*flows, rtol=1e-6)
+
+
+def test_who_needs_pet_and_gives_none_is_told_how_to_compute_it(tmp_path):
+    csv = folder_of_csv(tmp_path / "csv")
+    for file in csv.glob("*.csv"):
+        file.write_text(file.read_text().replace("PET [mm h-1]", "other [mm]"))
+    with pytest.raises(ForcingError, match=r"has no PET .*to compute it set `pet` in the configuration"):
+        forcing_file.model_input(forcing_file.read(csv), TABLE["PET"], ("cat-1",), "here")
+
+
+def test_a_model_without_runoff_runs_without_a_picture_and_not_for_less_than_a_step(tmp_path):
+    from dmg_bmi.bundle import Bundle
+    from dmg_bmi.cli import main
+    from dmg_bmi.cli.run import drive
+    from dmg_bmi.delta_model import DeltaModel
+    from dmg_bmi.registry import build_process_model
+
+    declared = build_process_model({"name": "photosynthesis"}).declaration
+    fixed = {p.name: (p.lower + p.upper) / 2 for p in declared.parameters}
+    Bundle(DeltaModel.build(phy_model={"name": "photosynthesis"}, fixed=fixed), "leaf").save(
+        tmp_path / "leaf"
+    )
+    table = BundleInfo.read(tmp_path / "leaf").by_name
+    hours = np.datetime64("2015-12-01", "s") + np.arange(4) * np.timedelta64(3600, "s")
+    inputs = [v for v in {v.symbol: v for v in table.values()}.values() if v.kind == "input"]
+    legal = {"PAR": 800.0, "T_leaf": 20.0, "CO2": 400.0, "VPD": 1.0}
+    series = {v.symbol: np.full((4, 1), legal[v.symbol]) for v in inputs}
+    units = {v.symbol: v.units for v in inputs}
+    netcdf.write(tmp_path / "f.nc", Dataset(("a",), hours, 3600.0, series, {}, {}, units))
+    (tmp_path / "run.yaml").write_text("bundle: leaf\ntime_step: 3600\ncatchments: {ids: [a], area: 1.0}\n")
+    out = tmp_path / "out"
+    assert (
+        main(["run", str(tmp_path / "run.yaml"), "--forcing", str(tmp_path / "f.nc"), "--output", str(out)])
+        == 0
+    )
+    assert [p.name for p in out.iterdir()] == ["output.nc"]
+    assert len(netcdf.read(out / "output.nc").times) == 4
+    with open(tmp_path / "run.yaml", "a") as file:
+        file.write("start_time: 2015-12-01\nend_time: 1800.0\n")
+    with pytest.raises(DmgBmiError, match="no whole step of 3600 s"):
+        drive(tmp_path / "run.yaml", tmp_path / "f.nc", out)
