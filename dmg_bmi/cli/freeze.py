@@ -4,6 +4,9 @@ Without this they follow the network for the steps that its role names (`freeze_
 then held. The window is a file of forcing at the model's step, or a period of it. What
 comes out is a state file, valid at start_time of the configuration, whose static parameters are
 held from the first step; name it under `restart: {read: ...}`.
+
+A model of dmg that was trained with `warmup_states: True` also starts from the stores of its warm-up:
+with --as-dmg the window is dmg's, warm-up first, and the run starts on the day after the warm-up.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from .. import forcing_file
 from ..bundle import BundleInfo
 from ..dataset import Dataset
 from ..errors import ConfigError, ForcingError
-from ..run_config import CatchmentTable, RunConfig
+from ..interop.dmg import warmed_up
+from ..run_config import CatchmentTable, RunConfig, utc
 from ..runtime.initial import write_initial_state
 
 
@@ -30,19 +34,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--start", help="first day of the window (default: the file's)")
     parser.add_argument("--end", help="last day of the window (default: the file's)")
+    parser.add_argument(
+        "--as-dmg",
+        type=int,
+        metavar="DAYS",
+        help="days of warm-up that the window begins with, for a model of dmg with warmup_states: True",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="STATE", help="state file to write")
 
 
 def command(given: argparse.Namespace) -> None:
     """``dmg-bmi freeze``."""
-    names = freeze(given.config, given.forcing, given.output, given.start, given.end)
-    print(f"{given.output}: frozen are {', '.join(names)}")
+    names = freeze(given.config, given.forcing, given.output, given.start, given.end, given.as_dmg)
+    print(f"{given.output}: frozen are {', '.join(names) or 'no parameters'}")
 
 
 def freeze(
-    config_path: Path, forcing_path: Path, output: Path, start: str | None = None, end: str | None = None
+    config_path: Path,
+    forcing_path: Path,
+    output: Path,
+    start: str | None = None,
+    end: str | None = None,
+    warmup: int | None = None,
 ) -> list[str]:
     """Write the state file; names of the frozen parameters come back.
+
+    With `warmup` it also holds the stores as :func:`dmg_bmi.interop.dmg.warmed_up` leaves them.
 
     Raises
     ------
@@ -55,11 +72,13 @@ def freeze(
     info = BundleInfo.read(config.bundle)
     model, table = info.load_model(), info.variables
     names = [n for role in model.roles if role.inputs for n in getattr(role, "static", None) or ()]
-    if not names:
+    if not names and warmup is None:
         raise ConfigError(f"{config_path}: {info.name} has no static parameters to freeze")
     window = _window(forcing_file.read(forcing_path), start, end)
     if window.step != model.step:
         raise ForcingError(f"{forcing_path}: steps by {window.step:g} s, the model by {model.step:g} s")
+    if warmup is not None:
+        _compare_start(config, window, warmup, config_path)
     catchments = CatchmentTable.load(config.catchments, [v.name for v in table if v.kind == "attribute"])
     forcing = {}
     for variable in (v for v in table if v.kind == "input"):
@@ -70,11 +89,30 @@ def freeze(
         if not np.isfinite(series).all():
             raise ForcingError(f"{forcing_path}: {variable.symbol} has gaps in the window; choose another")
         forcing[variable.symbol] = torch.from_numpy(series)
+    attributes = {n: torch.from_numpy(v) for n, v in catchments.attributes.items()}
     with torch.inference_mode():
-        state = model.freeze(forcing, {n: torch.from_numpy(v) for n, v in catchments.attributes.items()})
-    held = {name: tensor for name, tensor in state.items() if name.endswith((".frozen", ".seen"))}
+        if warmup is not None:
+            held = warmed_up(model, forcing, attributes, warmup)
+        else:
+            state = model.freeze(forcing, attributes)
+            held = {name: tensor for name, tensor in state.items() if name.endswith((".frozen", ".seen"))}
     write_initial_state(config, held, output)
     return names
+
+
+def _compare_start(config: RunConfig, window: Dataset, warmup: int, path: Path) -> None:
+    """Refuse a run that does not start where the warm-up ends."""
+    if not 0 < warmup < len(window.times):
+        raise ConfigError(
+            f"--as-dmg: a warm-up of {warmup} days does not lie within a window of {len(window.times)}"
+        )
+    after = window.times[0] + warmup * np.timedelta64(1, "D")
+    start = None if config.start_time is None else np.datetime64(utc(config.start_time).replace(tzinfo=None))
+    if start != after:
+        raise ConfigError(
+            f"{path}: start_time must be {after}, {warmup} days after the window's first; "
+            f"it is {'missing' if start is None else start}"
+        )
 
 
 def _window(data: Dataset, start: str | None, end: str | None) -> Dataset:

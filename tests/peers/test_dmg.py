@@ -6,15 +6,15 @@ and by the initial state.
 """
 
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
-from dmg_bmi import Bundle, DeltaModel
+from dmg_bmi import Bundle
 from dmg_bmi.import_dmg import import_dmg
+from dmg_bmi.interop.dmg import warmed_up
 
 pytest.importorskip("dmg", reason="dmg is not installed here; its tests have an environment of their own")
 
@@ -146,29 +146,15 @@ def ours(model, config, forcing, attributes):
     """In dmg's order: frozen on the last day of each of its windows, from 0.001 mm, no routing in warm-up."""
     phy = config["model"]["phy"]
     forcing = {{"prcp": "P", "tmean": "T", "pet": "PET"}.get(n, n): v for n, v in forcing.items()}
-    frozen = model.freeze(forcing, attributes)
-    state = {
-        name: torch.full_like(v, 0.001) if name.startswith("phy.") and not name.endswith("queue") else v
-        for name, v in frozen.items()
-    }
     begin = 0
     if phy["warmup_states"] and phy["name"] != ["Hbv_2"]:
         begin = phy["warmup"]
-        warm = model
-        if phy["name"] == ["Hbv"]:
-            roles = [replace(r, dynamic=(), static=r.supplied) for r in model.roles]
-            warm = DeltaModel(
-                model.nn, model.phy_model, roles, model.fixed, model.statistics, model.step
-            ).eval()
-        first = {name: series[:begin] for name, series in forcing.items()}
-        early = warm.freeze(first, attributes)
-        stores = {n: v for n, v in state.items() if n.startswith("phy.")}
-        _, after = warm(first, attributes, {**early, **stores})
+        state = warmed_up(model, forcing, attributes, begin)
+    else:
         state = {
-            n: after[n] if n.startswith("phy.") or n in ("lstm.h", "lstm.c") else v for n, v in state.items()
+            name: torch.full_like(v, 0.001) if name.startswith("phy.") and not name.endswith("queue") else v
+            for name, v in model.freeze(forcing, attributes).items()
         }
-        if "phy.queue" in state:
-            state["phy.queue"] = torch.zeros_like(state["phy.queue"])
     fluxes, _ = model({name: series[begin:] for name, series in forcing.items()}, attributes, state)
     drop = phy["warmup"] - begin
     return {name: series[drop:] for name, series in fluxes.items()}

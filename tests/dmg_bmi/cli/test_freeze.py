@@ -5,9 +5,10 @@ import pytest
 import torch
 import yaml
 
-from dmg_bmi import Bundle, netcdf
+from dmg_bmi import Bundle, DeltaModel, netcdf
 from dmg_bmi.cli import main
 from dmg_bmi.dataset import Dataset
+from dmg_bmi.interop.dmg import warmed_up
 
 START = "2001-10-01"
 
@@ -78,3 +79,83 @@ def test_dates_that_are_none_are_refused(bundles, configure, weather, tmp_path, 
     arguments = ["freeze", str(configure()), "--forcing", str(tmp_path / "window.nc"), "--output", "x"]
     assert main([*arguments, "--start", "spring"]) == 2
     assert "dates such as" in capsys.readouterr().err
+
+
+# -- as dmg, with warmup_states: True ---------------------------------------------------
+
+
+@torch.no_grad()
+def test_stores_are_those_of_a_warm_up_with_the_parameters_of_its_last_day(weather, attributes):
+    """In HBV 1.0 dmg holds the dynamic ones too; beside it a model whose parameters are plain numbers."""
+    torch.manual_seed(2)
+    role = {"inputs": ["P", "T", "PET"], "attributes": ["slope"], "dynamic": ["BETA"], "freeze_after": 99}
+    phy = {"name": "hbv", "routing": 15}
+    model = DeltaModel.build(nn={"name": "lstm", "hidden_size": 8}, phy_model=phy, roles=[role]).eval()
+    window = {name: torch.from_numpy(values) for name, values in weather(60, 1, seed=5).items()}
+    slope = {"slope": attributes(1)["slope"]}
+    state = warmed_up(model, window, slope, 40)
+
+    warm = {name: series[:40] for name, series in window.items()}
+    last = {
+        name.removeprefix("phy."): float(values.reshape(-1)[-1])
+        for name, values in model.learned_parameters(warm, slope).items()
+    }
+    plain = DeltaModel.build(phy_model=phy, fixed=last)
+    start = {
+        name: torch.full_like(v, 0.001) if name != "phy.queue" else v
+        for name, v in plain.init_state(1).items()
+    }
+    _, after = plain(warm, {}, start)
+    for name in after.keys() - {"phy.queue"}:
+        torch.testing.assert_close(state[name], after[name], rtol=1e-5, atol=1e-5)
+    assert not state["phy.queue"].any()
+    frozen = model.freeze(window, slope)
+    assert torch.equal(state["nn.frozen"], frozen["nn.frozen"])
+
+
+def test_a_run_as_dmg_starts_on_the_day_after_the_warm_up(
+    bundles, configure, weather, attributes, bmi_run, tmp_path
+):
+    info, n, warmup = bundles(), 2, 30
+    series = write_window(tmp_path / "window.nc", weather, 90, n)
+    config = configure(info, n, start_time="2000-10-31")
+    arguments = ["freeze", str(config), "--forcing", str(tmp_path / "window.nc"), "--as-dmg", str(warmup)]
+    assert main([*arguments, "--output", str(tmp_path / "start.state")]) == 0
+
+    model = Bundle.load(info.path).model
+    with torch.no_grad():
+        window = {name: torch.from_numpy(values) for name, values in series.items()}
+        state = warmed_up(model, window, attributes(n), warmup)
+        late = {name: values[warmup:] for name, values in window.items()}
+        expected, _ = model(late, attributes(n), state)
+        only_frozen, _ = model(late, attributes(n), model.freeze(window, attributes(n)))
+
+    content = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump({**content, "restart": {"read": "start.state"}}))
+    bmi = bmi_run.start(config)
+    days = {name: values[warmup:] for name, values in series.items()}
+    actual = bmi_run.drive(bmi, days, range(60), ("Q",))["Q"] * 1000.0
+    bmi.finalize()
+    np.testing.assert_allclose(actual, expected["Q"].numpy(), rtol=1e-5, atol=1e-6)
+    assert np.abs(actual - only_frozen["Q"].numpy()).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "warmup", "message"),
+    [
+        ("lstm", "2000-10-01", 30, "start_time must be 2000-10-31"),
+        ("lstm", None, 30, "it is missing"),
+        ("lstm", "2000-10-31", 0, "does not lie within"),
+        ("lstm", "2000-10-31", 10**20, "does not lie within"),
+        ("lstm_mlp", "2000-10-31", 30, "freeze it without --as-dmg"),
+    ],
+)
+def test_a_start_that_dmg_does_not_make_is_refused(
+    bundles, configure, weather, tmp_path, capsys, kind, start, warmup, message
+):
+    write_window(tmp_path / "window.nc", weather, 60, 2)
+    config = configure(bundles(kind), 2, **({"start_time": start} if start else {}))
+    arguments = ["freeze", str(config), "--forcing", str(tmp_path / "window.nc"), "--as-dmg", str(warmup)]
+    assert main([*arguments, "--output", str(tmp_path / "start.state")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "start.state").exists()
