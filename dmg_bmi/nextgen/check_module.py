@@ -210,7 +210,7 @@ def _from_hydrofabric(
     if value.get("source") != "hydrofabric":
         stop(at, f"source {value.get('source')!r} is unknown and ends ngen; the only one is hydrofabric")
         return
-    column = value.get("from", name)
+    column = str(value.get("from", name))
     if column not in case.divides.properties:
         stop(
             at,

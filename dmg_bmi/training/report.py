@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 from base64 import b64encode
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from .. import netcdf
 from ..atomic import write_atomic
 from ..bundle import BundleInfo
+from ..csv_table import CsvTable
 from ..dataset import LATITUDE, LONGITUDE, Dataset
 from ..delta_model import DeltaModel
 from ..errors import ConfigError
@@ -103,28 +103,47 @@ def write_report(folder: str | Path) -> Path:
 
 def _metrics(path: Path, target: str) -> tuple[dict[str, list[str]], Table]:
     """Ids, and scores of one target, by split."""
-    ids: dict[str, list[str]] = {}
-    found: dict[str, dict[str, list[float]]] = {}
-    with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["target"] != target or row["basin"] == "median":
-                continue
-            split = row.pop("split")
-            ids.setdefault(split, []).append(row.pop("basin"))
-            del row["target"]
-            for metric, value in row.items():
-                found.setdefault(split, {}).setdefault(metric, []).append(float(value))
-    return ids, {s: {m: np.array(values) for m, values in each.items()} for s, each in found.items()}
+    keys = ("target", "basin", "split")
+    table = _written_table(path, keys)
+    targets, basins, splits = (table.columns[key] for key in keys)
+    rows: dict[str, list[int]] = {}
+    for row, split in enumerate(splits):
+        if targets[row] == target and basins[row] != "median":
+            rows.setdefault(split, []).append(row)
+    metrics = [name for name in table.columns if name not in keys]
+    return (
+        {split: [basins[row] for row in some] for split, some in rows.items()},
+        {split: {m: _numbers(table, m, some) for m in metrics} for split, some in rows.items()},
+    )
 
 
 def _history(path: Path) -> History:
+    table = _written_table(path, ("step", "loss", "validation_NSE"))
+    every = range(len(table.lines))
     history = History()
-    with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            history.loss.append(float(row["loss"]))
-            if row["validation_NSE"]:
-                history.scores.append((int(row["step"]), float(row["validation_NSE"])))
+    history.loss += _numbers(table, "loss", every).tolist()
+    scored = [row for row in every if table.columns["validation_NSE"][row]]
+    steps, scores = _numbers(table, "step", scored), _numbers(table, "validation_NSE", scored)
+    if not np.isfinite(steps).all():
+        raise ConfigError(f"{path}: column 'step' must hold whole numbers")
+    history.scores += [(int(step), score) for step, score in zip(steps, scores.tolist(), strict=True)]
     return history
+
+
+def _written_table(path: Path, needed: Sequence[str]) -> CsvTable:
+    table = CsvTable.read(path, ConfigError)
+    absent = [name for name in needed if name not in table.columns]
+    if absent:
+        raise ConfigError(f"{path}: has no column {absent[0]!r}, so it is not what dmg-bmi train writes")
+    return table
+
+
+def _numbers(table: CsvTable, name: str, rows: Sequence[int]) -> NDArray[np.float64]:
+    """Scores, of which some may be infinite."""
+    try:
+        return np.array([float(table.columns[name][row]) for row in rows])
+    except ValueError as problem:
+        raise ConfigError(f"{table.path}: column {name!r}: {problem}") from problem
 
 
 def _facts(config: TrainingConfig, info: BundleInfo, dataset: Dataset, model: DeltaModel) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from dmg_bmi.errors import NextGenError
 from dmg_bmi.nextgen.check import check
 
 RUNOFF = "land_surface_water__runoff_depth"
@@ -520,3 +521,31 @@ def test_a_model_without_a_balance_would_switch_the_check_off(prepared, change, 
     with pytest.raises(ValueError, match="no balance of water"):
         prepared(bundle=str(tmp_path / "network"), pet=None, model_params={})
     assert json.loads((tmp_path / "run" / "config" / "realization.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda d: d.update({"global": None}), "global must hold an object of keys and values, not null"),
+        (lambda d: d["global"].update(formulations=3), "global.formulations must hold a list, not 3"),
+        (lambda d: d["global"].update(formulations=[3]), r"global.formulations\[0\] must hold an object"),
+        (lambda d: d.update(layers=3), "layers must hold a list, not 3"),
+        (lambda d: d.update(layers=[None]), r"layers\[0\] must hold an object .*, not null"),
+        (lambda d: d.update(time=[]), "time must hold an object"),
+        (lambda d: d.update(output={"catchment": 1}), "output.catchment must hold an object"),
+        (lambda d: d.update(catchments={"cat-1": "x"}), "catchments.cat-1 must hold an object"),
+        (with_params(init_config=3), "params.init_config must hold text, not 3"),
+        (with_params(variables_names_map={"P": 3}), "params.variables_names_map.P must hold text, not 3"),
+        (with_params(mass_balance={"tolerance": "x"}), "mass_balance.tolerance must hold a number, not 'x'"),
+        (
+            with_params(mass_balance={"frequency": True}),
+            "mass_balance.frequency must hold a number",
+        ),
+        (with_params(output_variables="Q"), "params.output_variables must hold a list, not 'Q'"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_with_its_place(prepared, change, edit, said):
+    folder = prepared()
+    change(folder, edit)
+    with pytest.raises(NextGenError, match=rf"realization\.json: .*{said}"):
+        found(folder)

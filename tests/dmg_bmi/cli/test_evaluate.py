@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -130,6 +131,18 @@ def test_the_report_is_one_page_that_needs_nothing_else(folder, capsys):
 def test_a_folder_without_a_finished_run_has_no_report(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert "holds no finished run (no config.yaml)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "history.csv"])
+@pytest.mark.parametrize(
+    "change", ["x\n1\n", "", "target,basin,split,NSE\nQ,a,test,good\n", "step,loss,validation_NSE\nx,1,1\n"]
+)
+def test_a_damaged_table_of_a_run_is_named(folder, tmp_path, capsys, name, change):
+    damaged = tmp_path / "run"
+    shutil.copytree(folder, damaged)
+    (damaged / name).write_text(change, encoding="utf-8")
+    assert main(["report", str(damaged)]) == 2
+    assert f"{name}: " in capsys.readouterr().err
 
 
 def test_learned_parameters_are_those_that_the_equations_get(folder):
