@@ -19,6 +19,7 @@ import torch
 
 from .. import forcing_file
 from ..bundle import BundleInfo
+from ..cf_time import parse_date
 from ..dataset import Dataset
 from ..errors import ConfigError, ForcingError
 from ..interop.dmg import warmed_up
@@ -116,9 +117,9 @@ def _compare_start(config: RunConfig, window: Dataset, warmup: int, path: Path) 
 
 
 def _window(data: Dataset, start: str | None, end: str | None) -> Dataset:
-    try:
-        first = np.datetime64(start, "D") if start else data.times[0]
-        last = np.datetime64(end, "D") + 1 if end else data.times[-1] + 1
-    except ValueError as problem:
-        raise ConfigError(f"--start and --end are dates such as 2000-10-01: {problem}") from problem
+    first, last = data.times[0], data.times[-1] + 1
+    if start:
+        first = parse_date(start, "--start", ConfigError).astype("datetime64[D]")
+    if end:
+        last = parse_date(end, "--end", ConfigError).astype("datetime64[D]") + 1
     return data.period(first.astype("datetime64[s]"), last.astype("datetime64[s]"))

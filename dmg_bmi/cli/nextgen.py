@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cf_time import parse_date
 from ..errors import NextGenError
 from ..files import read_json
 from ..variables import RUNOFF
@@ -126,12 +127,7 @@ def _date(text: str | None, default: np.datetime64 | None, option: str) -> np.da
         if default is None:
             raise NextGenError(f"give {option}, such as 2015-12-01")
         return default
-    try:
-        return np.datetime64(text.replace(" ", "T"), "s")
-    except ValueError as problem:
-        raise NextGenError(
-            f"{option}: {text!r} is no date such as 2015-12-01 or 2015-12-01T06:00"
-        ) from problem
+    return parse_date(text, option, NextGenError)
 
 
 def _pair(text: str) -> tuple[str, str]:

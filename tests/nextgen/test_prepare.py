@@ -447,7 +447,10 @@ def test_the_command_prepares_and_says_how_to_run(small, bundle, tmp_path, capsy
         (["--output", "x", "--ngiab", "y"], "--output for a new folder, or --ngiab"),
         (["--output", "x"], "give --hydrofabric"),
         (["--output", "x", "--hydrofabric", "h.gpkg"], "give --start"),
-        (["--output", "x", "--hydrofabric", "h.gpkg", "--start", "tomorrow"], "'tomorrow' is no date"),
+        (
+            ["--output", "x", "--hydrofabric", "h.gpkg", "--start", "tomorrow"],
+            "the date 'tomorrow' is not understood",
+        ),
         (
             [
                 "--output",
