@@ -50,17 +50,20 @@ def find_class(target: str, what: str) -> type[Any]:
     Raises
     ------
     ConfigError
-        Beginning with `what`: it is not there, is no class, or its module cannot be imported.
+        Beginning with `what` and `target`: it is not there, is no class, or its module cannot be imported.
     """
+    where = f"{what} {target}"
     module, _, name = target.partition(":")
     if not module or not name:
-        raise ConfigError(f"{what}: {target!r} must be package.module:Class")
-    with running(f"{what}: {target!r} must be package.module:Class", ConfigError):
+        raise ConfigError(f"{where}: must be package.module:Class")
+    try:
         found: Any = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
+    except (Exception, SystemExit) as problem:  # a module may raise anything as it is imported
+        raise ConfigError(f"{where}: {told(problem)}; it must be package.module:Class") from problem
     if not isinstance(found, type):
-        raise ConfigError(f"{what}: {target!r} must be package.module:Class, but is no class")
+        raise ConfigError(f"{where}: is no class; it must be package.module:Class")
     return found
 
 

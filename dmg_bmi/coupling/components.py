@@ -56,7 +56,7 @@ class Model:
 
     def __init__(self, name: str, part: Part) -> None:
         self.name, self.part = name, part
-        cls = find_class(part.bmi, f"components.{name}.bmi")
+        cls = find_class(part.bmi, f"components.{name}.bmi:")
         log.info("%s is %s, configured by %s", name, part.bmi, part.config)
         with running(f"{name}: {part.bmi}()"):
             self.bmi = Guarded(cls(), name)
