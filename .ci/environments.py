@@ -3,12 +3,15 @@
 - wheel: a clean environment with only the built wheel; then, beside numpy 2, a process model
   written in JAX, and the component in another process through the client of grpc4bmi.
 - ngen: the pins of NextGen's images, numpy 1.26, pydantic < 2 and pandas < 3.
+- locked: what requirements.lock holds to hashes, with the bill of materials of what came of it.
 - peers: the public dmg and hydrodl2 (numpy 1.26), run beside ours.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -64,6 +67,29 @@ def install(python: Path, *packages: str) -> None:
     run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", *packages)
 
 
+def locked(built: Path) -> None:
+    """Install by hash, write the bill of materials (CycloneDX), and compare it with the lock."""
+    folder, tool = VENVS / "locked", VENVS / "sbom"
+    for made in (folder, tool):
+        run(sys.executable, "-m", "venv", "--clear", made)
+    python = folder / "bin" / "python"
+    run(python, "-m", "pip", "install", "-q", "--require-hashes", "-r", ROOT / "requirements.lock")
+    run(python, "-m", "pip", "install", "-q", "--no-deps", built)
+    run(python, "-m", "pip", "check")
+    run(tool / "bin" / "python", "-m", "pip", "install", "-q", "cyclonedx-bom>=7")
+    bill = VENVS / "dmg_bmi.cdx.json"
+    run(tool / "bin" / "cyclonedx-py", "environment", python, "--of", "JSON", "-o", bill)
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    wanted = set(re.findall(r"^([\w.-]+)==([\w.]+)", lock, re.MULTILINE))
+    found = {
+        (re.sub(r"[-_.]+", "-", part["name"]).lower(), part["version"])
+        for part in json.loads(bill.read_text(encoding="utf-8"))["components"]
+    }
+    odd = {(name, version) for name, version in wanted ^ found if name not in ("pip", "dmg-bmi")}
+    if odd:
+        raise SystemExit(f"{bill}: is not what requirements.lock names: {sorted(odd)}")
+
+
 def wheel() -> Path:
     """Build the wheel in a clean environment."""
     folder = VENVS / "build"
@@ -85,6 +111,8 @@ def main() -> None:
         run(python, "-m", "dmg_bmi.cli", "inspect", "demo_daily", cwd=away)
     install(python, f"{built}[grpc,jax]", "numpy>=2", *TOOLS)
     pytest(python, "tests/interop", "tests/grpc")
+
+    locked(built)
 
     python = environment("ngen", str(built), "numpy==1.26.4", "pydantic<2", "pandas<3", *TOOLS)
     once = [f"--ignore=tests/dmg_bmi/{name}" for name in ONCE]

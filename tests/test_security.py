@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from dmg_bmi.bundle import SHIPPED, Bundle, BundleInfo, _checksum
@@ -25,9 +29,8 @@ RUNS_CODE = {"eval", "exec", "compile", "__import__", "pickle", "marshal", "shel
 IMPORTS_BY_NAME = {
     "dmg_bmi/__init__.py",
     "dmg_bmi/cli/__init__.py",
-    "dmg_bmi/coupling/components.py",
+    "dmg_bmi/foreign_code.py",
     "dmg_bmi/plots.py",
-    "dmg_bmi/pytest_plugin.py",
     "dmg_bmi/registry.py",
 }
 
@@ -190,8 +193,12 @@ def test_yaml_that_names_python_objects_is_refused(tmp_path):
 # -- what is installed ------------------------------------------------------------------
 
 
-def test_the_lock_has_a_hash_for_everything_and_names_no_host():
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+LOCKS = ("requirements.lock", "docs/frameworks/requirements.lock")
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_the_lock_has_a_hash_for_everything_and_names_no_host(name):
+    lock = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in lock
     assert "--index-url" not in lock
     entries = re.split(r"\n(?=[A-Za-z])", lock.partition("\n\n")[2].strip())
@@ -199,3 +206,58 @@ def test_the_lock_has_a_hash_for_everything_and_names_no_host():
     pinned = {entry.partition("==")[0].strip() for entry in entries}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {re.split(r"[<>=!~ ]", need)[0] for need in project["dependencies"]} <= pinned
+
+
+def test_the_container_installs_nothing_without_a_hash():
+    text = (ROOT / "docs" / "frameworks" / "Containerfile").read_text(encoding="utf-8")
+    commands = [line for line in text.splitlines() if line.startswith("RUN") and "pip install" in line]
+    assert len(commands) == 2
+    assert all("--require-hashes" in c or "--no-deps --no-build-isolation" in c for c in commands)
+    lock = (ROOT / LOCKS[1]).read_text(encoding="utf-8")
+    assert "\ngrpc4bmi==" in lock
+    assert "\nsetuptools==" in lock
+
+
+# -- SECURITY.md ------------------------------------------------------------------------
+
+
+def test_every_test_that_the_threat_model_names_is_there():
+    named = re.findall(r"`(tests/\S+?\.py)::(\w+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if f"\ndef {name}(" not in (ROOT / file).read_text(encoding="utf-8")
+    ]
+    assert not missing
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
+def test_a_signature_tells_a_forged_bundle_from_a_signed_one(tmp_path):
+    """By the commands of SECURITY.md, as they stand there."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    sign, verify = re.findall(r"^    (ssh-keygen .*)$", text, re.MULTILINE)
+    key, signers, bundle = tmp_path / "key", tmp_path / "signers", tmp_path / "my_bundle"
+
+    def run(command: str) -> int:
+        command, _, given = command.partition(" < ")
+        names = {"KEY": "key", "SIGNERS": "signers", "WHO": "lab"}
+        words = [names.get(word, word) for word in shlex.split(command)]
+        content = (tmp_path / given).read_bytes() if given else b""
+        return subprocess.run(words, cwd=tmp_path, input=content, capture_output=True).returncode
+
+    assert run("ssh-keygen -q -t ed25519 -N '' -f KEY") == 0
+    signers.write_text(f"lab {key.with_suffix('.pub').read_text()}", encoding="utf-8")
+    info = BundleInfo.read(shutil.copytree(SHIPPED / "demo_daily", bundle))
+    assert run(sign) == 0
+    assert run(verify) == 0
+    assert BundleInfo.read(bundle).fingerprint == info.fingerprint
+
+    # Other weights under checksums that fit them: only the signature tells.
+    forged = Bundle.load(bundle)
+    with torch.no_grad():
+        next(forged.model.parameters()).mul_(1.01)
+    forged.save(tmp_path / "other")
+    shutil.copytree(tmp_path / "other", bundle, dirs_exist_ok=True)
+    assert BundleInfo.read(bundle).load_model() is not None
+    assert run(verify) != 0
