@@ -322,7 +322,7 @@ def test_help_names_every_command(capsys):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [("{", "is not JSON: "), ("[1, 2]", "must hold names and values"), ("\udcff", "is not JSON: ")],
+    [("{", "is not valid JSON: "), ("[1, 2]", "must hold names and values"), ("\udcff", "is not UTF-8 text")],
 )
 def test_parameters_for_nextgen_are_names_and_values_in_json(tmp_path, content, reason):
     path = tmp_path / "params.json"
