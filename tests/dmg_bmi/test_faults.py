@@ -3,17 +3,44 @@
 import errno
 import os
 
+import netCDF4
 import pytest
 from faults import Faults
 
 from dmg_bmi.bundle import Bundle, BundleInfo
+from dmg_bmi.cli import main
 from dmg_bmi.errors import DmgBmiError
 from dmg_bmi.runtime import codec
+from dmg_bmi.training import train
+from dmg_bmi.training.experiment import CHECKPOINT
 
 #: How many calls fail at most, one after the other, of each writer; all where the variable says 0.
 MOST = int(os.environ.get("DMG_BMI_FAULTS", "60")) or 10**6
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 ERRORS = [FULL, OSError(errno.EIO, "I/O error"), KeyboardInterrupt(), MemoryError()]
+
+CONFIG = """
+name: small
+data: {reader: synthetic, basins: 5, years: 2, seed: 3, attributes: [elev_mean, aridity]}
+periods: {train: [2000-10-01, 2001-09-30], validation: [2001-10-01, 2002-03-31], spin_up: 20}
+model:
+  nn:
+    static: {name: mlp, hidden_sizes: [4]}
+    dynamic: {name: lstm, hidden_size: 4, dropout: 0.3}
+  phy_model: {name: hbv, nmul: 1, routing: 3}
+  roles:
+    - {network: static}
+    - {network: dynamic, inputs: [P, T, PET], attributes: [], dynamic: [BETA], dropout: 0.2}
+training: {steps: 24, batch: 7, window: 50, average: 0.1, check_every: 5, save_every: 1, seed: 1}
+"""
+BRIEF = ["training.steps=4"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    assert main(["demo", "--output", str(folder)]) == 0
+    return folder
 
 
 def every(write, check, error):
@@ -82,3 +109,57 @@ def test_a_state_is_the_old_or_the_new_one(tmp_path, error):
         assert [p.name for p in tmp_path.iterdir()] == ["run.state"]
 
     assert every(lambda: codec_write(path, new), check, error) > 5
+
+
+def left(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.name.endswith(".dmg_bmi"))
+
+
+def test_a_run_leaves_the_output_whole_and_can_be_repeated(demo, tmp_path):
+    command = ["run", str(demo / "runoff.yaml"), "--forcing", str(demo / "forcing.nc"), "--output"]
+    folder, n = tmp_path / "o", 0
+    assert main([*command, str(folder)]) == 0
+    (folder / "mine.txt").write_text("of a user")
+    with netCDF4.Dataset(folder / "output.nc") as data:
+        flow = data["Q"][:]
+    refused = 0
+    while n < max(MOST // 8, 1) * 3:
+        n += 1 if MOST > 10**3 else 3
+        faults = Faults(n, ERRORS[n // 3 % 2])
+        with faults.injected():
+            refused += main([*command, str(folder)]) != 0
+        with netCDF4.Dataset(folder / "output.nc") as data:
+            assert (data["Q"][:] == flow).all()
+        assert (folder / "mine.txt").read_text() == "of a user"
+        if not faults.failed:
+            break
+    assert refused > 1
+    assert not left(folder)
+
+
+def test_a_training_goes_on_after_whatever_failed(tmp_path):
+    config = tmp_path / "small.yaml"
+    config.write_text(CONFIG)
+    total = Faults()
+    with total.injected():
+        train(config, tmp_path / "count", BRIEF)
+    tried = 0
+    for n in range(1, total.count + 1, max(1, total.count * 12 // MOST)):
+        folder = tmp_path / f"run{n}"
+        folder.mkdir()
+        (folder / "mine.txt").write_text("of a user")
+        faults = Faults(n, ERRORS[n % 4])
+        with faults.injected():
+            try:
+                train(config, folder, BRIEF)
+            except (DmgBmiError, KeyboardInterrupt, MemoryError):
+                assert faults.failed
+        if (folder / "bundle" / "bundle.yaml").exists():
+            BundleInfo.read(folder / "bundle").load_model()
+        if not (folder / "metrics.csv").exists() or (folder / CHECKPOINT).exists():
+            train(config, folder, BRIEF)
+        BundleInfo.read(folder / "bundle").load_model()
+        assert (folder / "metrics.csv").exists()
+        assert (folder / "mine.txt").read_text() == "of a user"
+        tried += 1
+    assert tried > 3
