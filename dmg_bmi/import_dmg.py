@@ -117,9 +117,17 @@ def import_dmg(
         raise ImportDmgError(f"{folder}: there is no such folder")
     spec = _Spec.read(_find_config(folder, config))
     checkpoint = _find_checkpoint(folder, spec.phy_name, epoch)
-    model = spec.build(_statistics(folder / STATISTICS, spec))
     content = read_bytes(checkpoint, ImportDmgError, MAX_CHECKPOINT)
-    _load(model, _weights(content, checkpoint), spec, checkpoint)
+    weights = _weights(content, checkpoint)
+    widest = max(spec.sizes.values())
+    # Before memory is taken: each layer has that many weights, of two bytes at least.
+    if widest * max(widest, spec.nmul) > len(content):
+        raise ImportDmgError(
+            f"{checkpoint}: does not fit the configuration: it is too small for {widest} hidden units and "
+            f"nmul {spec.nmul}"
+        )
+    model = spec.build(_statistics(folder / STATISTICS, spec))
+    _load(model, weights, spec, checkpoint)
     return Bundle(
         model.eval(),
         name or f"{spec.phy_name.lower()}_{spec.nn_name.lower()}",

@@ -456,6 +456,14 @@ def test_a_tensor_that_holds_no_plain_numbers_is_refused_by_name(tmp_path, other
         import_dmg(write(tmp_path / "m", config, weights, statistics))
 
 
+@pytest.mark.parametrize("key", ["model.nn.hidden_size", "model.phy.nmul"])
+@pytest.mark.parametrize("size", [200_000, 10**18, 2**62])
+def test_a_size_that_the_checkpoint_cannot_fill_takes_no_memory(tmp_path, key, size):
+    config, weights, statistics = parts()
+    with pytest.raises(ImportDmgError, match=r"_ep5\.pt: does not fit the configuration: .*" + str(size)):
+        import_dmg(write(tmp_path / "m", at(config, key, size), weights, statistics))
+
+
 def test_double_precision_that_overflows_single_is_refused_by_name(tmp_path):
     config, weights, statistics = parts()
     weights["nn_model.linear_in.bias"] = weights["nn_model.linear_in.bias"].double().fill_(1e300)
