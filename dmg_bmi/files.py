@@ -29,6 +29,8 @@ except ImportError:
 DEEPEST = 100
 #: The largest whole number that NumPy and PyTorch hold.
 LARGEST = 2**63 - 1
+#: Names that Windows keeps for devices.
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{d}{n}" for d in ("COM", "LPT") for n in range(1, 10))}
 
 
 class _Refused(yaml.constructor.ConstructorError):
@@ -100,6 +102,22 @@ def as_path(path: Any, error: type[DmgBmiError]) -> Path:
         return Path(path)
     except TypeError as problem:
         raise error(f"{path!r} is no path; give text or a pathlib.Path") from problem
+
+
+def require_file_name(name: str, source: str, error: type[DmgBmiError]) -> str:
+    """Return `name` if it can be the name of a file in any folder; raise `error` if it leads elsewhere."""
+    bad = (
+        not name
+        or name != name.strip()
+        or name in (".", "..")
+        or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name)
+        or len(name.encode("utf-8", "replace")) > 200
+        or name.split(".")[0].upper() in RESERVED
+    )
+    if bad:
+        shown = repr(name if len(name) < 60 else f"{name[:50]}...")
+        raise error(f"{source}: {shown} cannot be part of a file's name; choose another")
+    return name
 
 
 @contextmanager

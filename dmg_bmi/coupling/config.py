@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..config import from_mapping, read_yaml
 from ..errors import ConfigError
+from ..files import require_file_name
 from ..run_config import Restart, utc
 
 
@@ -86,6 +87,10 @@ class CouplingConfig:
     components: dict[str, Part]
     exchanges: list[Exchange] = field(default_factory=list)
     restart: Restart = field(default_factory=Restart)
+
+    def __post_init__(self) -> None:
+        for name in self.components:
+            require_file_name(name, "components", ConfigError)
 
     @property
     def seconds(self) -> float:

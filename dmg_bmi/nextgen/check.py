@@ -6,8 +6,8 @@ the forcing lacks gets another's. Here they are looked for before a run.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,7 @@ from .case import STEP, Case, Divides, Period
 from .check_module import examine
 from .check_wiring import check_wiring
 from .findings import Findings
-from .forcing import Forcing, open_forcing
-from .forcing_check import lacking
+from .forcing import CsvFolder, Forcing, open_forcing
 from .shape import require
 
 
@@ -50,9 +49,10 @@ def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Fin
     _structure(case)
     case.period = _time(case)
     _divides(case, hydrofabric)
-    _forcing(case)
+    own = _forcing(case)
     for where, formulation, ids in _formulations(case):
-        _formulation(case, where, formulation, ids)
+        given = own.get(ids[0], case.forcing) if len(ids) == 1 else case.forcing
+        _formulation(replace(case, forcing=given), where, formulation, ids)
     return case.findings
 
 
@@ -140,6 +140,8 @@ def _formulations(case: Case) -> list[Where]:
     found: list[Where] = []
     for name, block in own.items():
         if name in known:
+            if not block.get("formulations"):
+                case.findings.stop(f"catchments.{name}.formulations", "is missing")
             found += [(f"catchments.{name}", f, (name,)) for f in block.get("formulations", ())[:1]]
     rest = tuple(i for i in case.divides.ids if i not in own)
     given = case.document.get("global", {}).get("formulations", ())
@@ -148,20 +150,19 @@ def _formulations(case: Case) -> list[Where]:
     return found + [("global", f, rest) for f in given[:1] if rest]
 
 
-def _forcing(case: Case) -> None:
-    """The forcing of all catchments, and those that blocks of single catchments name for themselves."""
+def _forcing(case: Case) -> dict[str, Forcing | None]:
+    """Open the forcing of all catchments; return those that blocks of single ones name for themselves."""
     given = case.document.get("global", {}).get("forcing", {})
     case.forcing = _opened(case, "global.forcing", given)
     known = {*case.divides.ids}
-    for name, block in case.document.get("catchments", {}).items():
-        own = block.get("forcing")
-        if name in known and own is not None:
-            found = _opened(case, f"catchments.{name}.forcing", own)
-            if found is not None and found.absent([name]):
-                case.findings.stop(f"catchments.{name}.forcing", lacking(found), (name,))
+    return {
+        name: _opened(case, f"catchments.{name}.forcing", block["forcing"], name)
+        for name, block in case.document.get("catchments", {}).items()
+        if name in known and block.get("forcing") is not None
+    }
 
 
-def _opened(case: Case, where: str, given: Any) -> Forcing | None:
+def _opened(case: Case, where: str, given: Any, catchment: str | None = None) -> Forcing | None:
     if not isinstance(given, Mapping):
         case.findings.stop(where, "must hold path and provider")
         return None
@@ -173,11 +174,11 @@ def _opened(case: Case, where: str, given: Any) -> Forcing | None:
         return None
     path = case.base / given["path"]
     try:
-        forcing = open_forcing(path)
+        forcing = open_forcing(path, catchment)
     except DmgBmiError as problem:
         case.findings.stop(where, str(problem))
         return None
-    wanted = "CsvPerFeature" if os.path.isdir(path) else "NetCDF"
+    wanted = "CsvPerFeature" if isinstance(forcing, CsvFolder) else "NetCDF"
     if provider != wanted:
         case.findings.stop(f"{where}.provider", f"{provider} does not read {path}; write {wanted}")
     return forcing

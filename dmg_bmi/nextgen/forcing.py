@@ -152,15 +152,19 @@ def _netcdf_times(variable: Any, of_ids: str, path: Path) -> NDArray[np.datetime
 
 
 class CsvFolder(Forcing):
-    """One CSV per catchment, with ``cat-N`` in its name."""
+    """One CSV per catchment, with ``cat-N`` in its name; or a single one, of the catchment that is said."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, catchment: str | None = None) -> None:
         self.path = path
-        self.files = {}
+        self.files = {} if catchment is None else {catchment: path}
         for file in sorted(path.glob("*.csv")):
             match = re.search(r"cat-\d+", file.name)
             if match:
-                self.files[match[0]] = file
+                other = self.files.setdefault(match[0], file)
+                if other != file:
+                    raise NextGenError(
+                        f"{path}: {other.name} and {file.name} are both of {match[0]}; keep one"
+                    )
         if not self.files:
             raise NextGenError(f"{path}: holds no .csv with cat-<number> in its name")
         self.ids = tuple(self.files)
@@ -217,6 +221,8 @@ class CsvFolder(Forcing):
     def _lines(self, name: str, file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         """Header, and cells of each row with the number of its line."""
         text = read_text(file, NextGenError)
+        if '"' in text:
+            self._problem(name, "cells in quotes: ngen takes the marks as part of names and numbers")
         try:
             reader = csv.reader(text.splitlines())
             rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
@@ -258,8 +264,8 @@ class CsvFolder(Forcing):
         return np.stack(rows)
 
 
-def open_forcing(path: Path) -> Forcing:
-    """A NetCDF file or a folder of CSV files.
+def open_forcing(path: Path, catchment: str | None = None) -> Forcing:
+    """Open a NetCDF file or a folder of CSV files; or, of one catchment, a CSV file.
 
     Raises
     ------
@@ -270,6 +276,8 @@ def open_forcing(path: Path) -> Forcing:
         return CsvFolder(path)
     if not os.path.isfile(path):
         raise NextGenError(f"{path}: there is no such forcing, neither a NetCDF file nor a folder of CSVs")
+    if catchment is not None and path.suffix == ".csv":
+        return CsvFolder(path, catchment)
     return NetCdf(path)
 
 

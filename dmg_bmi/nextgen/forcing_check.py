@@ -8,6 +8,7 @@ import numpy as np
 
 from .findings import Findings
 from .forcing import HOUR, CsvFolder, Forcing
+from .weather import examine
 
 #: Catchments whose values are looked at together.
 BLOCK = 500
@@ -72,10 +73,21 @@ def check_forcing(
         if not forcing.units[column]:
             stop(forcing.path, f"{column} has no units, so ngen takes them as 1 and converts nothing")
         empty: list[str] = []
+        unlikely, rounded = "", 0
         for k in range(0, len(present), BLOCK):
             block = present[k : k + BLOCK]
-            missing = np.isnan(forcing.read(column, block)).any(1)
-            empty += [block[j] for j in np.flatnonzero(missing).tolist()]
+            values = forcing.read(column, block).copy()
+            empty += [block[j] for j in np.flatnonzero(np.isnan(values).any(1)).tolist()]
+            problem, count = examine(column, forcing.units[column], values, block, times)
+            unlikely, rounded = unlikely or problem, rounded + count
+        if unlikely:
+            stop(forcing.path, unlikely)
+        if rounded:
+            findings.note(
+                forcing.path,
+                f"{column}: {rounded} values below zero by rounding, which ngen hands on; set them to zero, "
+                "or let the component read its own forcing",
+            )
         if empty and not gaps:
             stop(
                 forcing.path,

@@ -18,6 +18,7 @@ from .. import hydrofabric
 from ..atomic import LOCK, create, locked, make_folder, write_atomic
 from ..bundle import SHIPPED, BundleInfo, find
 from ..errors import NextGenError
+from ..files import require_file_name
 from ..hydrofabric import Hydrofabric
 from ..physics.forcings import PET
 from ..run_config import Pet
@@ -175,6 +176,8 @@ def prepare(plan: Plan) -> Prepared:
     ids = [name for name, kept in zip(fabric.divides.ids, keep.tolist(), strict=True) if kept]
     if not ids:
         raise NextGenError(f"{fabric.path}: no divide has all attributes that {info.name} needs")
+    for name in ids:
+        require_file_name(name, f"{fabric.path}: divide", NextGenError)
     columns = {name: values[keep] for name, values in columns.items()}
     if plan.restart:
         _require_states(plan, ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from ..runtime.store import INDEX
 from .findings import listed
 from .forcing import HOUR, Forcing, write_index
 from .forcing_check import lacking
+from .weather import examine
 
+log = logging.getLogger("dmg_bmi")
 #: Catchments read at once.
 BLOCK = 500
 
@@ -86,6 +89,7 @@ def _fill(
         name: np.lib.format.open_memmap(folder / file, mode="w+", dtype=np.float32, shape=shape)
         for name, file in files.items()
     }
+    rounded = dict.fromkeys(columns.values(), 0)
     with tqdm(total=len(ids), unit="catchment", desc="forcing") as bar:
         for begin in range(0, len(ids), BLOCK):
             chosen = ids[begin : begin + BLOCK]
@@ -98,10 +102,17 @@ def _fill(
                         f"{forcing.path}: {column} has gaps in {listed(missing)}; fill them, or choose "
                         "--gaps hold to repeat the last value"
                     )
+                problem, count = examine(column, forcing.units[column], values, chosen, forcing.times[period])
+                if problem:
+                    raise NextGenError(f"{forcing.path}: {problem}")
+                rounded[column] += count
                 arrays[name][:, begin : begin + len(chosen)] = values.T
             bar.update(len(chosen))
     for array in arrays.values():
         array.flush()
+    for column, count in rounded.items():
+        if count:
+            log.info("%s: %s: %d values below zero by rounding became zero", forcing.path, column, count)
 
 
 def _file(name: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..atomic import make_folder
 from ..errors import AttributeTableError, ConfigError, StateError
-from ..files import sha256
+from ..files import require_file_name, sha256
 from ..run_config import check_attribute
 from . import codec
 
@@ -210,9 +210,7 @@ def _meant(component: Component, path: Path) -> Path:
     if "{id}" in text:
         if component.config.catchment is None:
             raise ConfigError("restart: {id} in a path is for members of a shared configuration")
-        name = component.config.catchment
-        if Path(name).name != name or "\\" in name or "\0" in name:
-            raise ConfigError(f"restart: the id {name!r} cannot be part of a file's name; leave out {{id}}")
+        name = require_file_name(component.config.catchment, "restart: {id} in a path", ConfigError)
         text = text.replace("{id}", name)
     if "{time}" in text:
         if component.valid_time is None:

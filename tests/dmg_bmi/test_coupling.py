@@ -543,3 +543,10 @@ def test_a_step_of_no_length_is_refused(tanks, change, units, step):
     change(STEP=step, UNITS=units)
     with pytest.raises(ConfigError, match=r"^b: (time units: unit 'months'|its time step is)"):
         tanks("Slow", "Tank")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/b", "a\\b", "..", "con", "a\n", " a", "x" * 300])
+def test_the_name_of_a_component_stays_in_the_folder_of_outputs(tanks, tmp_path, name):
+    with pytest.raises(ConfigError, match=r"components: .* cannot be part of a file's name"):
+        run_tanks(tmp_path, {}, [], components={name: {"bmi": "tanks:Tank", "config": "none.yaml"}})
+    assert not list(tmp_path.rglob("*.nc"))

@@ -500,6 +500,48 @@ def test_13_a_divide_without_area_or_nexus_is_found(prepared, sql, message):
     assert any(re.search(message, text) for text in stops), stops
 
 
+def with_own_forcing(folder, small, change=str):
+    """Give cat-11371 a block with a CSV of its own."""
+    text = (small.forcing.parent / "forcing" / "cat-11371.csv").read_text()
+    own = folder / "mine.csv"
+    own.write_text(change(text), encoding="utf-8")
+    path = folder / "config" / "realization.json"
+    document = json.loads(path.read_text())
+    block = {"formulations": document["global"]["formulations"]}
+    block["forcing"] = {"path": str(own), "provider": "CsvPerFeature"}
+    document["catchments"] = {"cat-11371": block}
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (str, None),
+        (lambda text: text.replace("2015-12-01 03", "2015-12-01 04"), "no record an hour after"),
+        (lambda text: text.replace("precip_rate", "rain"), "nothing provides"),
+        (lambda text: "\n".join(text.splitlines()[:20]), "mine.csv: ends 2015"),
+        (lambda text: text.replace("\n2015-12-01 03:00:00,", "\n2015-12-01 03:00:00,-9999"), "is -9999"),
+        (lambda text: re.sub(r"(?m)^([^,]*),", r'"\1",', text), "mine.csv: cells in quotes"),
+    ],
+)
+def test_a_csv_of_a_single_catchment_is_examined_as_that_of_all(prepared, small, change, message):
+    folder = prepared()
+    with_own_forcing(folder, small, change)
+    stops = found(folder)
+    if message is None:
+        assert stops == []
+    else:
+        assert any(re.search(message, text) for text in stops), stops
+
+
+def test_a_block_of_a_catchment_without_formulations_is_found(prepared):
+    folder = prepared()
+    path = folder / "config" / "realization.json"
+    document = json.loads(path.read_text()) | {"catchments": {"cat-11371": {}}}
+    path.write_text(json.dumps(document))
+    assert any("catchments.cat-11371.formulations: is missing" in text for text in found(folder))
+
+
 def test_a_realization_that_is_no_json_is_said(prepared):
     folder = prepared()
     path = folder / "config" / "realization.json"

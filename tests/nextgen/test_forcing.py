@@ -23,6 +23,7 @@ DIMENSIONS = ("catchment-id", "time")
         (lambda text: "\ufeff" + text, None),
         (lambda text: text.replace(",", ";"), r"columns are separated by ';'"),
         (lambda text: text.replace(",", "\t"), r"columns are separated by '\\t'"),
+        (lambda text: re.sub(r"(?m)^([^,]*),", r'"\1",', text), "cells in quotes"),
         (lambda text: "", "is empty"),
         (lambda text: text.splitlines()[0], "is empty, or has a header alone"),
         (lambda text: text.replace("time,", "when,"), "has no column time; it has when"),
@@ -60,6 +61,13 @@ def test_a_csv_that_is_none_is_named_with_its_row_and_column(small, tmp_path, ch
     else:
         assert first.name in found
         assert re.search(said, found)
+
+
+def test_two_files_of_one_catchment_are_refused(small, tmp_path):
+    shutil.copytree(small.forcing.parent / "forcing", tmp_path / "csv")
+    shutil.copy(tmp_path / "csv" / "cat-11371.csv", tmp_path / "csv" / "old_cat-11371.csv")
+    with pytest.raises(NextGenError, match=r"cat-11371.csv and old_cat-11371.csv are both of cat-11371"):
+        open_forcing(tmp_path / "csv")
 
 
 def netcdf(

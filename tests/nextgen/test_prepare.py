@@ -270,6 +270,19 @@ def test_an_absurd_value_is_named(tmp_path, small, value, what):
         )
 
 
+@pytest.mark.parametrize("name", ["../../away", "/tmp/away", "cat/1", "..", "cat-1\n", "NUL"])
+def test_the_id_of_a_divide_cannot_lead_out_of_the_folder(plan, bundle, small, tmp_path, name):
+    fabric = shutil.copy(small.hydrofabric, tmp_path / "forged.gpkg")
+    with sqlite3.connect(fabric) as file:
+        for (trigger,) in file.execute("select name from sqlite_master where type = 'trigger'").fetchall():
+            file.execute(f'drop trigger "{trigger}"')
+        for table in ("divides", "network"):
+            file.execute(f'update "{table}" set divide_id = ? where divide_id = ?', (name, small.ids[0]))
+    with pytest.raises(NextGenError, match=r"divide: .* cannot be part of a file's name"):
+        prepare(plan(bundle=str(bundle("plain")), hydrofabric=fabric, forcing=small.forcing, routing=False))
+    assert not list(tmp_path.parent.rglob("away.yml"))
+
+
 def test_an_attribute_that_is_nowhere_is_named_with_what_to_do(prepared, bundle):
     with pytest.raises(
         NextGenError, match=r"nothing gives elevation .*twi.*--table.*--attribute NAME=COLUMN"
@@ -343,6 +356,55 @@ def test_a_gap_stops_a_store_and_names_the_catchment(plan, juniata, tmp_path, wr
         prepare(plan(own=True, forcing=tmp_path / "gap.nc"))
     assert not (tmp_path / "run" / "forcings" / "store" / "forcing.yaml").exists()
     prepare(plan(own=True, forcing=tmp_path / "gap.nc", gaps="hold"))
+
+
+WRONG = [
+    (
+        "TMP_2maboveground",
+        lambda v: v - 273.15,
+        {},
+        "TMP_2maboveground of cat-.* at 2010-06-01.* K, possible are",
+    ),
+    ("precip_rate", lambda v: v * 3600, {}, "precip_rate of cat-.* mm s\\^-1, possible are 0 to 500 mm h-1"),
+    ("precip_rate", lambda v: np.where(v > 0, v, -9999.0), {}, "precip_rate of cat-.* is -9999"),
+    ("precip_rate", lambda v: v - 1e-3, {}, "precip_rate of cat-.* is -0.001"),
+    ("TMP_2maboveground", lambda v: v, {"TMP_2maboveground": "degC"}, "TMP_2maboveground of cat-.* degC"),
+    ("TMP_2maboveground", lambda v: v * np.inf, {}, "TMP_2maboveground of cat-.* is inf"),
+]
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(("column", "wrong", "units", "match"), WRONG)
+def test_values_that_no_weather_has_stop_with_catchment_and_hour(
+    plan, juniata, tmp_path, write_forcing, own, column, wrong, units, match
+):
+    write, weather = write_forcing
+    values = weather(24 * 5, len(juniata.ids))
+    values[column] = wrong(values[column])
+    aorc = {"precip_rate": "mm s^-1", "TMP_2maboveground": "K"}
+    write(tmp_path / "odd.nc", juniata.ids, values, np.datetime64("2010-06-01"), units=aorc | units)
+    with pytest.raises(NextGenError, match=match):
+        prepare(plan(own=own, forcing=tmp_path / "odd.nc"))
+    assert not (tmp_path / "run" / "forcings" / "store" / "forcing.yaml").exists()
+
+
+def test_rain_below_zero_by_rounding_becomes_zero_and_is_counted(
+    plan, juniata, tmp_path, write_forcing, caplog
+):
+    write, weather = write_forcing
+    values = weather(24 * 5, len(juniata.ids))
+    dry = values["precip_rate"] == 0.0
+    values["precip_rate"][dry] = -1e-9
+    write(tmp_path / "odd.nc", juniata.ids, values, np.datetime64("2010-06-01"))
+    caplog.set_level("INFO")
+    prepare(plan(own=True, forcing=tmp_path / "odd.nc"))
+    rain = np.load(tmp_path / "run" / "forcings" / "store" / "P.npy")
+    assert rain.min() == 0.0
+    assert rain.max() > 0.0
+    count = int(dry[:, : len(rain)].sum())
+    assert f"precip_rate: {count} values below zero by rounding became zero" in caplog.text
+    done = prepare(plan(forcing=tmp_path / "odd.nc", output=tmp_path / "fed"))
+    assert any(f"{dry.sum()} values below zero by rounding" in f.message for f in done.findings)
 
 
 def test_own_forcing_without_pet_says_what_to_choose(plan):
