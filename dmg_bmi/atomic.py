@@ -72,6 +72,27 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[Path]:
 
 
 @contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the right to write `path` for long work, whose own errors stay as they are; nobody is waited for.
+
+    Raises
+    ------
+    WriteError
+        If another process or thread has it.
+    """
+    path = Path(path)
+    workspace, lock = path.with_name(f".{path.name}{SUFFIX}"), None
+    # Without locks nobody can tell whether another one lives.
+    with _told(path), suppress(_Unsupported):
+        lock = _acquire(workspace, path, 0.0)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            _release(workspace, lock)
+
+
+@contextmanager
 def replacing(path: Path, patience: float = PATIENCE) -> Iterator[Path]:
     """Yield a temporary path; what is written there takes the place of `path`, or nothing does.
 

@@ -7,6 +7,7 @@ checksums) and one safetensors file of weights. Reading it never runs code.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ FORMAT = 1
 DESCRIPTION = "bundle.yaml"
 MAX_WEIGHTS = 8 * 2**30
 SHIPPED = Path(__file__).parent / "bundles"
+log = logging.getLogger("dmg_bmi")
 #: The name of a weights file, whose digits are the first of its checksum.
 _WEIGHTS = re.compile(r"weights-[0-9a-f]{12}\.safetensors")
 _KEYS = {"format", "name", "summary", "model", "variables", "provenance", "weights", "checksum"}
@@ -275,6 +277,8 @@ def find(path: str | Path) -> Path:
     if not os.path.isfile(folder / DESCRIPTION):
         shipped = SHIPPED / str(path)
         if os.path.isfile(shipped / DESCRIPTION):
+            if os.path.exists(folder):
+                log.warning("%s: is no bundle here; the shipped bundle of that name is taken", folder)
             return shipped
         names = ", ".join(sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}")))
         raise BundleError(

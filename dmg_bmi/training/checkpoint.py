@@ -5,6 +5,7 @@ A safetensors file with JSON in its header: written whole or not at all, and rea
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
+        if problem.errno == errno.EAGAIN:
+            raise TrainingError(
+                f"{path}: another process is writing there; wait for it, or choose another folder"
+            ) from problem
         raise TrainingError(
             f"{problem.filename or path}: cannot be written ({problem.strerror or problem}). What was saved "
             "before is whole: make room or make the folder writable, and the same command goes on from there"

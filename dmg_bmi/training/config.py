@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -335,14 +336,17 @@ class TrainingConfig:
 
 
 SHIPPED = Path(__file__).parent / "configs"
+log = logging.getLogger("dmg_bmi")
 
 
 def find(path: str | Path) -> Path:
     """A file, or the shipped configuration of that name."""
     shipped = SHIPPED / f"{path}.yaml"
-    if not os.path.exists(path) and shipped.is_file():
-        return shipped
     if not os.path.isfile(path):
+        if shipped.is_file():
+            if os.path.exists(path):
+                log.warning("%s: is no file here; the shipped configuration of that name is taken", path)
+            return shipped
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
         raise ConfigError(f"{path}: there is no such file; shipped are {names}")
     return Path(path)

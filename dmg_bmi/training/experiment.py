@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from .. import netcdf, plots
-from ..atomic import make_folder, sweep, write_atomic
+from ..atomic import alone, make_folder, sweep, write_atomic
 from ..bundle import Bundle
 from ..csv_table import write_csv
 from ..dataset import COORDINATES, Dataset
@@ -82,8 +82,8 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
     ConfigError, ForcingError, AttributeTableError
         Naming what is wrong in the file or the data.
     TrainingError
-        If the folder holds a finished run or another one, cannot be written, or the loss is no
-        longer finite.
+        If the folder holds a finished run or another one, another process trains there, it cannot be
+        written, or the loss is no longer finite.
 
     Notes
     -----
@@ -95,12 +95,13 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
     folder = Path(folder)
     plots.pyplot()  # what is missing is told before the work, not after it
     require_board(config.training.tensorboard)
-    with distributed.processes(config.training.device) as device:
-        _require_unfinished(folder, config)
+    with distributed.processes(config.training.device) as device, ExitStack() as held:
         with checkpoint.writing(folder):
             make_folder(folder)
             if distributed.rank() == 0:
+                held.enter_context(alone(folder / "training"))
                 sweep(folder)
+        _require_unfinished(folder, config)
         with _quiet() if distributed.rank() else _logged(folder / "train.log"):
             dataset = read(config)
             _require_periods(config, dataset)

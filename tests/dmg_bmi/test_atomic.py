@@ -11,7 +11,17 @@ import pytest
 from faults import Faults
 
 from dmg_bmi import atomic
-from dmg_bmi.atomic import LOCK, MARK, locked, make_folder, replacing, replacing_folder, sweep, write_atomic
+from dmg_bmi.atomic import (
+    LOCK,
+    MARK,
+    alone,
+    locked,
+    make_folder,
+    replacing,
+    replacing_folder,
+    sweep,
+    write_atomic,
+)
 from dmg_bmi.errors import DmgBmiError, WriteError
 
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
@@ -172,6 +182,24 @@ def test_who_writes_what_another_writes_waits_and_is_then_told(tmp_path):
     with locked(tmp_path / "f", patience=0.0) as free:
         assert names(free) == [LOCK]
     assert not names(tmp_path)
+
+
+def test_who_has_a_place_alone_is_told_of_and_keeps_its_own_errors(tmp_path):
+    place = tmp_path / "training"
+
+    def work():
+        with alone(place):
+            with pytest.raises(WriteError, match="another process is writing it"), alone(place):
+                pytest.fail("two at once")
+            sweep(tmp_path)
+            raise OSError("its own")
+
+    with pytest.raises(OSError, match="its own") as caught:
+        work()
+    assert not isinstance(caught.value, WriteError)
+    with alone(place):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_locks_each_writer_has_a_workspace_of_its_own(tmp_path, monkeypatch):

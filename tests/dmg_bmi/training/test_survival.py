@@ -1,10 +1,13 @@
 """A training that is killed, out of disk or not finite loses nothing, and goes on as if nothing had been."""
 
+import multiprocessing
 import resource
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -60,6 +63,31 @@ def test_sigkill_at_any_time_and_the_same_command_give_the_same_run(config, tmp_
         assert (peaceful / file).read_text() == (killed / file).read_text()
     assert {p.name for p in peaceful.iterdir()} == {p.name for p in killed.iterdir()}
     assert not (killed / CHECKPOINT).exists()
+
+
+def test_where_another_process_trains_nobody_else_does(config, tmp_path):
+    folder = tmp_path / "run"
+    once = multiprocessing.get_context("fork")
+    begun, first = once.Event(), folder / "config.yaml"
+
+    def long() -> None:
+        with patch("dmg_bmi.training.experiment.fit", side_effect=lambda *_, **__: (begun.set(), sleep(60))):
+            train(config, folder)
+
+    other = once.Process(target=long)
+    other.start()
+    try:
+        assert begun.wait(60)
+        before = first.read_bytes()
+        with pytest.raises(TrainingError, match=r"run: another process is writing there; wait for it"):
+            train(config, folder)
+        assert first.read_bytes() == before
+    finally:
+        other.kill()
+        other.join()
+    train(config, folder)
+    assert (folder / "metrics.csv").exists()
+    assert not list(folder.glob(".*"))
 
 
 # -- the loop alone ---------------------------------------------------------------

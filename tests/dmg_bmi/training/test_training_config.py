@@ -2,11 +2,13 @@
 
 from copy import deepcopy
 from datetime import date, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from dmg_bmi.bundle import Bundle
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.training import TrainingConfig
 from dmg_bmi.training.camels import ATTRIBUTES
@@ -139,6 +141,20 @@ def test_what_is_wrong_is_named_with_the_file(written, changes, said):
 def test_overrides_that_cannot_be_are_named(written, override, said):
     with pytest.raises(ConfigError, match=said):
         TrainingConfig.read(written(), [override])
+
+
+def test_a_folder_that_has_the_name_of_a_shipped_configuration_does_not_hide_it(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.chdir(tmp_path)
+    said = "demo_daily: is no {} here; the shipped {} of that name is taken"
+    for make in (lambda: None, lambda: Path("demo_daily").mkdir()):
+        make()
+        assert TrainingConfig.read("demo_daily").name == "demo_daily"
+        assert Bundle.load("demo_daily").model is not None
+        told = Path("demo_daily").exists()
+        assert (said.format("file", "configuration") in caplog.text) is told
+        assert (said.format("bundle", "bundle") in caplog.text) is told
 
 
 def test_a_file_that_is_not_there_is_named_with_those_that_are_shipped():
