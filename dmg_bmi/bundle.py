@@ -23,7 +23,7 @@ import torch
 import yaml
 
 from . import __version__
-from .atomic import create, locked, make_folder, put
+from .atomic import LOCK, create, locked, make_folder, put
 from .delta_model import DeltaModel
 from .errors import BundleError, ConfigError
 from .files import as_path, canonical, read_bytes, read_yaml, sha256
@@ -265,7 +265,8 @@ def _write(folder: Path, file: str, weights: bytes, description: bytes) -> Bundl
         for name, content in ((file, weights), (DESCRIPTION, description)):
             create(workspace / name, content)
             put(workspace / name, folder / name)
-        for stale in folder.iterdir():
+        # Without locks, weights that look stale may be those that another process is about to publish.
+        for stale in folder.iterdir() if (workspace / LOCK).exists() else ():
             if _WEIGHTS.fullmatch(stale.name) and stale.name != file:
                 stale.unlink(missing_ok=True)
         return BundleInfo.read(folder)

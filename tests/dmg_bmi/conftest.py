@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
+import threading
 from functools import cache
 from types import SimpleNamespace
 
@@ -184,3 +186,29 @@ def store(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def race():
+    def run(kind, write, check, writers=4, rounds=25):
+        """Let threads or processes write at the same moment, round after round, and check meanwhile."""
+        processes = kind == "processes"
+        make = multiprocessing.get_context("fork") if processes else threading
+        barrier = make.Barrier(writers)
+
+        def work(k):
+            for _ in range(rounds):
+                barrier.wait(60)
+                write(k)
+
+        start = make.Process if processes else make.Thread
+        running = [start(target=work, args=(k,)) for k in range(writers)]
+        for one in running:
+            one.start()
+        while any(one.is_alive() for one in running):
+            check()
+        for one in running:
+            one.join(60)
+        assert not any(getattr(one, "exitcode", 0) for one in running)
+
+    return run

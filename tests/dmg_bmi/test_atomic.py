@@ -1,10 +1,8 @@
 """Files and folders are written whole or not at all, by one writer at a time."""
 
 import errno
-import multiprocessing
 import os
 import stat
-import threading
 import time
 
 import pytest
@@ -225,32 +223,6 @@ def test_writers_of_one_file_do_not_mix(tmp_path, kind, race):
 
     race(kind, lambda k: write_atomic(path, f"{k}".encode() * 200_000), check)
     assert names(tmp_path) == ["f"]
-
-
-@pytest.fixture
-def race():
-    def run(kind, write, check, writers=4, rounds=25):
-        """Let threads or processes write at the same moment, round after round, and check meanwhile."""
-        processes = kind == "processes"
-        make = multiprocessing.get_context("fork") if processes else threading
-        barrier = make.Barrier(writers)
-
-        def work(k):
-            for _ in range(rounds):
-                barrier.wait(60)
-                write(k)
-
-        start = make.Process if processes else make.Thread
-        running = [start(target=work, args=(k,)) for k in range(writers)]
-        for one in running:
-            one.start()
-        while any(one.is_alive() for one in running):
-            check()
-        for one in running:
-            one.join(60)
-        assert not any(getattr(one, "exitcode", 0) for one in running)
-
-    return run
 
 
 # -- folders --------------------------------------------------------------------------

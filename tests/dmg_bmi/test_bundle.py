@@ -86,6 +86,29 @@ def test_saving_over_a_bundle_replaces_it_and_leaves_no_old_weights(bundles, tmp
     assert BundleInfo.read(tmp_path).name == "b"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+@pytest.mark.parametrize("locks", [True, False])
+def test_of_several_that_save_into_one_folder_the_last_wins_whole(
+    bundles, tmp_path, monkeypatch, race, locks
+):
+    if not locks:
+        monkeypatch.setattr("dmg_bmi.atomic.flock", None)
+    model = bundles("lstm").load_model()
+    folder = tmp_path / "shared"
+
+    def save(k):
+        with torch.no_grad():
+            next(model.parameters()).fill_(k)
+        Bundle(model, f"of {k}").save(folder)
+
+    save(0)
+    race("processes", save, lambda: BundleInfo.read(folder), rounds=50)
+    last = Bundle.load(folder)
+    assert last.name == f"of {next(last.model.parameters()).flatten()[0]:.0f}"
+    if locks:
+        assert len(list(folder.iterdir())) == 2
+
+
 @pytest.mark.parametrize("writes", [0, 1])
 def test_a_save_that_fails_leaves_the_old_bundle_whole(bundles, tmp_path, monkeypatch, writes):
     old = Bundle(bundles("lstm").load_model(), "old").save(tmp_path)
