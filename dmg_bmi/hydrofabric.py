@@ -222,12 +222,14 @@ def read(path: str | Path) -> Hydrofabric:
     """
     path = Path(path)
     with GeoPackage(path, ALIASES) as file:
-        _require_layout(file)
-        divides = file.columns(("divides",), ("divide_id", "toid", "area"), ("type",))
-        flowpaths = file.columns(("flowpaths",), ("id", "toid", "divide_id"), ("total",))
-        nexuses = file.columns(("nexus",), ("id", "toid"))
-        reaches = file.columns(CHANNEL_TABLE, ("flowpath", *CHANNEL), ("gage", "waterbody"))
-        attributes = file.everything(ATTRIBUTE_TABLE)
+        require_layout(file)
+        divides = file.columns(("divides",), "divide_id", ("toid", "area"), ("type",), ("toid",))
+        to = ("toid", "divide_id")
+        flowpaths = file.columns(("flowpaths",), "id", to, ("total",), to)
+        nexuses = file.columns(("nexus",), "id", ("toid",), (), ("toid",))
+        marks = ("gage", "waterbody")
+        reaches = file.columns(CHANNEL_TABLE, "flowpath", CHANNEL, marks, marks)
+        attributes = file.everything(ATTRIBUTE_TABLE, "divide_id")
 
     report = _Report()
     divides = report.unique("divides", divides, "divide_id")
@@ -237,7 +239,7 @@ def read(path: str | Path) -> Hydrofabric:
     gages = {
         gage.strip(): row[name]
         for name, listed in zip(reaches["flowpath"], reaches.pop("gage"), strict=True)
-        for gage in str(listed or "").split(",")
+        for gage in listed.split(",")
         if name in row and gage.strip()
     }
     reaches = report.unique(CHANNEL_TABLE[0], reaches, "flowpath")
@@ -245,9 +247,7 @@ def read(path: str | Path) -> Hydrofabric:
     network = _network(flowpaths, nexuses, reaches, gages, row, report)
     reach_of = {divide: i for i, divide in enumerate(flowpaths["divide_id"])}
     reach = np.array([reach_of.get(name, -1) for name in divides["divide_id"]], dtype=np.int64)
-    catchments = Divides(
-        tuple(divides["divide_id"]), tuple(map(str, divides["toid"])), numbers(divides["area"]), reach
-    )
+    catchments = Divides(tuple(divides["divide_id"]), tuple(divides["toid"]), numbers(divides["area"]), reach)
     drained = reach >= 0
     np.add.at(network.area, reach[drained], catchments.area[drained])
     _check_areas(catchments, divides["type"], network, numbers(flowpaths["total"]), report)
@@ -258,7 +258,7 @@ def read(path: str | Path) -> Hydrofabric:
     return Hydrofabric(path, catchments, network, table, tuple(report.findings))
 
 
-def _require_layout(file: GeoPackage) -> None:
+def require_layout(file: GeoPackage) -> None:
     """Refuse, by its name, the layout that is to come, in which everything has another name."""
     if file.has("divides", "div_id"):
         raise HydrofabricError(
@@ -328,11 +328,10 @@ def _network(
     narrow = shape["TopWdthCC"] <= shape["TopWdth"]
     report.add("channel", _chosen(ids, narrow), "without flood plains: TopWdthCC is no more than TopWdth")
 
-    waterbody = [*reaches["waterbody"], None]
-    lake = np.array([waterbody[i] not in (None, "", "0", "-9999") for i in source], dtype=np.bool_)
+    waterbody = [*reaches["waterbody"], ""]
+    lake = np.array([waterbody[i] not in ("", "0", "-9999") for i in source], dtype=np.bool_)
     report.add("lake", _chosen(ids, lake), "in lakes, which water passes at once")
-    toid = tuple(map(str, flowpaths["toid"]))
-    return Network(ids, toid, downstream, level, np.zeros(len(ids)), shape, lake, gages)
+    return Network(ids, tuple(flowpaths["toid"]), downstream, level, np.zeros(len(ids)), shape, lake, gages)
 
 
 def _downstream(
@@ -344,7 +343,7 @@ def _downstream(
     lost, outlets = [], []
     for i, (name, toid) in enumerate(zip(flowpaths["id"], flowpaths["toid"], strict=True)):
         if toid not in beyond and toid not in row:
-            lost.append(f"{name} (to {toid})")
+            lost.append(f"{name} (to {toid or 'nothing'})")
             continue
         below = beyond.get(toid, toid)
         if below in row:
@@ -382,7 +381,9 @@ def _check_areas(
     divides: Divides, types: Sequence[Any], network: Network, total: Floats, report: _Report
 ) -> None:
     without = ~(divides.area > 0)
-    report.add("zero area", _chosen(divides.ids, without), "without an area above 0", fatal=True)
+    report.add(
+        "zero area", _chosen(divides.ids, without), "without an area that is a number above 0", fatal=True
+    )
     dry = np.array([kind in WITHOUT_RIVER for kind in types], dtype=np.bool_)
     orphan = divides.reach < 0
     report.add("orphan", _chosen(divides.ids, orphan & dry), "drain to no flowpath, and are not routed")

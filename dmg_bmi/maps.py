@@ -29,8 +29,8 @@ def geometries(path: str | Path) -> tuple[dict[str, list[Floats]], dict[str, lis
         If a divide or flowpath has no usable geometry.
     """
     with GeoPackage(Path(path), {"geom": ("geom", "geometry")}) as file:
-        divides = file.columns(("divides",), ("divide_id", "geom"))
-        flowpaths = file.columns(("flowpaths",), ("id", "geom"))
+        divides = file.columns(("divides",), "divide_id", ("geom",))
+        flowpaths = file.columns(("flowpaths",), "id", ("geom",))
     return (
         {n: _parts(g, f"{path}: {n}") for n, g in zip(divides["divide_id"], divides["geom"], strict=True)},
         {n: _parts(g, f"{path}: {n}") for n, g in zip(flowpaths["id"], flowpaths["geom"], strict=True)},

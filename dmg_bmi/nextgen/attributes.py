@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ..csv_table import write_csv
 from ..errors import ConfigError, NextGenError
-from ..geopackage import GeoPackage
+from ..geopackage import GeoPackage, numbers
 from ..hydrofabric import ALIASES, Hydrofabric
 from ..run_config import implausible
 from ..units import conversion
 from ..variables import Variable
 from .findings import Findings
-from .geometry import latitudes
+from .geometry import latitudes, nearest
 from .tables import Table
 
 FloatArray = NDArray[np.float64]
@@ -71,9 +71,9 @@ def _area(fabric: Hydrofabric) -> tuple[FloatArray, str]:
 
 def _upstream_area(fabric: Hydrofabric) -> tuple[FloatArray, str]:
     with GeoPackage(fabric.path, ALIASES) as file:
-        table = file.columns(("divides",), ("divide_id", "total"))
-    by_id = dict(zip(table["divide_id"], table["total"], strict=True))
-    return np.array([by_id[i] for i in fabric.divides.ids], dtype=np.float64), "km2"
+        table = file.columns(("divides",), "divide_id", ("total",))
+    by_id = dict(zip(table["divide_id"], numbers(table["total"]), strict=True))
+    return np.array([by_id[i] for i in fabric.divides.ids]), "km2"
 
 
 def _latitude(fabric: Hydrofabric) -> tuple[FloatArray, str]:
@@ -106,7 +106,8 @@ def complete(
     ----------
     holes : {"stop", "drop", "neighbours"}
         Report and stop; leave out divides with a hole; take the mean of the divides next to
-        them in the network, from there outwards.
+        them in the network, from there outwards, or, where the network leads to none, as on
+        coasts, what the nearest divide has.
     """
     ids = fabric.divides.ids
     limits = {v.name: (v.lower, v.upper) for v in wanted}
@@ -123,11 +124,7 @@ def complete(
         elif holes == "drop":
             keep &= ~empty
         else:
-            columns[name] = filled = _from_neighbours(values, fabric)
-            _stop(findings, name, ids, np.isnan(filled), "missing there and all around")
-            given = [ids[k] for k in np.flatnonzero(empty & ~np.isnan(filled)).tolist()]
-            if given:
-                findings.note(f"attribute {name}", "was missing and is the mean of neighbours", given)
+            columns[name] = _fill(name, values, fabric, findings)
     if not keep.all():
         dropped = [ids[k] for k in np.flatnonzero(~keep).tolist()]
         findings.note("attributes", "divides with holes are left out; their water is missing", dropped)
@@ -137,6 +134,31 @@ def complete(
 def _stop(findings: Findings, name: str, ids: Sequence[str], bad: NDArray[np.bool_], what: str) -> None:
     if bad.any():
         findings.stop(f"attribute {name}", what, (ids[k] for k in np.flatnonzero(bad).tolist()))
+
+
+def _fill(name: str, values: FloatArray, fabric: Hydrofabric, findings: Findings) -> FloatArray:
+    """Holes filled from the network, else from the nearest divide; what was done is noted."""
+    ids, known = fabric.divides.ids, ~np.isnan(values)
+    filled = _from_neighbours(values, fabric)
+    given = [ids[k] for k in np.flatnonzero(~known & ~np.isnan(filled)).tolist()]
+    if given:
+        findings.note(f"attribute {name}", "was missing and is the mean of neighbours", given)
+    lonely = np.flatnonzero(np.isnan(filled)).tolist()
+    if lonely:
+        donors = [ids[k] for k in np.flatnonzero(known).tolist()]
+        found = nearest(fabric.path, [ids[k] for k in lonely], donors)
+        place = {divide: k for k, divide in enumerate(ids)}
+        for divide, (donor, _) in found.items():
+            filled[place[divide]] = values[place[donor]]
+        if found:
+            farthest = max(km for _, km in found.values())
+            what = (
+                f"was missing and is that of the nearest divide for {len(found)} without neighbours in the "
+                f"network, at most {farthest:.3g} km away"
+            )
+            findings.note(f"attribute {name}", what, [*found])
+    _stop(findings, name, ids, np.isnan(filled), "missing there and all around")
+    return filled
 
 
 def _from_neighbours(values: FloatArray, fabric: Hydrofabric) -> FloatArray:
@@ -165,7 +187,8 @@ def _edges(fabric: Hydrofabric) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     pairs = [(k, int(d)) for k, d in enumerate(below) if d >= 0]
     to: dict[str, list[int]] = {}
     for k, nexus in enumerate(divides.toid):
-        to.setdefault(nexus, []).append(k)
+        if nexus:
+            to.setdefault(nexus, []).append(k)
     pairs += [(a, b) for together in to.values() for a, b in pairwise(together)]
     both = np.array([*pairs, *((b, a) for a, b in pairs)], dtype=np.int64).reshape(-1, 2)
     return both[:, 0], both[:, 1]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ConfigError, NextGenError
 from ..geopackage import GeoPackage
+from ..hydrofabric import require_layout
 from ..units import parse
 from .findings import Findings
 from .forcing import Forcing
@@ -39,14 +40,11 @@ class Divides:
     def read(cls, path: Path) -> Divides:
         """The layer ``divides`` of a GeoPackage."""
         with GeoPackage(path, {}) as file:
-            columns = file.everything(("divides",))
-        if columns is not None and "div_id" in columns:
-            raise NextGenError(
-                f"{path}: is of NOAA's next layout (div_id, fp_id), which ngen does not read yet"
-            )
-        if columns is None or "divide_id" not in columns:
-            raise NextGenError(f"{path}: has no table divides with a column divide_id")
-        return cls(tuple(map(str, columns["divide_id"])), columns)
+            require_layout(file)
+            columns = file.everything(("divides",), "divide_id", ("toid",))
+        if columns is None:
+            raise NextGenError(f"{path}: has no table divides; is it a hydrofabric?")
+        return cls(tuple(columns["divide_id"]), columns)
 
 
 @dataclass

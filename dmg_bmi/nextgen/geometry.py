@@ -1,10 +1,15 @@
-"""Latitudes of divides, from the envelopes of their polygons in a GeoPackage."""
+"""Where divides lie, from the envelopes of their polygons in a GeoPackage."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from math import asin, degrees, log, pi, radians, sin, sqrt
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import NextGenError
 from ..geopackage import GeoPackage
@@ -14,6 +19,11 @@ AXIS, FLATTENING = 6378137.0, 1 / 298.257222101
 ORIGIN, FIRST, SECOND = 23.0, 29.5, 45.5
 _E2 = FLATTENING * (2 - FLATTENING)
 _E = sqrt(_E2)
+#: Reference systems in degrees: WGS 84, NAD 83. Others are taken to be in m.
+GEOGRAPHIC = (4326, 4269)
+#: Mean radius of the Earth, km.
+RADIUS = 6371.0
+FloatArray = NDArray[np.float64]
 
 
 def latitudes(path: Path) -> dict[str, float]:
@@ -22,31 +32,74 @@ def latitudes(path: Path) -> dict[str, float]:
     Raises
     ------
     NextGenError
-        If the file uses other coordinates than EPSG:5070 or 4326.
+        If the file uses other coordinates than EPSG:5070, 4326 or 4269.
     """
+    return {name: _latitude(middle, path) for name, middle in _middles(path).items()}
+
+
+def nearest(path: Path, ids: Sequence[str], known: Sequence[str]) -> dict[str, tuple[str, float]]:
+    """Of each divide the nearest of those in `known`, and how many km lie between their middles.
+
+    Divides without a place are left out.
+    """
+    middles = _middles(path)
+    donors = [name for name in known if middles.get(name)]
+    if not donors:
+        return {}
+    places = np.array([middles[name] for name in donors])
+    found = {}
+    for name in ids:
+        middle = middles.get(name)
+        if middle:
+            km = _distances(middle, places)
+            k = int(km.argmin())
+            found[name] = donors[k], float(km[k])
+    return found
+
+
+def _distances(middle: tuple[float, float, int], places: FloatArray) -> FloatArray:
+    """Km from one place to others: along a great circle, or a straight line in a projection."""
+    x, y, reference = middle
+    across, along = places[:, 0] - x, places[:, 1] - y
+    if reference not in GEOGRAPHIC:
+        return np.asarray(np.hypot(across, along) / 1000.0)
+    across, along = np.radians(across), np.radians(along)
+    cosines = np.cos(np.radians(places[:, 1])) * np.cos(radians(y))
+    half = np.sin(along / 2) ** 2 + cosines * np.sin(across / 2) ** 2
+    return np.asarray(2 * RADIUS * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0))))
+
+
+def _middles(path: Path) -> dict[str, tuple[float, float, int] | None]:
+    """Middle of the envelope and reference system of each divide; None for one without an envelope."""
     with GeoPackage(path, {"geom": ("geom", "geometry")}) as file:
-        table = file.columns(("divides",), ("divide_id", "geom"))
+        table = file.columns(("divides",), "divide_id", ("geom",))
     return {
-        name: _latitude(blob, path)
+        name: _middle(blob)
         for name, blob in zip(table["divide_id"], table["geom"], strict=True)
-        if isinstance(blob, bytes)
+        if blob is not None
     }
 
 
-def _latitude(blob: bytes, path: Path) -> float:
+def _middle(blob: Any) -> tuple[float, float, int] | None:
     """From the header of a geometry: ``GP``, version, flags, reference system, envelope."""
-    flags = blob[3]
-    order = "<" if flags & 1 else ">"
-    if blob[:2] != b"GP" or not (flags >> 1) & 7:
-        raise NextGenError(f"{path}: divides have no envelopes; give a column latitude in --table")
+    if not isinstance(blob, bytes) or len(blob) < 40 or blob[:2] != b"GP" or not (blob[3] >> 1) & 7:
+        return None
+    order = "<" if blob[3] & 1 else ">"
     reference, low_x, high_x, low_y, high_y = struct.unpack_from(f"{order}i4d", blob, 4)
     x, y = (low_x + high_x) / 2, (low_y + high_y) / 2
-    if reference == 4326:
+    return (x, y, reference) if np.isfinite([x, y]).all() else None
+
+
+def _latitude(middle: tuple[float, float, int] | None, path: Path) -> float:
+    if middle is None:
+        raise NextGenError(f"{path}: divides have no envelopes; give a column latitude in --table")
+    x, y, reference = middle
+    if reference in GEOGRAPHIC:
         return y
     if reference == 5070:
         return albers_latitude(x, y)
     raise NextGenError(
-        f"{path}: coordinates are EPSG:{reference}, not 5070 or 4326; give a column latitude in --table"
+        f"{path}: coordinates are EPSG:{reference}, not 5070, 4326 or 4269; give a column latitude in --table"
     )
 
 

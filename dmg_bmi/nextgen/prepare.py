@@ -155,10 +155,11 @@ def prepare(plan: Plan) -> Prepared:
     fabric = hydrofabric.read(plan.hydrofabric)
     findings = Findings()
     for finding in fabric.findings:
-        # t-route takes a bed without slope, and the copy for it has no row twice.
-        stops = finding.fatal and plan.routing and finding.kind not in ("zero slope", "duplicate")
         message = f"{finding.kind}: {finding.message}"
-        if stops:
+        if finding.fatal and finding.kind == "duplicate":
+            findings.stop(fabric.path, f"{message}; keep one of each")
+        # t-route takes a bed without slope.
+        elif finding.fatal and plan.routing and finding.kind != "zero slope":
             findings.stop(fabric.path, f"{message}; mend that, or prepare without routing (--no-routing)")
         else:
             findings.note(fabric.path, message)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..csv_table import CsvTable
 from ..errors import NextGenError
-from ..geopackage import numbers
+from ..geopackage import identifiers, numbers
 
 FloatArray = NDArray[np.float64]
 #: Names that the column of ids may have.
@@ -100,13 +100,17 @@ def _netcdf(path: Path) -> Read:
 
 def _parquet(path: Path) -> Read:
     try:
-        from pyarrow import parquet
+        from pyarrow import ArrowException, parquet
     except ImportError as problem:
         raise NextGenError(f"{path}: Parquet needs pyarrow; install it or convert to CSV") from problem
-    table = parquet.read_table(path)
-    key = _id_column(path, table.column_names)
-    columns = {n: numbers(table[n].to_pylist()) for n in table.column_names if n != key}
-    return [str(i) for i in table[key].to_pylist()], columns, {}
+    try:
+        table = parquet.read_table(path)
+        values = {name: table[name].to_pylist() for name in table.column_names}
+    except (ArrowException, OSError, ValueError, LookupError) as problem:
+        raise NextGenError(f"{path}: cannot be read as Parquet: {problem}") from problem
+    key = _id_column(path, [*values])
+    ids = identifiers(values.pop(key), f"{path}: {key}", NextGenError)
+    return ids, {name: numbers(column) for name, column in values.items()}, {}
 
 
 def _id_column(path: Path, names: Sequence[str]) -> str:

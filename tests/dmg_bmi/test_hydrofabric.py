@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from dmg_bmi import hydrofabric
-from dmg_bmi.errors import HydrofabricError
+from dmg_bmi import geopackage, hydrofabric
+from dmg_bmi.errors import DmgBmiError, HydrofabricError
+from dmg_bmi.nextgen.case import Divides
 
 CHANNEL = {
     "Length_m": 3000.0,
@@ -175,13 +176,14 @@ def test_a_sound_network_has_nothing_to_say_but_its_outlet(fabric):
         ("UPDATE nexus SET toid = 'wb-3' WHERE id = 'nex-5'", "loop", {"wb-3", "wb-4"}),
         ("UPDATE nexus SET toid = 'wb-3' WHERE id = 'nex-4'", "loop", {"wb-3"}),
         ("DELETE FROM nexus WHERE id = 'nex-3'", "orphan", {"wb-1 (to nex-3)", "wb-2 (to nex-3)"}),
-        ("UPDATE flowpaths SET toid = NULL WHERE id = 'wb-2'", "orphan", {"wb-2 (to None)"}),
+        ("UPDATE flowpaths SET toid = NULL WHERE id = 'wb-2'", "orphan", {"wb-2 (to nothing)"}),
         ("DELETE FROM flowpaths WHERE id = 'wb-1'", "orphan", {"cat-1"}),
         ("INSERT INTO flowpaths VALUES ('wb-1', 'nex-4', 'cat-1', 2.0)", "duplicate", {"wb-1"}),
         ("INSERT INTO nexus VALUES ('nex-3', 'wb-4')", "duplicate", {"nex-3"}),
         ("INSERT INTO divides VALUES ('cat-2', 'nex-3', 'network', 9.0)", "duplicate", {"cat-2"}),
         ("UPDATE divides SET areasqkm = 0 WHERE divide_id = 'cat-3'", "zero area", {"cat-3"}),
         ("UPDATE divides SET areasqkm = NULL WHERE divide_id = 'cat-3'", "zero area", {"cat-3"}),
+        ("UPDATE divides SET areasqkm = '2 km2' WHERE divide_id = 'cat-3'", "zero area", {"cat-3"}),
         ("DELETE FROM \"flowpath-attributes\" WHERE id = 'wb-2'", "missing attributes", {"wb-2"}),
         ("UPDATE \"flowpath-attributes\" SET n = NULL WHERE id = 'wb-4'", "missing attributes", {"wb-4"}),
         ("UPDATE \"flowpath-attributes\" SET n = 'NaN' WHERE id = 'wb-4'", "missing attributes", {"wb-4"}),
@@ -266,6 +268,137 @@ def test_gages_of_repeated_rows_are_all_kept(fabric):
 def test_a_file_that_lacks_a_table_or_a_column_is_refused(fabric, statement, message):
     with pytest.raises(HydrofabricError, match=message):
         fabric(statement)
+
+
+# -- ids ----------------------------------------------------------------------------
+
+
+def as_numbers(kind):
+    """Statements that turn all ids into numbers of an SQL type, as some writers store them."""
+    keys = {
+        "divides": ("divide_id", "toid"),
+        "flowpaths": ("id", "toid", "divide_id"),
+        "nexus": ("id", "toid"),
+        '"flowpath-attributes"': ("id",),
+    }
+    for table, columns in keys.items():
+        for name in columns:
+            yield (
+                f"UPDATE {table} SET {name} = CAST(substr({name}, instr({name}, '-') + 1) AS {kind}) "
+                f"+ 100 * ({name} LIKE 'nex%') + 200 * ({name} LIKE 'cat%')"
+            )
+
+
+@pytest.mark.parametrize("kind", ["INTEGER", "REAL"])
+def test_ids_that_are_numbers_become_their_digits(fabric, kind):
+    plain, numbered = fabric().network, fabric(*as_numbers(kind))
+    network = numbered.routable()
+    assert network.ids == ("1", "2", "3", "4")
+    assert network.toid == ("103", "103", "104", "105")
+    assert numbered.divides.ids == ("201", "202", "203", "204")
+    assert numbered.divides.reach.tolist() == [0, 1, 2, 3]
+    assert network.downstream.tolist() == plain.downstream.tolist()
+
+
+def test_marks_of_lakes_and_gages_that_are_numbers_are_read_as_such(fabric):
+    marked = fabric(
+        "UPDATE \"flowpath-attributes\" SET WaterbodyID = -9999.0, gage = 1558000.0 WHERE id = 'wb-1'",
+        "UPDATE \"flowpath-attributes\" SET WaterbodyID = 0 WHERE id = 'wb-2'",
+        "UPDATE \"flowpath-attributes\" SET WaterbodyID = 77 WHERE id = 'wb-3'",
+    ).routable()
+    assert marked.lake.tolist() == [False, False, True, False]
+    assert marked.gages == {"1558000": 0}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("NULL", "missing"), ("x'00ff'", "a blob"), ("1.5", "1.5"), ("' '", "empty")]
+)
+@pytest.mark.parametrize(
+    ("table", "column"), [("divides", "divide_id"), ("flowpaths", "id"), ("nexus", "id")]
+)
+def test_what_is_no_id_is_refused_with_table_and_row(fabric, tmp_path, table, column, value, said):
+    statement = f"UPDATE {table} SET {column} = {value} WHERE rowid = 2"
+    with pytest.raises(HydrofabricError, match=f"small.gpkg: table {table}: {column} of row 2 is {said}"):
+        fabric(statement)
+    if table == "divides":
+        with pytest.raises(HydrofabricError, match=f"divide_id of row 2 is {said}"):
+            Divides.read(tmp_path / "small.gpkg")
+
+
+# -- other layouts and formats ---------------------------------------------------------
+
+
+def test_version_2_0_1_is_read(fabric):
+    """Its names: flowpath_attributes, length_m, rl_gages, rl_NHDWaterbodyComID."""
+    table = '"flowpath-attributes"'
+    renamed = {"Length_m": "length_m2", "gage": "rl_gages", "WaterbodyID": "rl_NHDWaterbodyComID"}
+    older = fabric(
+        f"UPDATE {table} SET gage = '01073000' WHERE id = 'wb-4'",
+        f"UPDATE {table} SET WaterbodyID = '77' WHERE id = 'wb-3'",
+        *(f"ALTER TABLE {table} RENAME COLUMN {old} TO {new}" for old, new in renamed.items()),
+        f"ALTER TABLE {table} RENAME COLUMN length_m2 TO length_m",
+        f"ALTER TABLE {table} RENAME TO flowpath_attributes",
+    ).routable()
+    assert older.gages == {"01073000": 3}
+    assert older.lake.tolist() == [False, False, True, False]
+    assert older.channel["Length_m"].tolist() == [CHANNEL["Length_m"]] * 4
+
+
+@pytest.mark.parametrize("read", [hydrofabric.read, Divides.read])
+def test_the_layout_to_come_is_refused_by_its_name(tmp_path, read):
+    with closing(sqlite3.connect(tmp_path / "next.gpkg")) as db:
+        db.execute("CREATE TABLE divides (fid, geom, div_id INTEGER, type, area_sqkm)")
+        db.execute("CREATE TABLE flowpaths (fid, geom, fp_id INTEGER, dn_nex_id, div_id)")
+        db.execute("CREATE TABLE nexus (fid, geom, nex_id INTEGER, dn_fp_id)")
+    with pytest.raises(DmgBmiError, match=r"NOAA's next layout \(div_id, fp_id"):
+        read(tmp_path / "next.gpkg")
+
+
+@pytest.mark.parametrize("read", [hydrofabric.read, Divides.read])
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("catchment_data.geojson", b'{"type": "FeatureCollection", "features": []}', "GeoJSON"),
+        ("bom.geojson", b'\xef\xbb\xbf\n {"type": "FeatureCollection"}', "GeoJSON"),
+        (
+            "RouteLink_CONUS.nc",
+            b"\x89HDF\r\n\x1a\n" + bytes(90),
+            "RouteLink file of the National Water Model",
+        ),
+        ("RouteLink.nc", b"CDF\x01" + bytes(90), "RouteLink file of the National Water Model"),
+        ("divides.parquet", b"PAR1" + bytes(90), "a Parquet file"),
+        ("divides.shp", b"\x00\x00\x27\x0a" + bytes(90), "a Shapefile file"),
+        ("divides.fgb", b"fgb\x03fgb\x00" + bytes(90), "a FlatGeobuf file"),
+        ("divides.gpkg.gz", b"\x1f\x8b" + bytes(90), "a gzip file"),
+        ("divides.zip", b"PK\x03\x04" + bytes(90), "a ZIP file"),
+        ("empty.gpkg", b"", "it is no SQLite file"),
+    ],
+)
+def test_a_file_of_another_format_is_refused_by_its_name(tmp_path, read, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(HydrofabricError, match=f"{name}: .*{said}.*A hydrofabric is read from a GeoPackage"):
+        read(tmp_path / name)
+
+
+# -- hostile ones ----------------------------------------------------------------------
+
+#: Numbers without end.
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+
+
+def test_a_view_whose_rows_never_end_is_refused(fabric, monkeypatch):
+    monkeypatch.setattr(geopackage, "MOST_ROWS", 5000)
+    with pytest.raises(HydrofabricError, match="more than 5000 rows; is it a view without end"):
+        fabric(
+            "DROP TABLE nexus",
+            f"CREATE VIEW nexus AS {ENDLESS} SELECT 'nex-' || i AS id, NULL AS toid FROM n",
+        )
+
+
+def test_a_view_that_never_gives_a_row_is_given_up(fabric, monkeypatch):
+    monkeypatch.setattr(geopackage, "LONGEST", 0.2)
+    with pytest.raises(HydrofabricError, match=r"small.gpkg: cannot be read.* after 0.2 s"):
+        fabric("DROP TABLE nexus", f"CREATE VIEW nexus AS {ENDLESS} SELECT max(i) AS id, NULL AS toid FROM n")
 
 
 def test_a_file_that_is_no_geopackage_is_refused(tmp_path):

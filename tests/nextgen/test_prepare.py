@@ -4,7 +4,10 @@ import csv
 import json
 import shutil
 import sqlite3
+import struct
+import sys
 from math import cos, hypot, log, radians, sin, sqrt, tan
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ import yaml
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.cli import main
 from dmg_bmi.errors import NextGenError
-from dmg_bmi.nextgen import geometry, ngiab
+from dmg_bmi.nextgen import geometry, ngiab, tables
 from dmg_bmi.nextgen.prepare import Plan, prepare
 
 RUNOFF = "land_surface_water__runoff_depth"
@@ -224,6 +227,42 @@ def test_parquet_needs_pyarrow_and_says_so(plan, tmp_path):
         pytest.skip("pyarrow is installed")
 
 
+class ArrowException(Exception):
+    """As pyarrow's own, which come from no class of Python."""
+
+
+def broken(path):
+    raise ArrowException("Parquet magic bytes not found in footer")
+
+
+@pytest.mark.parametrize(
+    ("read", "match"),
+    [
+        (broken, "t.parquet: cannot be read as Parquet: Parquet magic bytes"),
+        (lambda path: parquet_of(id=[1, None]), "t.parquet: id of row 2 is missing"),
+        (lambda path: parquet_of(id=[1, 2.0, 1]), "t.parquet: 1 stands twice"),
+        (lambda path: parquet_of(name=[1]), "no column of ids"),
+    ],
+)
+def test_a_parquet_table_that_cannot_be_read_is_named(tmp_path, monkeypatch, read, match):
+    """With a stand-in for pyarrow, which the tests do not need."""
+    parquet = SimpleNamespace(read_table=read)
+    library = SimpleNamespace(ArrowException=ArrowException, parquet=parquet)
+    monkeypatch.setitem(sys.modules, "pyarrow", library)
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(NextGenError, match=match):
+        tables.read(tmp_path / "t.parquet")
+
+
+def parquet_of(**columns):
+    """What pyarrow makes of a file, as far as it is used."""
+
+    class Table(dict):
+        column_names = tuple(columns)
+
+    return Table({n: SimpleNamespace(to_pylist=lambda v=v: v) for n, v in columns.items()})
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
@@ -288,6 +327,134 @@ def test_an_attribute_that_is_nowhere_is_named_with_what_to_do(prepared, bundle)
         NextGenError, match=r"nothing gives elevation .*twi.*--table.*--attribute NAME=COLUMN"
     ):
         prepared(bundle=str(bundle("hybrid")), model_params={})
+
+
+# -- divides that stand alone ------------------------------------------------------------
+
+
+@pytest.fixture
+def changed(juniata, tmp_path):
+    """A function that copies the Juniata's hydrofabric, changed by SQL statements with values."""
+
+    def make(*statements):
+        path = tmp_path / "changed.gpkg"
+        shutil.copyfile(juniata.hydrofabric, path)
+        with sqlite3.connect(path) as file:
+            for (trigger,) in file.execute(
+                "select name from sqlite_master where type = 'trigger'"
+            ).fetchall():
+                file.execute(f'drop trigger "{trigger}"')
+            for statement, values in statements:
+                file.execute(statement, values)
+        return path
+
+    return make
+
+
+def envelope(blob):
+    """Middle of the envelope of a geometry of the Juniata's hydrofabric, which is little-endian."""
+    low_x, high_x, low_y, high_y = struct.unpack("<4d", blob[8:40])
+    return (low_x + high_x) / 2, (low_y + high_y) / 2
+
+
+COASTAL = (
+    "INSERT INTO divides (divide_id, toid, type, areasqkm, tot_drainage_areasqkm, geom) "
+    "VALUES (?, ?, ?, ?, ?, ?)"
+)
+
+
+def test_a_coastal_divide_gets_what_the_nearest_one_has(plan, juniata, changed, tmp_path):
+    with sqlite3.connect(juniata.hydrofabric) as file:
+        rows = file.execute(
+            'SELECT divide_id, geom FROM divides JOIN "divide-attributes" USING (divide_id)'
+        ).fetchall()
+    east = max(envelope(blob)[0] for _, blob in rows)
+    middle = np.mean([envelope(blob)[1] for _, blob in rows])
+    there = {"cat-1": (east + 30_000.0, middle), "cat-2": (east + 40_000.0, middle)}
+    expected = {}
+    for name, (x, y) in there.items():
+        away = {d: hypot(envelope(blob)[0] - x, envelope(blob)[1] - y) for d, blob in rows}
+        expected[name] = min(away, key=away.get), min(away.values()) / 1000
+    blobs = {n: b"GP\0\x03" + struct.pack("<i4d", 5070, x, x, y, y) for n, (x, y) in there.items()}
+    fabric = changed(*((COASTAL, (n, f"cnx-{n[4:]}", "coastal", 3.0, 3.0, blobs[n])) for n in there))
+
+    done = prepare(plan(hydrofabric=fabric, own=True, forcing=with_more_ids(juniata, [*there], tmp_path)))
+    table = catchments(tmp_path / "run")
+    for name, (donor, _) in expected.items():
+        for attribute in ("elevation", "slope", "twi"):
+            assert table[name][attribute] == table[donor][attribute]
+    (note,) = (f for f in done.findings if f.where == "attribute elevation" and "nearest" in f.message)
+    farthest = max(km for _, km in expected.values())
+    assert note.ids == ("cat-1", "cat-2")
+    assert f"for 2 without neighbours in the network, at most {farthest:.3g} km away" in note.message
+
+
+def with_more_ids(domain, ids, folder):
+    """The forcing of a domain with further catchments, that have the weather of the first."""
+    import netCDF4
+
+    path = folder / "more.nc"
+    with netCDF4.Dataset(domain.forcing) as old, netCDF4.Dataset(path, "w") as new:
+        new.createDimension("catchment-id", len(domain.ids) + len(ids))
+        new.createDimension("time", old.dimensions["time"].size)
+        for name, variable in old.variables.items():
+            copy = new.createVariable(name, variable.dtype, variable.dimensions)
+            copy.setncatts({key: variable.getncattr(key) for key in variable.ncattrs()})
+            values = variable[:]
+            copy[:] = np.concatenate(
+                [values, np.array(ids, dtype=object) if name == "ids" else values[: len(ids)]]
+            )
+    return path
+
+
+def test_without_a_place_a_divide_that_stands_alone_is_named(plan, changed):
+    fabric = changed((COASTAL, ("cat-1", "cnx-1", "coastal", 3.0, 3.0, None)))
+    with pytest.raises(NextGenError, match=r"attribute elevation: missing there and all around \[cat-1\]"):
+        prepare(plan(hydrofabric=fabric, routing=False))
+
+
+def test_distances_in_degrees_are_along_great_circles(tmp_path):
+    """A degree of a meridian is 111.2 km; at 60 degrees one of a parallel is half of it."""
+    with sqlite3.connect(tmp_path / "d.gpkg") as file:
+        file.execute("CREATE TABLE divides (divide_id, geom)")
+        for name, x, y in (("here", 10.0, 60.0), ("north", 10.0, 61.0), ("east", 11.5, 60.0)):
+            blob = b"GP\0\x03" + struct.pack("<i4d", 4326, x, x, y, y)
+            file.execute("INSERT INTO divides VALUES (?, ?)", (name, blob))
+    degree = radians(1) * 6371.0
+    found = geometry.nearest(tmp_path / "d.gpkg", ["here"], ["north"])
+    assert found == {"here": ("north", pytest.approx(degree))}
+    found = geometry.nearest(tmp_path / "d.gpkg", ["here"], ["north", "east"])
+    assert found == {"here": ("east", pytest.approx(0.75 * degree, rel=1e-4))}
+
+
+# -- what is wrong with a hydrofabric -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "column"),
+    [
+        ("divide-attributes", "divide_id", "mean.elevation"),
+        ("flowpath-attributes", "link", "n"),
+        ("flowpaths", "id", "tot_drainage_areasqkm"),
+        ("divides", "divide_id", "areasqkm"),
+    ],
+)
+@pytest.mark.parametrize("routing", [True, False])
+def test_rows_of_one_id_that_differ_stop(plan, juniata, changed, table, key, column, routing):
+    with sqlite3.connect(juniata.hydrofabric) as file:
+        names = [r[1] for r in file.execute(f'PRAGMA table_info("{table}")') if r[1] != "fid"]
+    listed = ", ".join(f'"{n}"' for n in names)
+    values = ", ".join(f'"{n}" + 1' if n == column else f'"{n}"' for n in names)
+    name = "cat-87385" if key == "divide_id" else "wb-87385"
+    again = f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM "{table}" WHERE {key} = ?'
+    with pytest.raises(NextGenError, match=rf"stop.*duplicate: {name} in several rows of the table {table}"):
+        prepare(plan(hydrofabric=changed((again, (name,))), routing=routing))
+
+
+def test_an_upstream_area_that_is_text_is_named(plan, changed):
+    text = ("UPDATE divides SET tot_drainage_areasqkm = 'large' WHERE divide_id = ?", ("cat-87385",))
+    with pytest.raises(NextGenError, match=r"attribute upstream_area: missing.*cat-87385"):
+        prepare(plan(hydrofabric=changed(text), holes="stop"))
 
 
 # -- latitude ---------------------------------------------------------------------------
