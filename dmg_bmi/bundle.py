@@ -24,9 +24,10 @@ import yaml
 
 from . import __version__
 from .atomic import LOCK, create, locked, make_folder, put
-from .delta_model import DeltaModel
+from .delta_model import DeltaModel, typed_statistics
 from .errors import BundleError, ConfigError
 from .files import as_path, canonical, read_bytes, read_yaml, sha256
+from .normalisation import Statistic
 from .physics import ProcessModel
 from .variables import Variable, checked, from_plain, to_plain, variable_table
 
@@ -79,6 +80,14 @@ class BundleInfo:
         """Rows of the variable table by name and by symbol."""
         table = self.variables
         return {v.symbol: v for v in table} | {v.name: v for v in table}
+
+    @cached_property
+    def statistics(self) -> dict[str, Statistic]:
+        """Of the networks' inputs, by symbol."""
+        try:
+            return typed_statistics(self.description.get("statistics") or {})
+        except (AttributeError, TypeError, ConfigError) as problem:
+            raise BundleError(f"{self.path}: is not a valid bundle description: {problem}") from problem
 
     @classmethod
     def read(cls, path: str | Path) -> BundleInfo:

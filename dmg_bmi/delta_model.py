@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -128,7 +128,7 @@ class DeltaModel(nn.Module):
             "phy_model": {key: model.describe() for key, model in self.process_models.items()},
             "roles": [role.describe() for role in self.roles],
             "fixed": dict(self.fixed),
-            "statistics": {name: asdict(s) for name, s in self.statistics.items()},
+            "statistics": {name: s.describe() for name, s in self.statistics.items()},
         }
 
     @classmethod
@@ -154,7 +154,7 @@ class DeltaModel(nn.Module):
         models = build_process_models(descriptions(phy_model, "phy"))
         described = descriptions(nn, "nn")
         typed = resolve_roles([from_plain(role) for role in roles], described, models, fixed or {})
-        stats = {name: _statistic(name, s) for name, s in (statistics or {}).items()}
+        stats = typed_statistics(statistics or {})
         networks = {}
         for act in (bind(role, models, stats) for role in typed):
             networks[act.key] = build_network(described[act.key], act.n_inputs, act.n_outputs)
@@ -439,6 +439,11 @@ def _by_key(module: nn.Module | None, default: str) -> dict[str, Any]:
     if module is None:
         return {}
     return dict(module.items()) if isinstance(module, nn.ModuleDict) else {default: module}
+
+
+def typed_statistics(given: Mapping[str, Mapping[str, Any] | Statistic]) -> dict[str, Statistic]:
+    """Statistics of names from plain data; ConfigError naming the one that is none."""
+    return {name: _statistic(name, one) for name, one in given.items()}
 
 
 def _statistic(name: str, given: Mapping[str, Any] | Statistic) -> Statistic:

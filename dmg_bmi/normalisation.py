@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from math import inf, isfinite
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import ConfigError
 
 Transform = Literal["none", "log_sqrt"]
+#: Relative: what a file of single precision or seven digits changes.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,16 @@ class Statistic:
         ``log_sqrt`` is ``log10(sqrt(value) + 0.1)`` (Feng et al., 2020), for skewed water fluxes.
     units : str
         Of the untransformed value, as the model was trained.
+    lower, upper : float
+        The range of the untransformed value in training; without limits where it is not known.
     """
 
     mean: float = 0.0
     std: float = 1.0
     transform: Transform = "none"
     units: str = ""
+    lower: float = -inf
+    upper: float = inf
 
     def __post_init__(self) -> None:
         if self.transform not in get_args(Transform):
@@ -43,6 +51,38 @@ class Statistic:
                 raise ConfigError(f"{key} is {value!r}; it must be a finite number")
         if self.std < 0:
             raise ConfigError(f"std is {self.std:g}; it must not be negative")
+        if not all(isinstance(limit, (int, float)) for limit in (self.lower, self.upper)) or not (
+            self.lower <= self.upper
+        ):
+            raise ConfigError(f"lower {self.lower!r} and upper {self.upper!r} are no range")
+
+    def describe(self) -> dict[str, Any]:
+        """The constructor's arguments as plain data; a limit that is not known is left out."""
+        return {k: v for k, v in asdict(self).items() if not (k in ("lower", "upper") and abs(v) == inf)}
+
+    def distance(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far values lie outside of the range in training, as networks see it.
+
+        Returns
+        -------
+        ndarray
+            In widths of the range, at least standard deviations; zero within it and by rounding beside it.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        nearest = np.clip(values, self.lower, self.upper)
+        rounding = ROUNDING * max((abs(v) for v in (self.lower, self.upper) if isfinite(v)), default=0.0)
+        outside = ~(np.abs(values - nearest) <= rounding)
+        if not outside.any():
+            return np.zeros_like(values)
+        seen = Normaliser(["value"], {"value": self})
+        shown, near, edges = (
+            seen({"value": torch.tensor(v, dtype=torch.float64)})[..., 0].numpy()
+            for v in (values, nearest, (self.lower, self.upper))
+        )
+        # An open range has no width.
+        width = max(edges[1] - edges[0], 1.0) if np.isfinite(edges).all() else 1.0
+        # What has no transform (a root of less than nothing) is nowhere near.
+        return np.where(outside, np.nan_to_num(np.abs(shown - near), nan=inf) / width, 0.0)
 
 
 class Constants:

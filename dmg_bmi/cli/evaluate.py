@@ -19,6 +19,7 @@ import torch
 
 from ..bundle import BundleInfo
 from ..errors import ConfigError, DmgBmiError
+from ..trained import check_trained
 
 if TYPE_CHECKING:
     from ..dataset import Dataset
@@ -62,6 +63,8 @@ def command(given: argparse.Namespace) -> None:
     columns = sorted({column for split in chosen for column in split.columns})
     dataset = dataset.period(dataset.times[0], max(bounds(split.period)[1] for split in chosen))
     require(dataset, model, config.training.targets, columns)
+    some = dataset.columns(columns)
+    check_trained(model.statistics, some.attributes, some.ids, set())
     scores = evaluate(model, dataset, chosen, config.training.targets, config.periods.spin_up)
     for one in scores:
         print(table(one), end="\n\n")
@@ -69,7 +72,7 @@ def command(given: argparse.Namespace) -> None:
         write_scores(given.output, scores)
         print(given.output)
     if given.bmi:
-        agreement = through_bmi(info, dataset.columns(columns))
+        agreement = through_bmi(info, some)
         print(agreement)
         if not agreement.kept:
             raise DmgBmiError(f"{info.path}: one forward and steps through the BMI do not agree")

@@ -14,7 +14,9 @@ from ..csv_table import write_csv
 from ..errors import ConfigError, NextGenError
 from ..geopackage import GeoPackage, numbers
 from ..hydrofabric import ALIASES, Hydrofabric
+from ..normalisation import Statistic
 from ..run_config import implausible
+from ..trained import outside, seen
 from ..units import conversion
 from ..variables import Variable
 from .findings import Findings
@@ -129,6 +131,23 @@ def complete(
         dropped = [ids[k] for k in np.flatnonzero(~keep).tolist()]
         findings.note("attributes", "divides with holes are left out; their water is missing", dropped)
     return keep
+
+
+def compare(
+    columns: Mapping[str, FloatArray],
+    statistics: Mapping[str, Statistic],
+    ids: Sequence[str],
+    findings: Findings,
+) -> None:
+    """Stop at attributes far outside of the range in training, and note those a little outside."""
+    for name in columns.keys() & statistics.keys():
+        little, far = outside(statistics[name], columns[name])
+        what = f"outside of {seen(statistics[name])}, with which the model was trained"
+        _stop(findings, name, ids, far, f"far {what}; look at its units, or leave these divides out")
+        if little.any():
+            findings.note(
+                f"attribute {name}", f"a little {what}", [ids[k] for k in np.flatnonzero(little).tolist()]
+            )
 
 
 def _stop(findings: Findings, name: str, ids: Sequence[str], bad: NDArray[np.bool_], what: str) -> None:

@@ -173,13 +173,14 @@ def prepare(plan: Plan) -> Prepared:
     table = None if plan.table is None else read_table(plan.table)
     columns = attributes.gather(wanted, fabric, table, plan.columns)
     keep = attributes.complete(columns, wanted, fabric, plan.holes, findings)
-    findings.raise_fatal()
     ids = [name for name, kept in zip(fabric.divides.ids, keep.tolist(), strict=True) if kept]
+    columns = {name: values[keep] for name, values in columns.items()}
+    attributes.compare(columns, info.statistics, ids, findings)
+    findings.raise_fatal()
     if not ids:
         raise NextGenError(f"{fabric.path}: no divide has all attributes that {info.name} needs")
     for name in ids:
         require_file_name(name, f"{fabric.path}: divide", NextGenError)
-    columns = {name: values[keep] for name, values in columns.items()}
     if plan.restart:
         _require_states(plan, ids)
 

@@ -350,6 +350,7 @@ class Component:
         if variable.kind in ("attribute", "multiplier"):
             new = np.asarray(values, dtype=np.float64).reshape(target.shape)
             check_attribute(name, new, self.ids, variable.lower, variable.upper, variable.kind)
+            self.group.setup.check_trained({variable.name: new}, self.ids)
             self._change(variable.name, new)
         else:
             target[...] = values.reshape(target.shape)

@@ -72,6 +72,7 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
         variable = component.about.by_name[name]
         try:
             check_attribute(name, values, component.ids, variable.lower, variable.upper, kind)
+            component.group.setup.check_trained({name: values}, component.ids)
         except AttributeTableError as problem:
             raise StateError(f"{source}: {problem}") from problem
     clock = component.clock

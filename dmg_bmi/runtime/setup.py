@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..dataset import day_of_year
 from ..errors import ConfigError
 from ..physics import State
 from ..run_config import CatchmentTable, RunConfig, utc
+from ..trained import check_trained
 from .clock import FAR_FUTURE, Clock
 from .engine import Eager
 from .engines import make_engine
@@ -89,6 +90,8 @@ class Setup:
         if config.catchments.hydrofabric is not None and not self.model.declaration.graph:
             raise ConfigError(f"catchments.hydrofabric: {info.name} is no model of a river network")
         self.table = CatchmentTable.load(config.catchments, needed)
+        self._told: set[str] = set()
+        self.check_trained(self.table.attributes, self.table.ids)
         self.graph: State = self._graph()
         self.engine = make_engine(config.engine, self.model, info, config.device, self.graph)
         self.store: Store | None = None
@@ -180,6 +183,10 @@ class Setup:
             log.info("%s: factors on parameters that change in time need the eager engine", self.info.name)
             self.engine = Eager(self.model)
         return prepared
+
+    def check_trained(self, attributes: Mapping[str, NDArray[np.float64]], ids: Sequence[str]) -> None:
+        """Refuse attributes far from those of the training; of each a little outside warn once."""
+        check_trained(self.model.statistics, attributes, ids, self._told)
 
     def initial(self, n: int) -> State:
         """The state of `n` rows before anything has happened."""

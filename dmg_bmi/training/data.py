@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -125,8 +126,8 @@ def statistics(
 ) -> dict[str, Statistic]:
     """Of the named forcings, attributes and targets of a training split.
 
-    Precipitation, which is skewed, is transformed first (see :class:`Statistic`). Names that
-    the data lacks are left to :func:`require`.
+    Precipitation, which is skewed, is transformed first (see :class:`Statistic`). Attributes get the
+    range of the training basins. Names that the data lacks are left to :func:`require`.
 
     Parameters
     ----------
@@ -143,14 +144,17 @@ def statistics(
         transform: Literal["log_sqrt", "none"] = "log_sqrt" if name == "P" else "none"
         if name in series:
             mean, std = _moments(series[name], columns, transform == "log_sqrt")
+            limits = (-inf, inf)  # weather that was never seen is what a model is asked for
         elif name in dataset.attributes:
             values = dataset.attributes[name][list(columns)]
             mean, std = float(values.mean()), float(values.std())
+            limits = (float(values.min()), float(values.max()))
         else:
             continue
         # What never varies tells nothing; it becomes zero, not infinity.
-        std = std if std > 1e-6 * (abs(mean) + 1e-6) else 1.0
-        result[name] = Statistic(mean, std, transform, dataset.units.get(name, ""))
+        if not std > 1e-6 * (abs(mean) + 1e-6):
+            std = 1.0 if name in series else 0.0
+        result[name] = Statistic(mean, std, transform, dataset.units.get(name, ""), *limits)
     return result
 
 

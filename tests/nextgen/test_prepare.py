@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import struct
 import sys
+from dataclasses import replace
 from math import cos, hypot, log, radians, sin, sqrt, tan
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from dmg_bmi import Bundle
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.cli import main
 from dmg_bmi.errors import NextGenError
@@ -172,6 +174,29 @@ def test_holes_are_filled_with_the_mean_of_what_is_next_to_them(plan, tmp_path, 
     values = [float(table[name]["elevation"]) for name in around]
     assert values
     assert min(values) <= float(table[HOLE]["elevation"]) <= max(values)
+
+
+# -- the range in training -----------------------------------------------------------------
+
+
+def ranged(bundle, folder, **limits):
+    """The hybrid bundle, its elevations trained within limits."""
+    model = Bundle.load(bundle("hybrid")).model
+    model.statistics["elevation"] = replace(model.statistics["elevation"], **limits)
+    return str(Bundle(model, "ranged").save(folder).path)
+
+
+def test_divides_far_outside_of_the_training_stop_by_name(plan, bundle, tmp_path):
+    narrow = ranged(bundle, tmp_path / "ranged", lower=-900.0, upper=-800.0)
+    with pytest.raises(NextGenError, match=r"attribute elevation: far outside of -900 to -800 m.*\[cat-"):
+        prepare(plan(bundle=narrow))
+
+
+def test_divides_a_little_outside_of_the_training_are_noted_and_counted(plan, bundle, tmp_path):
+    done = prepare(plan(bundle=ranged(bundle, tmp_path / "ranged", lower=0.0, upper=300.0)))
+    (found,) = [f for f in done.findings if "a little outside of 0 to 300 m" in f.message]
+    high = {name for name, row in catchments(tmp_path / "run").items() if float(row["elevation"]) > 300.001}
+    assert set(found.ids) == high != set()
 
 
 # -- tables -----------------------------------------------------------------------------

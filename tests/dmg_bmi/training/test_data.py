@@ -10,6 +10,7 @@ import torch
 from dmg_bmi import DeltaModel
 from dmg_bmi.dataset import Dataset
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
+from dmg_bmi.normalisation import Normaliser
 from dmg_bmi.training.data import Windows, require, require_gradient, statistics, tensors
 
 
@@ -104,9 +105,20 @@ def test_statistics_are_mean_and_deviation_with_units_and_precipitation_is_trans
     assert found["elev_mean"].mean == pytest.approx(dataset.attributes["elev_mean"].mean())
 
 
-def test_what_never_varies_is_normalised_to_zero_not_infinity(dataset):
+def test_what_never_varies_is_normalised_to_zero_elsewhere_too(dataset):
     dataset.attributes["elev_mean"][:] = 0.1
-    assert statistics(dataset, ["elev_mean"])["elev_mean"].std == 1.0
+    found = statistics(dataset, ["elev_mean"])
+    shown = Normaliser(["elev_mean"], found)({"elev_mean": torch.tensor([0.1, 3000.0])})
+    assert shown.tolist() == [[0.0], [0.0]]
+    assert not found["elev_mean"].distance(np.array([0.1, 3000.0])).any()
+
+
+def test_statistics_of_attributes_hold_the_range_of_the_training_basins_alone(dataset):
+    values = dataset.attributes["elev_mean"]
+    values[:] = np.arange(len(values)) + 10.0
+    found = statistics(dataset, ["elev_mean"], columns=range(1, len(values)))["elev_mean"]
+    assert (found.lower, found.upper) == (11.0, len(values) + 9.0)
+    assert statistics(dataset, ["T"])["T"].lower == -np.inf
 
 
 def test_statistics_of_a_target_are_of_what_was_observed(dataset):
