@@ -60,7 +60,7 @@ class Statistic:
         """The constructor's arguments as plain data; a limit that is not known is left out."""
         return {k: v for k, v in asdict(self).items() if not (k in ("lower", "upper") and abs(v) == inf)}
 
-    def distance(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def distance(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """How far values lie outside of the range in training, as networks see it.
 
         Returns

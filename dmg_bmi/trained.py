@@ -12,7 +12,7 @@ from .errors import AttributeTableError
 from .normalisation import Statistic
 
 log = logging.getLogger("dmg_bmi")
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating]
 #: Widths of the range in training; what lies farther outside than so many is refused.
 FAR = 3.0
 
