@@ -143,7 +143,7 @@ def through_bmi(info: BundleInfo, dataset: Dataset) -> Agreement:
         folder = Path(temporary)
         write_config(folder / "bmi.yaml", str(info.path), dataset, model.attribute_names)
         netcdf.write(folder / "forcing.nc", dataset)
-        result = drive(folder / "bmi.yaml", folder / "forcing.nc", folder)
+        result = drive(folder / "bmi.yaml", folder / "forcing.nc", folder, picture=False)
         stepped = netcdf.read(result.output)
     fluxes = {f.name for f in model.declaration.fluxes}
     compared = [v for v in info.variables if v.symbol in fluxes and v.symbol in stepped.forcing]

@@ -55,15 +55,18 @@ class Result:
     picture: Path | None
 
 
-def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None = None) -> Result:
-    """Step a component over the forcing file and write what comes out.
+def drive(
+    config_path: Path, forcing_path: Path, folder: Path, drawn: str | None = None, picture: bool = True
+) -> Result:
+    """Step a component over the forcing file and write what comes out, with a picture or without.
 
     Raises
     ------
     DmgBmiError
         No output file is left behind then.
     """
-    plots.pyplot()  # what is missing is told before the work, not after it
+    if picture:
+        plots.pyplot()  # what is missing is told before the work, not after it
     config = RunConfig.read(config_path)
     forcing = forcing_file.read(forcing_path)
     bmi = DeltaModelBmi()
@@ -82,7 +85,7 @@ def drive(config_path: Path, forcing_path: Path, folder: Path, drawn: str | None
     outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
     columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
     make_folder(folder)
-    result = Result(folder / "output.nc", folder / "hydrograph.png" if "Q" in columns else None)
+    result = Result(folder / "output.nc", folder / "hydrograph.png" if picture and "Q" in columns else None)
     row = ids.index(drawn) if drawn else 0
     shown: list[FloatArray] = []
     about = {"title": f"{info.name} stepped through BMI", "bundle_fingerprint": info.fingerprint}

@@ -167,7 +167,7 @@ class Model:
     """
 
     nn: dict[str, Any]
-    phy_model: dict[str, Any]
+    phy_model: dict[str, Any] = field(default_factory=dict)
     roles: list[dict[str, Any]] = field(default_factory=lambda: [{}])
     fixed: dict[str, float] = field(default_factory=dict)
 

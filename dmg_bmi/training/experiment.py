@@ -93,8 +93,7 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.read(config, overrides)
     folder = Path(folder)
-    plots.pyplot()  # what is missing is told before the work, not after it
-    require_board(config.training.tensorboard)
+    require_extras(config)
     with distributed.processes(config.training.device) as device, ExitStack() as held:
         with checkpoint.writing(folder):
             make_folder(folder)
@@ -112,6 +111,12 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
             if not config.training.spin_up_gradient:
                 require_gradient(model, round(config.periods.spin_up * 86400.0 / dataset.step))
             return _run(config, dataset, model.to(device), folder)
+
+
+def require_extras(config: TrainingConfig) -> None:
+    """Tell before the work what is not installed that a training needs at its end."""
+    plots.pyplot()
+    require_board(config.training.tensorboard)
 
 
 def _require_unfinished(folder: Path, config: TrainingConfig) -> None:

@@ -21,6 +21,7 @@ from ..csv_table import CsvTable
 from ..dataset import LATITUDE, LONGITUDE, Dataset
 from ..delta_model import DeltaModel
 from ..errors import ConfigError
+from ..plots import pyplot
 from . import plots
 from .checkpoint import writing
 from .config import TrainingConfig
@@ -53,6 +54,7 @@ def write_report(folder: str | Path) -> Path:
     ConfigError
         If the folder holds no finished run.
     """
+    pyplot()  # what is missing is told before the work, not after it
     folder = Path(folder)
     for name in ("config.yaml", "metrics.csv", "history.csv", "forcing.nc"):
         if not os.path.exists(folder / name):

@@ -13,7 +13,7 @@ from ..atomic import make_folder
 from ..config import from_mapping, read_yaml
 from ..errors import ConfigError, TrainingError
 from .config import TrainingConfig
-from .experiment import train
+from .experiment import require_extras, train
 
 log = logging.getLogger("dmg_bmi")
 
@@ -70,7 +70,9 @@ def search(
         from optuna.storages.journal import JournalFileBackend
     except ImportError as problem:
         raise ConfigError("a search needs Optuna: pip install 'dmg_bmi[search]'") from problem
-    if TrainingConfig.read(config, overrides).periods.validation is None:
+    each = TrainingConfig.read(config, overrides)
+    require_extras(each)
+    if each.periods.validation is None:
         raise ConfigError(f"{config}: a search needs periods.validation; test years must not choose anything")
     folder = Path(folder)
     make_folder(folder)

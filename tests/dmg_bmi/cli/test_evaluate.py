@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+import sys
 from base64 import b64decode
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -171,3 +172,9 @@ def test_data_without_an_attribute_of_the_model_is_refused_by_name(folder, monke
     monkeypatch.setattr(experiment, "read", lacking)
     assert main(["evaluate", str(folder / "bundle")]) == 2
     assert "the model needs attribute aridity; the data has elev_mean" in capsys.readouterr().err
+
+
+def test_without_matplotlib_the_bmi_is_compared_all_the_same(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["evaluate", str(folder / "bundle"), "--split", "test", "--bmi"]) == 0
+    assert "one forward agree" in capsys.readouterr().out

@@ -1,9 +1,14 @@
 """What a command needs and is not installed is told before the work, and nothing is written."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
+
+import dmg_bmi
 
 HIDDEN = """
 import sys
@@ -11,31 +16,82 @@ sys.modules[sys.argv[1]] = None
 from dmg_bmi.cli import main
 sys.exit(main(sys.argv[2:]))
 """
+ROOT = Path(dmg_bmi.__file__).parent.parent
+ALWAYS = {"torch", "numpy", "yaml", "bmipy", "safetensors", "netCDF4", "cftime", "tqdm"}
+#: Where an extra is imported, all of them lazily or in a module that is nothing without it.
+EXTRAS = {
+    "dmg_bmi/interop/hydrodl2.py": {"hydrodl2"},
+    "dmg_bmi/interop/jax.py": {"jax"},
+    "dmg_bmi/maps.py": {"matplotlib"},
+    "dmg_bmi/nextgen/tables.py": {"pyarrow"},
+    "dmg_bmi/plots.py": {"matplotlib"},
+    "dmg_bmi/training/search.py": {"optuna"},
+    "dmg_bmi/training/tensorboard.py": {"tensorboard"},
+}
+#: The modules that users of these tools load by themselves.
+PLUGINS = ("dmg_bmi/pytest_plugin.py", "dmg_bmi/conformance/")
+
+
+def extras_of(path):
+    """Names of packages that a file imports at run time and that are not always installed."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing = {id(n) for i in ast.walk(tree) if isinstance(i, ast.If) and "TYPE_CHECKING" in ast.dump(i.test)
+              for n in ast.walk(i)}  # fmt: skip
+    names = set()
+    for node in ast.walk(tree):
+        if id(node) in typing:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    names = {"tensorboard" if n.startswith("torch.utils.tensorboard") else n.partition(".")[0] for n in names}
+    return names - ALWAYS - {"dmg_bmi", *sys.stdlib_module_names}
+
+
+def test_no_other_module_imports_an_extra():
+    found = {}
+    for folder in ("dmg_bmi", "physics", "nn_models"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if not name.startswith(PLUGINS) and (extras := extras_of(path)):
+                found[name] = extras
+    assert found == EXTRAS
+
+
+PICTURES, BOARD = "pictures need matplotlib: pip install", "needs TensorBoard: pip install"
+SEARCH = ["train", "camels", "--search", "space.yaml", "--output", "out"]
 
 
 @pytest.mark.parametrize(
     ("module", "arguments", "said"),
     [
-        ("matplotlib", ["train", "camels"], "pictures need matplotlib: pip install"),
-        ("matplotlib", ["demo"], "pictures need matplotlib: pip install"),
-        ("matplotlib", ["run", "none.yaml", "--forcing", "none.nc"], "pictures need matplotlib: pip install"),
+        ("matplotlib", ["train", "camels", "--output", "out"], PICTURES),
+        ("matplotlib", ["demo", "--output", "out"], PICTURES),
+        ("matplotlib", ["run", "none.yaml", "--forcing", "none.nc", "--output", "out"], PICTURES),
+        ("matplotlib", ["report", "out"], PICTURES),
+        ("matplotlib", SEARCH, PICTURES),
         (
             "torch.utils.tensorboard",
-            ["train", "camels", "--set", "training.tensorboard=true"],
-            "needs TensorBoard: pip install",
+            ["train", "camels", "--set", "training.tensorboard=true", "--output", "out"],
+            BOARD,
         ),
+        ("torch.utils.tensorboard", [*SEARCH, "--set", "training.tensorboard=true"], BOARD),
+        ("optuna", SEARCH, "a search needs Optuna: pip install"),
     ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
 )
 def test_a_missing_extra_is_told_before_the_work(tmp_path, module, arguments, said):
-    output = tmp_path / "out"
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump({"training.learning_rate": [0.1, 0.01]}))
     done = subprocess.run(
-        [sys.executable, "-c", HIDDEN, module, *arguments, "--output", str(output)],
+        [sys.executable, "-c", HIDDEN, module, *arguments],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
+        cwd=tmp_path,
     )
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert not output.exists()
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dmg_bmi.bundle import Bundle
+from dmg_bmi.cli import main
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.training import TrainingConfig
 from dmg_bmi.training.camels import ATTRIBUTES
@@ -25,6 +26,16 @@ GOOD = {
     },
     "training": {"steps": 5, "window": 500, "loss": {"nse": 1}},
 }
+
+ALONE = """
+name: alone
+data: {reader: synthetic, basins: 3, years: 2, seed: 3, attributes: [elev_mean, aridity]}
+periods: {train: [2000-10-01, 2001-09-30], test: [2001-10-01, 2002-09-30], spin_up: 60}
+model:
+  nn: {name: lstm, hidden_size: 4}
+  roles: [{role: output, inputs: [P, T, PET], outputs: [Q]}]
+training: {steps: 3, batch: 6, window: 100}
+"""
 
 
 @pytest.fixture
@@ -169,3 +180,10 @@ def test_shipped_configurations_are_valid(name):
     config = TrainingConfig.read(name)
     assert config.name == name
     assert isinstance(config.data, CamelsData if name.startswith("camels") else SyntheticData)
+
+
+def test_a_network_alone_trains_without_the_key_of_process_models(tmp_path):
+    (tmp_path / "alone.yaml").write_text(ALONE)
+    assert main(["train", str(tmp_path / "alone.yaml"), "--output", str(tmp_path / "run")]) == 0
+    assert Bundle.load(tmp_path / "run" / "bundle").model.phy_model is None
+    assert main(["evaluate", str(tmp_path / "run"), "--split", "test", "--bmi"]) == 0
