@@ -149,22 +149,34 @@ class DeltaModelBmi(Bmi):
 
     def get_var_units(self, name: str) -> str:
         """UDUNITS string."""
-        known = self._about.units.get(name)
+        try:
+            known = self._about.units.get(name)
+        except TypeError as problem:
+            raise unknown_variable(name) from problem
         return self._reserved(name).find(name).units if known is None else known
 
     def get_var_type(self, name: str) -> str:
         """``float64``; ids are ``int64``."""
-        known = self._about.types.get(name)
+        try:
+            known = self._about.types.get(name)
+        except TypeError as problem:
+            raise unknown_variable(name) from problem
         return self._reserved(name).find(name).dtype if known is None else known
 
     def get_var_itemsize(self, name: str) -> int:
         """8 bytes."""
-        known = self._about.itemsizes.get(name)
+        try:
+            known = self._about.itemsizes.get(name)
+        except TypeError as problem:
+            raise unknown_variable(name) from problem
         return self._reserved(name).array(name).itemsize if known is None else known
 
     def get_var_nbytes(self, name: str) -> int:
         """Bytes of the whole array."""
-        known = self._about.nbytes.get(name)
+        try:
+            known = self._about.nbytes.get(name)
+        except TypeError as problem:
+            raise unknown_variable(name) from problem
         return self._reserved(name).array(name).nbytes if known is None else known
 
     def get_var_location(self, name: str) -> str:
@@ -209,7 +221,11 @@ class DeltaModelBmi(Bmi):
 
         Writing to that of a forcing sets it; all others are for reading alone.
         """
-        if name in self._about.nbytes:
+        try:
+            known = name in self._about.nbytes
+        except TypeError as problem:
+            raise unknown_variable(name) from problem
+        if known:
             return self.component.pointer(name)
         return self._reserved(name).array(name)
 
@@ -219,7 +235,10 @@ class DeltaModelBmi(Bmi):
 
     def get_value_at_indices(self, name: str, dest: AnyArray, inds: NDArray[np.int_]) -> AnyArray:
         """Copy chosen items into `dest`, in place."""
-        array = self._read.get(name)
+        try:
+            array = self._read.get(name)
+        except TypeError as problem:
+            raise unknown_variable(name) from problem
         if (
             array is not None
             and type(dest) is type(inds) is NDARRAY
@@ -228,14 +247,20 @@ class DeltaModelBmi(Bmi):
             and dest.size == inds.size == 1
             and not inds.item()
         ):
-            dest.fill(array.item())
+            try:
+                dest.fill(array.item())
+            except ValueError as problem:
+                raise ValueShapeError(f"{name!r} cannot go into dest: {problem}") from problem
             return dest
         values = self._values(name)
         return _fill(name, dest, values[_indices(name, inds, values.size)])
 
     def set_value(self, name: str, src: AnyArray) -> None:
         """Set an input, attribute or state in place."""
-        array = self._set.get(name)
+        try:
+            array = self._set.get(name)
+        except TypeError as problem:
+            raise unknown_variable(name) from problem
         if array is not None and type(src) is NDARRAY and src.dtype is FLOAT and src.size == 1:
             array.fill(src.item())
         elif name in self._about.nbytes:
@@ -309,13 +334,21 @@ class DeltaModelBmi(Bmi):
         raise ConfigError("missing key 'bundle'; give a folder or a shipped bundle's name")
 
     def _known(self, name: str) -> None:
-        if name not in self._about.units:
+        try:
+            known = name in self._about.units
+        except TypeError as problem:
+            raise unknown_variable(name) from problem
+        if not known:
             if self.bundle is None:
                 self.component  # noqa: B018  raises before initialize
             raise unknown_variable(name)
 
     def _values(self, name: str) -> AnyArray:
-        if name in self._about.nbytes:
+        try:
+            known = name in self._about.nbytes
+        except TypeError as problem:
+            raise unknown_variable(name) from problem
+        if known:
             return self.component.values(name)
         return self._reserved(name).array(name)
 
