@@ -10,13 +10,13 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -34,6 +34,9 @@ from .variables import Variable, checked, from_plain, to_plain, variable_table
 FORMAT = 1
 DESCRIPTION = "bundle.yaml"
 MAX_WEIGHTS = 8 * 2**30
+#: Of reading a bundle whose weights another process has replaced meanwhile.
+RETRIES = 5
+T = TypeVar("T")
 SHIPPED = Path(__file__).parent / "bundles"
 log = logging.getLogger("dmg_bmi")
 #: The name of a weights file, whose digits are the first of its checksum.
@@ -143,7 +146,39 @@ class BundleInfo:
 
     def copy(self, folder: Path) -> BundleInfo:
         """Write the same bundle into another folder; BundleError if it is not good."""
-        return _write(folder, self.weights_file, self._weights(), _read(self.path / DESCRIPTION))
+
+        def content(info: BundleInfo) -> tuple[str, bytes, bytes]:
+            description, weights = _read(info.path / DESCRIPTION), info._weights()
+            if BundleInfo.read(info.path).fingerprint != info.fingerprint:
+                raise BundleError(f"{info.path}: is being replaced; try again")
+            return info.weights_file, weights, description
+
+        return _write(folder, *self._as_it_is(content))
+
+    def _as_it_is(self, act: Callable[[BundleInfo], T]) -> T:
+        """What `act` makes of this bundle, or of the one that was saved over it since it was read."""
+        info = self
+        for _ in range(RETRIES):
+            try:
+                return act(info)
+            except BundleError:
+                now = BundleInfo.read(self.path)
+                if now.fingerprint == info.fingerprint or now.variables != self.variables:
+                    raise
+                info = replace(now, network_precision=self.network_precision)
+        return act(info)
+
+    def load(self) -> tuple[BundleInfo, DeltaModel]:
+        """Load the model, and the description that it belongs to.
+
+        That is this one, or the one with the same variables that another process has saved over it since.
+
+        Raises
+        ------
+        BundleError, ConfigError
+            As :meth:`load_model`.
+        """
+        return self._as_it_is(lambda info: (info, info.load_model()))
 
     def _weights(self) -> bytes:
         """The content of the weights file, which is what the description says."""
@@ -214,8 +249,8 @@ class Bundle:
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
         """Load a bundle folder, or a shipped bundle by its name; BundleError if it is not good."""
-        info = BundleInfo.read(path)
-        return cls(info.load_model(), info.name, info.summary, info.provenance)
+        info, model = BundleInfo.read(path).load()
+        return cls(model, info.name, info.summary, info.provenance)
 
     def save(self, path: str | Path) -> BundleInfo:
         """Write the bundle into a folder, replacing an older one there in one step.

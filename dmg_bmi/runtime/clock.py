@@ -94,7 +94,7 @@ class Clock:
         whole = round(exact)
         if abs(exact - whole) > 1e-6:
             raise TimeStepError(
-                f"update_until({seconds:g}): this component steps by {self.step:g} s and cannot stop in between"
+                f"update_until({seconds:g}): its steps are of {self.step:g} s and it cannot stop in between"
             )
         if whole < self.count:
             raise TimeError(f"update_until({seconds:g}): this time has passed, it is {self.now:g} s")

@@ -43,10 +43,10 @@ class Component:
     """
 
     def __init__(self, info: BundleInfo, config: RunConfig) -> None:
-        self.info, self.config = info, config
         self.group = group = group_of(info, config)
+        self.info, self.config = group.info, config
         with group.lock:
-            self._join(info, config, group)
+            self._join(group.info, config, group)
 
     def _join(self, info: BundleInfo, config: RunConfig, group: Group) -> None:
         self.clock = group.setup.new_clock()

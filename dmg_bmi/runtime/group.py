@@ -58,7 +58,7 @@ class Group:
         #: Held by whoever reads or changes what the members share.
         self.lock = RLock()
         self.setup = setup = Setup(info, config)
-        self.info, self.config, self.model, self.table = info, config, setup.model, setup.table
+        self.info, self.config, self.model, self.table = setup.info, config, setup.model, setup.table
         self.store, self.inputs = setup.store, setup.inputs
         self.outputs, self.balance = setup.outputs, setup.balance
         capacity, ratio = len(self.table.ids), setup.new_clock().ratio

@@ -73,10 +73,9 @@ class Setup:
 
     def __init__(self, info: BundleInfo, config: RunConfig) -> None:
         set_threads(config.threads)
-        info = replace(info, network_precision=config.network_precision)
+        info, self.model = replace(info, network_precision=config.network_precision).load()
         self.info, self.config = info, config
         table = info.variables
-        self.model = info.load_model()
         self.device = _device(config.device)
         self.model.to(self.device)
         if self.device.type == "cuda":

@@ -27,8 +27,8 @@ ARRAYS = [None, 5, "text", b"text", [], [[1.0], [2.0, 3.0]], {}, object(), np.ze
           np.zeros(1, [("a", "f8")]), np.ma.masked_all(1), locked()]  # fmt: skip
 INDICES = [None, "0", 0.5, [0.5], [-1], [7], [2**63], [10**30], [[0], [0, 1]], {}, [None], [True], object(),
            slice(1), np.array([0], "M8[s]"), np.array([0], complex), np.zeros(1, "S1")]  # fmt: skip
-TIMES = [None, "x", "", "1.5", "-3", b"1.5", [], [1.0], {}, object(), 1j, float("nan"), float("-inf"), 10**400,
-         -1.0, 0.3, np.zeros(2), np.zeros(1, "M8[s]")]  # fmt: skip
+TIMES = [None, "x", "", "1.5", "-3", b"1.5", [], [1.0], {}, object(), 1j, float("nan"), float("-inf"),
+         10**400, -1.0, 0.3, np.zeros(2), np.zeros(1, "M8[s]")]  # fmt: skip
 GRIDS = [None, "0", b"0", [], {}, 1, -1, 0.5, 10**30, float("nan"), object(), np.zeros(2), np.zeros(0)]
 PATHS = [None, 5, [], {}, b"none", "", "\0", "none.yaml", object(), "x" * 5000, "\ud800", 0.5, np.zeros(2)]
 
