@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -58,7 +58,7 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[Path]:
     """
     path = Path(path)
     workspace, lock = path.with_name(f".{path.name}{SUFFIX}"), None
-    with _told(path):
+    with _told(path, f".{path.name}."):
         try:
             lock = _acquire(workspace, path, patience)
         except _Unsupported:
@@ -129,13 +129,13 @@ def replacing_folder(path: Path, holds: Collection[str], also: str = "") -> Iter
     """
     path = Path(path)
     with locked(path) as workspace:
-        _refuse_foreign(path, holds, also)
+        refuse_foreign(path, holds, also)
         new, old = workspace / "new", workspace / _OLD
         new.mkdir()
         yield new
         for file in new.iterdir():
             _sync(file, os.O_RDWR)
-        _refuse_foreign(path, holds, also)
+        refuse_foreign(path, holds, also)
         if path.exists():
             path.rename(old)
         try:
@@ -144,6 +144,56 @@ def replacing_folder(path: Path, holds: Collection[str], also: str = "") -> Iter
             _restore(path, old)
             raise
         _sync(path.parent, os.O_RDONLY)
+
+
+def exchange(made: Sequence[tuple[Path, Path]], gone: Collection[Path], aside: Path) -> None:
+    """Put what was written in its places, all of it or, where something fails, nothing.
+
+    Parameters
+    ----------
+    made : sequence of two paths
+        Of files and folders in a workspace, and their places. The last is what makes the others valid: the
+        older one leaves first and the new one comes last, so that nobody starts on a part.
+    gone : collection of Path
+        What goes without a successor.
+    aside : Path
+        A workspace, in which that waits.
+
+    Raises
+    ------
+    FileExistsError
+        If something of another kind stands in a place.
+    OSError
+    """
+    for new, place in made:
+        if place.exists() and not (place.is_file() if new.is_file() else place.is_dir()):
+            raise FileExistsError(errno.EEXIST, "it exists and is of another kind", str(place))
+    leaving = [(place, new.with_name(f".{new.name}.old")) for new, place in reversed(made)]
+    leaving += [(place, aside / f".{place.name}.gone") for place in gone]
+    moves = [(here, there) for here, there in leaving if os.path.lexists(here)] + [*made]
+    begun = 0
+    try:
+        for here, there in moves:
+            begun += 1
+            os.rename(here, there)
+    except BaseException:
+        for here, there in reversed(moves[:begun]):
+            if os.path.lexists(there) and not os.path.lexists(here):
+                with suppress(OSError):
+                    os.rename(there, here)
+        raise
+
+
+def refuse_foreign(path: Path, holds: Collection[str], also: str) -> None:
+    """Refuse a folder that holds, or is, something else (see :func:`replacing_folder`)."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise FileExistsError(errno.EEXIST, "it exists and is no folder", str(path))
+    names = sorted(file.name for file in path.iterdir()) if path.exists() else []
+    odd = [name for name in names if name not in holds and not fnmatch(name, also)]
+    if odd:
+        raise FileExistsError(
+            errno.EEXIST, f"it holds other files ({odd[0]}); choose a new or an empty folder", str(path)
+        )
 
 
 def make_folder(path: Path) -> None:
@@ -181,15 +231,21 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Say of `path` what the system says of some file on its way."""
+def _told(path: Path, workspace: str = "") -> Iterator[None]:
+    """Say of `path` what is said of some file on its way, or in a workspace whose name begins so."""
     try:
         yield
-    except WriteError:
-        raise
     except OSError as problem:
+        if isinstance(problem, WriteError) and not _within(path, workspace, problem.filename):
+            raise
         reason = problem.strerror or str(problem) or type(problem).__name__
         raise WriteError(problem.errno, reason, str(path)) from problem
+
+
+def _within(path: Path, workspace: str, file: str) -> bool:
+    """Whether a file lies in a workspace of `path`, where no user knows it."""
+    parents = [p for p in Path(file).parents if p.parent == path.parent]
+    return bool(workspace) and any(p.name.startswith(workspace) and p.name.endswith(SUFFIX) for p in parents)
 
 
 class _Unsupported(Exception):
@@ -291,17 +347,6 @@ def _empty(workspace: Path) -> None:
         else:
             with suppress(OSError):
                 rest.unlink()
-
-
-def _refuse_foreign(path: Path, holds: Collection[str], also: str) -> None:
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise FileExistsError(errno.EEXIST, "it exists and is no folder", str(path))
-    names = sorted(file.name for file in path.iterdir()) if path.exists() else []
-    odd = [name for name in names if name not in holds and not fnmatch(name, also)]
-    if odd:
-        raise FileExistsError(
-            errno.EEXIST, f"it holds other files ({odd[0]}); choose a new or an empty folder", str(path)
-        )
 
 
 def _foreign(workspace: Path) -> FileExistsError:

@@ -6,6 +6,7 @@ in EPSG:5070, of which what reads real ones needs nothing to be different.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import sqlite3
 import struct
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from . import synthetic
 from .atomic import replacing
 from .dataset import Dataset
+from .errors import WriteError
 
 Floats = NDArray[np.float64]
 #: Middle of the basin in EPSG:5070, m: in the Appalachians of Pennsylvania.
@@ -63,7 +65,10 @@ class Basin:
     def write(self, path: str | Path) -> None:
         """Write a GeoPackage in place of an older one; WriteError if that fails."""
         with replacing(Path(path)) as temporary:
-            self._write(temporary)
+            try:
+                self._write(temporary)
+            except sqlite3.Error as problem:
+                raise WriteError(errno.EIO, str(problem), str(path)) from problem
 
     def _write(self, path: Path) -> None:
         upstream = self.area.copy()

@@ -5,12 +5,21 @@ from __future__ import annotations
 import builtins
 import errno
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
+import netCDF4
+import numpy as np
+
 #: What can fail: on a full disk, without a permission, on a lost network drive.
-CALLS = ("open", "fsync", "replace", "rename", "mkdir", "unlink", "rmdir")
+CALLS = (
+    "chmod", "fsync", "ftruncate", "link", "mkdir", "open", "posix_fallocate", "pwrite", "remove", "rename",
+    "replace", "rmdir", "sendfile", "symlink", "truncate", "unlink", "write",
+)  # fmt: skip
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+ERRORS = (FULL, OSError(errno.EIO, os.strerror(errno.EIO)), KeyboardInterrupt(), MemoryError())
 
 
 class Faults:
@@ -21,29 +30,34 @@ class Faults:
     fails : int
         Which call fails, from 1; 0 lets all pass.
     error : BaseException, optional
-        What it raises.
+        What it raises; for a library with errors of its own, the one that it makes of this.
     """
 
     def __init__(self, fails: int = 0, error: BaseException | None = None) -> None:
         self.count, self.fails = 0, fails
-        self.error = error or OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.error = error or FULL
         self.failed = ""
 
-    def passes(self, name: str) -> None:
+    def passes(self, name: str, own: Exception | None = None) -> None:
         """Count one call, which may be the one that fails."""
         self.count += 1
         if self.count == self.fails:
             self.failed = name
-            raise self.error
+            raise own if own is not None and isinstance(self.error, OSError) else self.error
 
     @contextmanager
     def injected(self) -> Iterator[Faults]:
         """Let the calls of this process count."""
         with ExitStack() as stack:
             for name in CALLS:
-                stack.enter_context(patch(f"os.{name}", self._counting(name, getattr(os, name))))
-            stack.enter_context(patch("os.fdopen", self._writing(os.fdopen)))
-            stack.enter_context(patch("builtins.open", self._writing(builtins.open)))
+                if hasattr(os, name):
+                    stack.enter_context(patch(f"os.{name}", self._counting(name, getattr(os, name))))
+            for name in ("io.open", "builtins.open"):
+                stack.enter_context(patch(name, self._writing(builtins.open)))
+            flush = self._counting("flush", np.memmap.flush)
+            stack.enter_context(patch.object(np.memmap, "flush", lambda array: flush(array)))
+            stack.enter_context(patch("netCDF4.Dataset", self._netcdf(netCDF4.Dataset)))
+            stack.enter_context(patch("sqlite3.connect", self._sqlite(sqlite3.connect)))
             yield self
 
     def _counting(self, name, real):
@@ -57,8 +71,47 @@ class Faults:
 
     def _writing(self, real):
         def call(file, mode="r", *arguments, **options):
-            opened = real(file, mode, *arguments, **options)
-            return _Counted(opened, self) if set(mode) & set("wax+") else opened
+            if not set(mode) & set("wax+"):
+                return real(file, mode, *arguments, **options)
+            if not isinstance(file, int):
+                self.passes("open")
+            return _Counted(real(file, mode, *arguments, **options), self)
+
+        return call
+
+    def _netcdf(self, real):
+        def call(path, mode="r", *arguments, **options):
+            if mode == "r":
+                return real(path, mode, *arguments, **options)
+            self.passes("netCDF create", OSError(errno.ENOSPC, "no room", str(path)))
+            return _Dataset(real(path, mode, *arguments, **options), self)
+
+        return call
+
+    def _sqlite(self, real):
+        faults, own = self, sqlite3.OperationalError("database or disk is full")
+
+        class Counted(sqlite3.Connection):
+            def execute(self, *arguments):
+                faults.passes("SQLite execute", own)
+                return super().execute(*arguments)
+
+            def executemany(self, *arguments):
+                faults.passes("SQLite executemany", own)
+                return super().executemany(*arguments)
+
+            def executescript(self, *arguments):
+                faults.passes("SQLite executescript", own)
+                return super().executescript(*arguments)
+
+            def commit(self):
+                faults.passes("SQLite commit", own)
+                super().commit()
+
+        def call(path, *arguments, **options):
+            if "mode=ro" in str(path):
+                return real(path, *arguments, **options)
+            return real(path, *arguments, factory=Counted, **options)
 
         return call
 
@@ -73,15 +126,63 @@ class _Counted:
         self._faults.passes("write")
         return self._file.write(content)
 
+    def flush(self):
+        self._faults.passes("flush")
+        self._file.flush()
+
+    def close(self):
+        # What is refused here was waiting in memory; the file is closed all the same.
+        try:
+            if not self._file.closed:
+                self._faults.passes("close")
+        finally:
+            self._file.close()
+
     def __enter__(self):
         self._file.__enter__()
         return self
 
     def __exit__(self, *problem):
-        return self._file.__exit__(*problem)
+        self.close()
 
     def __iter__(self):
         return iter(self._file)
 
     def __getattr__(self, name):
         return getattr(self._file, name)
+
+
+class _Dataset:
+    """A NetCDF file that is written, whose calls count."""
+
+    def __init__(self, data, faults: Faults) -> None:
+        self._data, self._faults = data, faults
+        self._own = RuntimeError("NetCDF: HDF error")
+
+    def createVariable(self, *arguments, **options):
+        self._faults.passes("netCDF variable", self._own)
+        return self._data.createVariable(*arguments, **options)
+
+    def __getitem__(self, name):
+        self._faults.passes("netCDF write", self._own)
+        return self._data[name]
+
+    def close(self):
+        self._faults.passes("netCDF close", self._own)
+        self._data.close()
+
+    def __getattr__(self, name):
+        return getattr(self._data, name)
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Let no file grow beyond `size` bytes, not those of libraries in C either."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -77,7 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("dmg-bmi: stopped", file=sys.stderr)
         return 130
     except Exception as error:
+        if _no_memory(error):
+            print(f"dmg-bmi: error: memory is full ({str(error) or 'no more is given'})", file=sys.stderr)
+            return 2
         traceback.print_exc()
         print(f"dmg-bmi: this is a bug ({type(error).__name__}): {REPORT}", file=sys.stderr)
         return 70
     return 0
+
+
+def _no_memory(error: Exception) -> bool:
+    """Whether Python, NumPy or, by its own errors, PyTorch says so."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and (type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error))
+    )

@@ -30,7 +30,7 @@ def couple(config_path: Path, folder: Path) -> dict[str, Path]:
     Raises
     ------
     DmgBmiError
-        No output file is left behind then.
+        Each output file is then the older one or a whole one.
     """
     from tqdm import tqdm
 

@@ -68,6 +68,10 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._write()
+        try:
+            if kind is None:
+                self._write()
+        except BaseException as problem:
+            self._writer.__exit__(type(problem), problem, problem.__traceback__)
+            raise
         self._writer.__exit__(kind, error, trace)

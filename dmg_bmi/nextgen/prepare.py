@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +16,9 @@ import yaml
 from tqdm import tqdm
 
 from .. import hydrofabric
-from ..atomic import LOCK, create, locked, make_folder, write_atomic
+from ..atomic import LOCK, create, exchange, locked, make_folder, refuse_foreign, write_atomic
 from ..bundle import SHIPPED, BundleInfo, find
-from ..errors import NextGenError
+from ..errors import BundleError, NextGenError
 from ..files import require_file_name
 from ..hydrofabric import Hydrofabric
 from ..physics.forcings import PET
@@ -29,11 +30,12 @@ from . import attributes, realization, troute
 from .check import check
 from .findings import Findings, listed
 from .forcing import Forcing, open_forcing
-from .store import write_store
+from .store import STORE, write_store
 from .tables import read as read_table
 
 STEP = 3600.0
 MODEL = "DMG_BMI"
+REALIZATION = "realization.json"
 BUNDLE = "bundle"
 #: How the file of one catchment begins, by which an earlier preparation's are known.
 OF_CATCHMENT = "shared: shared.yaml\ncatchment: "
@@ -184,45 +186,74 @@ def prepare(plan: Plan) -> Prepared:
     if plan.restart:
         _require_states(plan, ids)
 
-    root = plan.output
-    config = root / "config"
-    models = config / "cat_config" / MODEL
-    path = config / "realization.json"
-    forcing = None if plan.forcing is None else open_forcing(plan.forcing)
-    for folder in (models, root / "outputs" / "ngen", root / "outputs" / "troute"):
-        make_folder(folder)
-    # All that can fail is made beside; then, without a realization, nothing starts on what is half in place.
-    with locked(models, patience=0.0) as made:
-        attributes.write(made / "catchments.csv", ids, columns, fabric.divides.area[keep])
-        store = None
-        if plan.own:
-            store = root / "forcings" / "store"
-            make_folder(store.parent)
-            _store(plan, store, forcing, inputs.variables, ids, info)
-        _shared(plan, made, info, store)
-        for name in tqdm(ids, unit="catchment", desc="configurations"):
-            create(made / f"{name}.yml", (OF_CATCHMENT + f"{json.dumps(name)}\n").encode())
-        document = _realization(plan, ids, forcing)
-        chosen = _hydrofabric(plan, fabric, config, keep)
-        path.unlink(missing_ok=True)
-        _exchange(made, models)
-        write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
-    findings += check(path, chosen, root)
+    path, chosen = _write(plan, info, fabric, keep, columns, ids, inputs.variables)
+    findings += check(path, chosen, plan.output)
     findings.raise_fatal()
     return Prepared(path, chosen, len(ids), findings)
 
 
-def _exchange(made: Path, models: Path) -> None:
-    """Put new files in the place of old ones; what an earlier preparation wrote goes, all else stays."""
-    new = {file.name for file in made.iterdir()}
-    for file in models.glob("*.yml"):
-        if file.name not in new and file.is_file() and file.read_bytes().startswith(OF_CATCHMENT.encode()):
-            file.unlink()
-    for file in made.iterdir():
-        if file.is_file() and file.name != LOCK:
-            os.replace(file, models / file.name)
+def _write(
+    plan: Plan,
+    info: BundleInfo,
+    fabric: Hydrofabric,
+    keep: np.ndarray,
+    columns: attributes.Columns,
+    ids: Sequence[str],
+    inputs: Sequence[Variable],
+) -> tuple[Path, Path]:
+    """All files of a preparation, or none; the realization and the hydrofabric."""
+    root = plan.output
+    config, store = root / "config", root / "forcings" / "store"
+    models = config / "cat_config" / MODEL
+    forcing = None if plan.forcing is None else open_forcing(plan.forcing)
+    for folder in (models, root / "outputs" / "ngen", root / "outputs" / "troute"):
+        make_folder(folder)
+    with ExitStack() as stack:
+        made = stack.enter_context(locked(models, patience=0.0))
+        places: list[tuple[Path, Path]] = []
+        if plan.own:
+            make_folder(store.parent)
+            beside = stack.enter_context(locked(store, patience=0.0)) / store.name
+            places.append((beside, store))
+            refuse_foreign(store, *STORE)
+            _store(plan, beside, forcing, inputs, ids, info)
+        attributes.write(made / "catchments.csv", ids, columns, fabric.divides.area[keep])
+        _shared(plan, made, info, store if plan.own else None)
+        for name in tqdm(ids, unit="catchment", desc="configurations"):
+            create(made / f"{name}.yml", (OF_CATCHMENT + f"{json.dumps(name)}\n").encode())
+        new = made / "config"
+        new.mkdir()
+        chosen = _hydrofabric(plan, fabric, new, keep)
+        document = _realization(plan, ids, forcing, new)
+        write_atomic(new / REALIZATION, (json.dumps(document, indent=2) + "\n").encode())
+        if plan.own:
+            refuse_foreign(store, *STORE)
+        for folder, place in ((made, models), (made / BUNDLE, models / BUNDLE), (new, config)):
+            files = [file for file in folder.glob("*") if file.is_file() and file.name != LOCK]
+            if files:
+                make_folder(place)
+            places += ((file, place / file.name) for file in files)
+        # Without a realization nothing starts on what is half in place.
+        places.sort(key=lambda pair: pair[1].name == REALIZATION)
+        exchange(places, _gone(made, models), made)
+    return config / REALIZATION, chosen
+
+
+def _gone(made: Path, models: Path) -> list[Path]:
+    """What an earlier preparation wrote and this one does not; all else stays."""
+    gone = [
+        file
+        for file in models.glob("*.yml")
+        if not (made / file.name).exists()
+        and file.is_file()
+        and file.read_bytes().startswith(OF_CATCHMENT.encode())
+    ]
     if (made / BUNDLE).exists():
-        BundleInfo.read(made / BUNDLE).copy(models / BUNDLE)
+        with suppress(BundleError):
+            weights = BundleInfo.read(models / BUNDLE).weights_file
+            if weights.startswith("weights-") and not (made / BUNDLE / weights).exists():
+                gone.append(models / BUNDLE / weights)
+    return gone
 
 
 def _wanted(info: BundleInfo, pet: str | None) -> list[Variable]:
@@ -308,8 +339,8 @@ def _shared(plan: Plan, models: Path, info: BundleInfo, store: Path | None) -> N
     create(models / "shared.yaml", text.encode("utf-8"))
 
 
-def _hydrofabric(plan: Plan, fabric: Hydrofabric, config: Path, keep: np.ndarray) -> Path:
-    """The GeoPackage that `ngen` is given: as it is in a run folder, else a copy without traps."""
+def _hydrofabric(plan: Plan, fabric: Hydrofabric, new: Path, keep: np.ndarray) -> Path:
+    """The GeoPackage that `ngen` is given: that of a run folder, else a copy without traps, made in `new`."""
     if plan.ngiab:
         if not keep.all():
             raise NextGenError(
@@ -317,13 +348,13 @@ def _hydrofabric(plan: Plan, fabric: Hydrofabric, config: Path, keep: np.ndarray
                 "choose --holes neighbours, or make the run folder without them"
             )
         return plan.hydrofabric
-    target = config / plan.hydrofabric.name
+    target = new / plan.hydrofabric.name
     dropped = [name for name, kept in zip(fabric.divides.ids, keep.tolist(), strict=True) if not kept]
     troute.copy_for_routing(fabric, target, dropped)
-    return target
+    return plan.output / "config" / target.name
 
 
-def _realization(plan: Plan, ids: Sequence[str], forcing: Forcing | None) -> dict[str, Any]:
+def _realization(plan: Plan, ids: Sequence[str], forcing: Forcing | None, new: Path) -> dict[str, Any]:
     init_config = f"./config/cat_config/{MODEL}/{{{{id}}}}.yml"
     one = realization.module(init_config, RUNOFF, plan.outputs, plan.model_params, plan.mass_balance)
     formulation = realization.multi([one], RUNOFF, plan.outputs) if plan.multi else one
@@ -342,6 +373,6 @@ def _realization(plan: Plan, ids: Sequence[str], forcing: Forcing | None) -> dic
     if plan.routing:
         name = plan.hydrofabric.name
         content = troute.configuration(f"./config/{name}", plan.start, plan.end, "./outputs/ngen/")
-        troute.write(plan.output / "config" / "troute.yaml", content)
+        troute.write(new / "troute.yaml", content)
         routing = "./config/troute.yaml"
     return realization.realization(formulation, given, plan.start, plan.end, len(ids), routing)

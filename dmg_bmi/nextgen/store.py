@@ -18,6 +18,8 @@ from .forcing_check import lacking
 from .weather import examine
 
 log = logging.getLogger("dmg_bmi")
+#: Names in the folder of a store, and their pattern.
+STORE = ((INDEX,), "*.npy")
 #: Catchments read at once.
 BLOCK = 500
 
@@ -67,7 +69,7 @@ def write_store(
         )
     count = len(part)
     files = {name: f"{_file(name)}.npy" for name in columns}
-    with replacing_folder(folder, {INDEX}, "*.npy") as new:
+    with replacing_folder(folder, *STORE) as new:
         _fill(new, forcing, columns, files, ids, slice(first, first + count), gaps)
         variables = {
             name: {"file": files[name], "units": forcing.units[column]} for name, column in columns.items()

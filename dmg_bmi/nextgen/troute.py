@@ -118,7 +118,7 @@ def copy_for_routing(fabric: Hydrofabric, target: Path, dropped: Sequence[str] =
                 if dropped:
                     _drop(file, dropped)
     except sqlite3.Error as problem:
-        raise NextGenError(f"{target}: the copy of the hydrofabric cannot be changed: {problem}") from problem
+        raise NextGenError(f"{fabric.path}: its copy cannot be changed: {problem}") from problem
 
 
 def _clean(file: sqlite3.Connection) -> None:

@@ -1,51 +1,113 @@
-"""Whatever call of the system fails while a command writes, the old or the new stands there whole."""
+"""Whatever fails while a command writes, the old or the new stands there whole, and it can be repeated."""
 
-import errno
 import os
+import shutil
+from itertools import count
+from types import SimpleNamespace
 
-import netCDF4
 import pytest
-from faults import Faults
+from commands import COMMANDS, SMALL, contents
+from faults import ERRORS, Faults, limited
 
 from dmg_bmi.bundle import Bundle, BundleInfo
-from dmg_bmi.cli import main
 from dmg_bmi.errors import DmgBmiError
 from dmg_bmi.runtime import codec
 from dmg_bmi.training import train
 from dmg_bmi.training.experiment import CHECKPOINT
 
-#: How many calls fail at most, one after the other, of each writer; all where the variable says 0.
-MOST = int(os.environ.get("DMG_BMI_FAULTS", "60")) or 10**6
-FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-ERRORS = [FULL, OSError(errno.EIO, "I/O error"), KeyboardInterrupt(), MemoryError()]
-
-CONFIG = """
-name: small
-data: {reader: synthetic, basins: 5, years: 2, seed: 3, attributes: [elev_mean, aridity]}
-periods: {train: [2000-10-01, 2001-09-30], validation: [2001-10-01, 2002-03-31], spin_up: 20}
-model:
-  nn:
-    static: {name: mlp, hidden_sizes: [4]}
-    dynamic: {name: lstm, hidden_size: 4, dropout: 0.3}
-  phy_model: {name: hbv, nmul: 1, routing: 3}
-  roles:
-    - {network: static}
-    - {network: dynamic, inputs: [P, T, PET], attributes: [], dynamic: [BETA], dropout: 0.2}
-training: {steps: 24, batch: 7, window: 50, average: 0.1, check_every: 5, save_every: 1, seed: 1}
-"""
-BRIEF = ["training.steps=4"]
+#: All calls fail, each in every way, with DMG_BMI_FAULTS=all; else some of them, each in one.
+ALL = os.environ.get("DMG_BMI_FAULTS") == "all"
+#: How many of them; and bytes beyond which no file can grow.
+SOME, SIZES = {"run": 6, "couple": 5, "demo": 1, "compile": 4, "evaluate": 1, "report": 1}, (100, 20_000)
+#: Of these all calls fail in one way each.
+SLOW = ("demo", "evaluate", "report", "compile")
+MINE = {"mine.txt": b"of a user", ".mine.part": b"of a user too", "config/mine.yml": b"bundle: mine\n"}
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("demo")
-    assert main(["demo", "--output", str(folder)]) == 0
-    return folder
+class Tried:
+    """A command whose older files stand in `folder` again before each attempt."""
+
+    def __init__(self, name, tools):
+        self.command, self.folder, self.template = COMMANDS[name](tools), tools.folder, tools.template
+        self.folder.mkdir()
+        for file, content in MINE.items():
+            (self.folder / file).parent.mkdir(exist_ok=True)
+            (self.folder / file).write_bytes(content)
+        assert self.command.old(self.folder) == 0
+        shutil.copytree(self.folder, self.template)
+        self.old = contents(self.folder)
+        faults = Faults()
+        with faults.injected():
+            assert self.command.new(self.folder) == 0
+        self.new, self.calls = contents(self.folder, weights=True), faults.count
+
+    def attempt(self, failing):
+        """Whether the command went through; what is wrong then."""
+        shutil.rmtree(self.folder)
+        shutil.copytree(self.template, self.folder)
+        with failing:
+            done = self.command.new(self.folder) == 0
+        wrong = self.wrong(done)
+        if self.command.new(self.folder) != 0 or contents(self.folder, weights=True) != self.new:
+            wrong.append("a second attempt does not work")
+        wrong += [f"{path} is left" for path in self.folder.rglob("*.dmg_bmi")]
+        return done, wrong
+
+    def wrong(self, done):
+        found = contents(self.folder)
+        if done:
+            return [] if found == self.new else ["it says that all is well"]
+        if self.command.at_once:
+            return [] if found in (self.old, self.new) else [f"mixed: {self.kinds(found)}"]
+        lost = [name for name in self.old if name in self.new and name not in found]
+        other = [name for name in found if found[name] not in (self.old.get(name), self.new.get(name))]
+        return [f"{name} is lost" for name in lost] + [f"{name} is neither" for name in other]
+
+    def kinds(self, found):
+        names = sorted({*self.old, *self.new, *found})
+        kinds = {"old": self.old, "new": self.new}
+        said = {}
+        for name in names:
+            if self.old.get(name) != self.new.get(name):
+                said[name] = [k for k, of in kinds.items() if of.get(name) == found.get(name)]
+        return said
+
+
+@pytest.fixture
+def tools(bundles, configure, weather, tmp_path):
+    for name in ("given", "private"):
+        (tmp_path / name).mkdir(mode=0o700)
+    folders = {name: tmp_path / name for name in ("given", "private", "folder", "template")}
+    return SimpleNamespace(bundles=bundles, configure=configure, weather=weather, **folders)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_whatever_call_fails_and_wherever_the_disk_is_full_nothing_is_lost(name, tools):
+    tried = Tried(name, tools)
+    step = 1 if ALL else max(1, tried.calls // SOME.get(name, 8))
+    cases = [(n, ERRORS[n // step % len(ERRORS)]) for n in range(1, tried.calls + 1, step)]
+    if ALL and name not in SLOW:
+        cases = [(n, error) for n, _ in cases for error in ERRORS]
+    problems, refused = [], 0
+    for n, error in cases:
+        faults = Faults(n, error)
+        done, wrong = tried.attempt(faults.injected())
+        refused += not done
+        problems += [f"{n} {faults.failed} {error!r}: {what}" for what in wrong]
+    # Libraries in C meet this one too.
+    sizes = [2**k for k in range(20)] if ALL else SIZES[: SOME.get(name, 2)]
+    for size in sizes:
+        done, wrong = tried.attempt(limited(size))
+        refused += not done
+        problems += [f"{size} bytes: {what}" for what in wrong]
+    print(f"{name}: {tried.calls} calls, {len(cases)} and {len(sizes)} sizes tried, {refused} refused")
+    assert not problems
+    assert refused
 
 
 def every(write, check, error):
     """Let each call fail in turn; `check` is told whether the write went through. How many failed."""
-    for n in range(1, MOST + 1):
+    for n in count(1):
         faults = Faults(n, error)
         done = True
         with faults.injected():
@@ -57,7 +119,6 @@ def every(write, check, error):
         check(done)
         if not faults.failed:
             return n - 1
-    return MOST
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
@@ -111,53 +172,27 @@ def test_a_state_is_the_old_or_the_new_one(tmp_path, error):
     assert every(lambda: codec_write(path, new), check, error) > 5
 
 
-def left(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.name.endswith(".dmg_bmi"))
-
-
-def test_a_run_leaves_the_output_whole_and_can_be_repeated(demo, tmp_path):
-    command = ["run", str(demo / "runoff.yaml"), "--forcing", str(demo / "forcing.nc"), "--output"]
-    folder, n = tmp_path / "o", 0
-    assert main([*command, str(folder)]) == 0
-    (folder / "mine.txt").write_text("of a user")
-    with netCDF4.Dataset(folder / "output.nc") as data:
-        flow = data["Q"][:]
-    refused = 0
-    while n < max(MOST // 8, 1) * 3:
-        n += 1 if MOST > 10**3 else 3
-        faults = Faults(n, ERRORS[n // 3 % 2])
-        with faults.injected():
-            refused += main([*command, str(folder)]) != 0
-        with netCDF4.Dataset(folder / "output.nc") as data:
-            assert (data["Q"][:] == flow).all()
-        assert (folder / "mine.txt").read_text() == "of a user"
-        if not faults.failed:
-            break
-    assert refused > 1
-    assert not left(folder)
-
-
 def test_a_training_goes_on_after_whatever_failed(tmp_path):
     config = tmp_path / "small.yaml"
-    config.write_text(CONFIG)
+    config.write_text(SMALL)
     total = Faults()
     with total.injected():
-        train(config, tmp_path / "count", BRIEF)
+        train(config, tmp_path / "count")
     tried = 0
-    for n in range(1, total.count + 1, max(1, total.count * 12 // MOST)):
+    for n in range(1, total.count + 1, 1 if ALL else total.count // 4):
         folder = tmp_path / f"run{n}"
         folder.mkdir()
         (folder / "mine.txt").write_text("of a user")
         faults = Faults(n, ERRORS[n % 4])
         with faults.injected():
             try:
-                train(config, folder, BRIEF)
+                train(config, folder)
             except (DmgBmiError, KeyboardInterrupt, MemoryError):
                 assert faults.failed
         if (folder / "bundle" / "bundle.yaml").exists():
             BundleInfo.read(folder / "bundle").load_model()
         if not (folder / "metrics.csv").exists() or (folder / CHECKPOINT).exists():
-            train(config, folder, BRIEF)
+            train(config, folder)
         BundleInfo.read(folder / "bundle").load_model()
         assert (folder / "metrics.csv").exists()
         assert (folder / "mine.txt").read_text() == "of a user"
