@@ -235,7 +235,9 @@ def _read_shared(path: Path, mtime_ns: int, size: int) -> RunConfig:
     return RunConfig.read(path)
 
 
-def write_config(path: Path, bundle: str, dataset: Dataset, attributes: Sequence[str]) -> None:
+def write_config(
+    path: Path, bundle: str, dataset: Dataset, attributes: Sequence[str], start: str | None = None
+) -> None:
     """Write a configuration for the basins of a dataset, their attributes as CSV beside it.
 
     Parameters
@@ -244,6 +246,8 @@ def write_config(path: Path, bundle: str, dataset: Dataset, attributes: Sequence
         Relative to `path`, or the name of a shipped bundle.
     attributes : sequence of str
         Those that the bundle needs.
+    start : str, optional
+        State file to start from, relative to `path`.
     """
     table = path.with_name("catchments.csv")
     columns = [dataset.attributes[a] for a in attributes]
@@ -253,6 +257,8 @@ def write_config(path: Path, bundle: str, dataset: Dataset, attributes: Sequence
         f"bundle: {bundle}\ncatchments: {{file: {table.name}}}\n"
         f"time_step: {dataset.step:g}\nstart_time: {dataset.times[0]}\n"
     )
+    if start is not None:
+        text += f"restart: {{read: {start}}}\n"
     write_atomic(path, text.encode("utf-8"))
 
 

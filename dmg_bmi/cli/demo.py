@@ -67,12 +67,11 @@ def _prepare(folder: Path) -> Path:
     info = BundleInfo.read(BUNDLE)
     attributes = [v.name for v in info.variables if v.kind == "attribute"]
     runoff = folder / "runoff.yaml"
-    write_config(runoff, BUNDLE, dataset, [*attributes, "area_km2"])
+    initial = folder / "start.state"
+    write_config(runoff, BUNDLE, dataset, [*attributes, "area_km2"], initial.name)
     empty = info.load_model().init_state(len(dataset.ids))
     full = {name: torch.full_like(empty[name], depth) for name, depth in STORES.items()}
-    write_initial_state(RunConfig.read(runoff), full, folder / "start.state")
-    text = runoff.read_text(encoding="utf-8") + "restart: {read: start.state}\n"
-    write_atomic(runoff, text.encode("utf-8"))
+    write_initial_state(RunConfig.read(runoff), full, initial)
     write_atomic(folder / "river.yaml", RIVER_YAML.encode("utf-8"))
     coupled = folder / "coupled.yaml"
     start, end = dataset.times[0], dataset.times[-1] + np.timedelta64(3600, "s")
