@@ -129,9 +129,10 @@ class Normaliser:
         """Stack the named tensors along a new last axis, normalised."""
         columns = [values[name] for name in self.names]
         for i in self._log:
-            # The root has no slope at zero: dry days take that of a number that rounds away.
-            tiny = torch.finfo(columns[i].dtype).tiny
-            columns[i] = torch.log10(torch.where(columns[i] == 0, tiny, columns[i]).sqrt() + 0.1)
+            # The root has no slope at zero: on dry days it is taken to be zero.
+            dry = columns[i] == 0
+            root = torch.where(dry, 0.0, torch.where(dry, 1.0, columns[i]).sqrt())
+            columns[i] = torch.log10(root + 0.1)
         stacked = torch.stack(columns, dim=-1)
         return torch.addcmul(self._shift.like(stacked), stacked, self._scale.like(stacked))
 

@@ -247,6 +247,12 @@ def vapour_pressure(specific_humidity: Tensor, pressure: Tensor) -> Tensor:
     return specific_humidity * pressure / (0.622 + 0.378 * specific_humidity)
 
 
+def wind_speed(x: Tensor, y: Tensor) -> Tensor:
+    """Speed from two components in the same unit, zero and with zero slope in a calm."""
+    calm = (x == 0.0) & (y == 0.0)
+    return torch.where(calm, 0.0, torch.hypot(torch.where(calm, 1.0, x), y))
+
+
 def wind_at_2m(wind: Tensor, height: float) -> Tensor:
     """Wind at 2 m from that at another height in m (FAO-56 eq. 47)."""
     return wind * (4.87 / log(67.8 * height - 5.42))

@@ -85,19 +85,19 @@ class Clock:
             If it has passed or lies beyond the end.
         """
         try:
-            seconds = float(time)
+            asked = float(time)
         except (TypeError, ValueError, OverflowError) as problem:
             raise TimeError(f"update_until({time!r}): the time must be a number of seconds") from problem
-        if not np.isfinite(seconds):
-            raise TimeError(f"update_until({seconds}): the time must be a finite number of seconds")
-        exact = seconds / self.step
+        if not np.isfinite(asked):
+            raise TimeError(f"update_until({asked}): the time must be a finite number of seconds")
+        exact = asked / self.step
         whole = round(exact)
         if abs(exact - whole) > 1e-6:
             raise TimeStepError(
-                f"update_until({seconds:g}): its steps are of {self.step:g} s and it cannot stop in between"
+                f"update_until({asked:g}): this component steps by {self.step:g} s and cannot stop in between"
             )
         if whole < self.count:
-            raise TimeError(f"update_until({seconds:g}): this time has passed, it is {self.now:g} s")
+            raise TimeError(f"update_until({asked:g}): this time has passed, it is {self.now:g} s")
         if whole * self.step > self.end * (1 + 1e-12):
-            raise TimeError(f"update_until({seconds:g}): the run ends at {self.end:g} s")
+            raise TimeError(f"update_until({asked:g}): the run ends at {self.end:g} s")
         return whole - self.count

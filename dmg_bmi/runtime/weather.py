@@ -158,7 +158,7 @@ class Weather(Inputs):
         radiation = pet.balance_of_radiation(
             temperature, torch.relu(weather["DSWRF_surface"]), weather["DLWRF_surface"]
         )
-        wind = torch.hypot(weather["UGRD_10maboveground"], weather["VGRD_10maboveground"])
+        wind = pet.wind_speed(weather["UGRD_10maboveground"], weather["VGRD_10maboveground"])
         return pet.penman_monteith_hourly(
             temperature,
             radiation,

@@ -1,12 +1,13 @@
 """Normalisation takes finite statistics of known transforms only, and has a gradient on dry days."""
 
 from math import inf, nan
+from typing import get_args
 
 import pytest
 import torch
 
 from dmg_bmi.errors import ConfigError
-from dmg_bmi.normalisation import Normaliser, Statistic
+from dmg_bmi.normalisation import Normaliser, Statistic, Transform
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,21 @@ def test_dry_days_have_a_finite_gradient_and_the_values_of_the_formula(dtype):
     (slope,) = torch.autograd.grad(found.sum(), rain)
     assert slope.isfinite().all()
     assert slope[2] > 0
+    assert slope[0] == slope[3] == 0  # one that is finite and huge would end in infinity a layer on
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("transform", get_args(Transform))
+@pytest.mark.parametrize("std", [0.0, 0.4])
+def test_every_transform_has_finite_slopes_both_ways_at_its_limits(transform, std, dtype):
+    normaliser = Normaliser(["x"], {"x": Statistic(-0.3, std, transform)})
+    at = torch.tensor([0.0, 1e-30, 1e-6, 1.0, 1e6], dtype=dtype, requires_grad=True)
+    back = torch.tensor([-3.0, -1.75, 0.0, 3.0], dtype=dtype, requires_grad=True)
+    for values, function in ((at, lambda x: normaliser({"x": x})), (back, normaliser.inverse)):
+        found = function(values if values is at else values.unsqueeze(-1))
+        assert found.isfinite().all()
+        (slope,) = torch.autograd.grad(found.sum(), values)
+        assert slope.isfinite().all()
 
 
 def test_gradients_of_wet_days_are_those_of_differences():

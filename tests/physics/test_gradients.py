@@ -3,6 +3,7 @@
 import pytest
 import torch
 from dmg_bmi.physics import run, unit_hydrograph
+from dmg_bmi.physics.muskingum_cunge import MuskingumCunge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,11 +68,31 @@ def test_gradients_of_the_unit_hydrograph_are_those_of_finite_differences(seed, 
     assert torch.autograd.gradcheck(unit_hydrograph.release, inputs)
 
 
+@pytest.mark.parametrize("dt", [1.0, 1 / 24])
+def test_the_unit_hydrograph_has_finite_slopes_at_the_bounds_of_its_parameters(dt):
+    bounds = torch.tensor([(p.lower, p.upper) for p in unit_hydrograph.PARAMETERS], dtype=torch.float64)
+    a, b = (v.flatten().requires_grad_() for v in torch.meshgrid(*bounds, indexing="ij"))
+    ordinates = unit_hydrograph.gamma_ordinates(a, b, 15, dt)
+    for k in range(15):
+        for slope in torch.autograd.grad(ordinates[:, k].sum(), (a, b), retain_graph=True):
+            assert slope.isfinite().all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("stores", ["empty", "nearly empty", "filled"])
 @pytest.mark.parametrize("drive", ["nothing", "at the threshold", "weather", "deluge"])
 def test_gradients_are_finite_everywhere(process_model, legal, ready, dtype, stores, drive):
     """At the corners and faces of the box of parameters and attributes, over three steps."""
+    require_finite(process_model, legal, ready, dtype, stores, drive)
+
+
+@pytest.mark.parametrize("stores", ["empty", "nearly empty", "filled"])
+@pytest.mark.parametrize("drive", ["nothing", "weather", "deluge"])
+def test_gradients_of_the_nwm_kernel_are_finite_everywhere(legal, ready, stores, drive):
+    require_finite(MuskingumCunge(kernel="nwm", substeps=2), legal, ready, torch.float64, stores, drive)
+
+
+def require_finite(process_model, legal, ready, dtype, stores, drive):
     rows = 64
     declared = process_model.declaration
     g = torch.Generator().manual_seed(11)

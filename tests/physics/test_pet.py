@@ -1,5 +1,6 @@
 """PET against the worked examples that FAO-56 prints, physical limits, and finite slopes."""
 
+from itertools import product
 from math import isclose
 
 import pytest
@@ -137,7 +138,7 @@ def test_pet_is_finite_not_negative_and_has_finite_slopes_everywhere(
         assert value >= 0
         assert value < 60
     torch.stack(results).sum().backward()
-    for tensor in (mean, low, high, sun, humidity, height):
+    for tensor in (where, mean, low, high, sun, humidity, height):
         assert tensor.grad.isfinite()
 
 
@@ -191,3 +192,25 @@ def test_a_body_as_warm_as_the_sky_it_sees_loses_nothing():
 def test_hourly_pet_is_finite_and_not_negative(temperature, net, wind, vapour, pressure):
     value = pet.penman_monteith_hourly(t(temperature), t(net), t(wind), t(vapour), t(pressure))
     assert 0.0 <= value < 6.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_hourly_pet_has_finite_slopes_at_every_corner_of_what_weather_may_be(dtype):
+    """Temperature, radiations, both components of the wind, humidity and pressure, calms and nights too."""
+    corners = product(
+        (-95.0, 0.0, 65.0), (0.0, 1600.0), (10.0, 900.0), (0.0, 9.0), (-4.0, 0.0), (0.0, 0.1), (3e4, 1.2e5)
+    )
+    leaves = [v.clone().requires_grad_() for v in torch.tensor([*corners], dtype=dtype).T]
+    temperature, sun, sky, east, north, humid, pressure = leaves
+    radiation = pet.balance_of_radiation(temperature, sun, sky)
+    wind = pet.wind_at_2m(pet.wind_speed(east, north), 10.0)
+    vapour = pet.vapour_pressure(humid, pressure)
+    value = pet.penman_monteith_hourly(temperature, radiation, wind, vapour, pressure)
+    assert value.isfinite().all()
+    for slope in torch.autograd.grad(value.sum(), leaves):
+        assert slope.isfinite().all()
+
+
+def test_wind_speed_is_that_of_its_components():
+    speed = pet.wind_speed(t(3.0), t(-4.0)), pet.wind_speed(t(0.0), t(0.0)), pet.wind_speed(t(0.0), t(2.0))
+    assert speed == (5.0, 0.0, 2.0)
