@@ -62,18 +62,18 @@ class Command:
     at_once: bool = True
 
 
-def told(*arguments: object) -> tuple[int, str]:
-    """Status of a command and what it said, which goes to no file that a test lets fail."""
-    said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        status = main([str(argument) for argument in arguments])
-    return status, said.getvalue()
+#: What refused commands of this process said.
+SAID: list[str] = []
 
 
 def call(*arguments: object) -> int:
     """Run a command; its status is one of those of the error family, of an interrupt or of success."""
-    status, said = told(*arguments)
-    assert status in (0, 2, 130), said
+    said = io.StringIO()  # no file that a test lets fail
+    with redirect_stdout(said), redirect_stderr(said):
+        status = main([str(argument) for argument in arguments])
+    assert status in (0, 2, 130), said.getvalue()
+    if status:
+        SAID.append(said.getvalue())
     return status
 
 

@@ -6,7 +6,7 @@ import builtins
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
@@ -31,10 +31,17 @@ class Faults:
         Which call fails, from 1; 0 lets all pass.
     error : BaseException, optional
         What it raises; for a library with errors of its own, the one that it makes of this.
+    meanwhile : callable, optional
+        What happens just before that call, which then does not fail.
     """
 
-    def __init__(self, fails: int = 0, error: BaseException | None = None) -> None:
-        self.count, self.fails = 0, fails
+    def __init__(
+        self,
+        fails: int = 0,
+        error: BaseException | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
+        self.count, self.fails, self.meanwhile = 0, fails, meanwhile
         self.error = error or FULL
         self.failed = ""
 
@@ -43,6 +50,9 @@ class Faults:
         self.count += 1
         if self.count == self.fails:
             self.failed = name
+            if self.meanwhile is not None:
+                self.meanwhile()
+                return
             raise own if own is not None and isinstance(self.error, OSError) else self.error
 
     @contextmanager

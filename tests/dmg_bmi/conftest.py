@@ -212,3 +212,12 @@ def race():
         assert not any(getattr(one, "exitcode", 0) for one in running)
 
     return run
+
+
+@pytest.fixture
+def tools(bundles, configure, weather, tmp_path):
+    """What the table of commands (`commands.py`) is given."""
+    for name in ("given", "private"):
+        (tmp_path / name).mkdir(mode=0o700)
+    folders = {name: tmp_path / name for name in ("given", "private", "folder", "template")}
+    return SimpleNamespace(bundles=bundles, configure=configure, weather=weather, **folders)

@@ -3,7 +3,6 @@
 import os
 import shutil
 from itertools import count
-from types import SimpleNamespace
 
 import pytest
 from commands import COMMANDS, SMALL, contents
@@ -71,14 +70,6 @@ class Tried:
             if self.old.get(name) != self.new.get(name):
                 said[name] = [k for k, of in kinds.items() if of.get(name) == found.get(name)]
         return said
-
-
-@pytest.fixture
-def tools(bundles, configure, weather, tmp_path):
-    for name in ("given", "private"):
-        (tmp_path / name).mkdir(mode=0o700)
-    folders = {name: tmp_path / name for name in ("given", "private", "folder", "template")}
-    return SimpleNamespace(bundles=bundles, configure=configure, weather=weather, **folders)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
