@@ -10,6 +10,8 @@ import torch
 import yaml
 
 from dmg_bmi import Bundle
+from dmg_bmi.bundle import BundleInfo
+from dmg_bmi.cli import main
 from dmg_bmi.errors import ConfigError, TrainingError
 from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.evaluate import predict
@@ -237,3 +239,35 @@ def test_a_training_of_real_basins_is_scored_on_the_test_years(shared_data, tmp_
     assert "PET by priestley-taylor" in log
     settings = yaml.safe_load((run.folder / "config.yaml").read_text())
     assert settings["periods"]["test"] == ["2003-10-01", "2013-09-30"]
+
+
+HBV_2 = """
+name: hbv_2
+data:
+  reader: camels
+  path: {camels}
+  basins: ["01333000", "05291000"]
+  attributes: {{elevation: elev_mean, upstream_area: area_gages2, dryness: aridity, rock: geol_1st_class}}
+periods: {{train: [1999-10-01, 2000-09-30], test: [2000-10-01, 2001-09-30], spin_up: 100}}
+model:
+  nn: {{name: mlp, hidden_sizes: [4]}}
+  phy_model: {{name: hbv_2, nmul: 2, routing: 15}}
+training: {{steps: 3, batch: 2, window: 150}}
+"""
+
+
+def test_hbv_2_trains_on_camels_by_renamed_and_categorical_attributes(tmp_path, shared_data, capsys):
+    (tmp_path / "hbv_2.yaml").write_text(HBV_2.format(camels=shared_data / "camels_us"))
+    assert main(["train", str(tmp_path / "hbv_2.yaml"), "--output", str(tmp_path / "run")]) == 0
+    info = BundleInfo.read(tmp_path / "run" / "bundle")
+    assert {v.name for v in info.variables if v.kind == "attribute"} == {
+        "elevation", "upstream_area", "dryness", "rock"
+    }  # fmt: skip
+    # camels_topo.txt of the two basins.
+    assert (info.statistics["elevation"].lower, info.statistics["elevation"].upper) == (432.13, 485.91)
+    assert info.by_name["elevation"].units == "m"
+    assert info.by_name["upstream_area"].units == "km2"
+    rock = info.statistics["rock"]
+    assert rock.lower == int(rock.lower)
+    assert main(["evaluate", str(tmp_path / "run"), "--split", "test", "--bmi"]) == 0
+    assert "through the BMI and one forward agree" in capsys.readouterr().out
