@@ -95,7 +95,11 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
     if (origin is not None and issubclass(origin, Mapping)) or kind is dict:
         if not isinstance(value, Mapping):
             raise _wrong(source, key, "a mapping of keys to values", value)
-        item = arguments[1] if arguments else Any
+        name, item = arguments or (Any, Any)
+        for k in value:
+            if name in (str, int) and type(k) is not name:
+                hint = "; write it in quotes" if name is str else ""
+                raise _wrong(source, _join(key, k), f"named by {_NAMES[name]}", k, hint)
         return {k: _convert(item, v, source, _join(key, k)) for k, v in value.items()}
     return _scalar(kind, value, source, key)
 

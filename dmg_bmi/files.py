@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from .errors import DmgBmiError
 
@@ -163,6 +165,16 @@ def read_bytes(path: str | Path, error: type[DmgBmiError], limit: int = MAX_FILE
     """Content of a file, opened as :func:`opened` does."""
     with opened(path, error, limit) as file:
         return file.read()
+
+
+def mapped(path: str | Path, error: type[DmgBmiError]) -> NDArray[Any]:
+    """Array of numbers in an ``.npy`` file, mapped into memory and read only."""
+    with opened(path, error):
+        pass
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, TypeError, OverflowError, MemoryError) as problem:
+        raise error(f"{path}: cannot be read: {problem}") from problem
 
 
 def read_text(path: str | Path, error: type[DmgBmiError], limit: int = MAX_TEXT) -> str:

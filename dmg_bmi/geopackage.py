@@ -17,6 +17,8 @@ from .files import opened
 
 #: Seconds that one query may take, and rows that it may give; a continent has about a million.
 LONGEST, MOST_ROWS = 120.0, 5_000_000
+#: Characters of one cell, and of all cells of a table: views and computed columns can make any number.
+LONGEST_CELL, MOST_TEXT = 2**20, 2**31
 
 #: How an SQLite file begins, and how files of other formats do that hold river networks too.
 SQLITE = b"SQLite format 3\x00"
@@ -101,6 +103,10 @@ class GeoPackage:
             self.connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         except sqlite3.Error as problem:
             raise HydrofabricError(f"{path}: cannot be read as a GeoPackage: {problem}") from problem
+        self.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_CELL)
+        # Views of strangers call no function that could do harm; damaged pages are noticed.
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON"):
+            self.connection.execute(f"PRAGMA {pragma}")
         # A view may never end, or a damaged file send its reader round in circles.
         self._deadline = monotonic() + LONGEST
         self.connection.set_progress_handler(lambda: monotonic() > self._deadline, 100_000)
@@ -188,16 +194,22 @@ class GeoPackage:
 
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
         self._deadline = monotonic() + LONGEST
+        rows: list[tuple[Any, ...]] = []
+        text = 0
         try:
-            rows = self.connection.execute(sql).fetchmany(MOST_ROWS + 1)
+            cursor = self.connection.execute(sql)
+            while (part := cursor.fetchmany(256)) and len(rows) <= MOST_ROWS and text <= MOST_TEXT:
+                rows += part
+                text += sum([len(cell) for row in part for cell in row if isinstance(cell, (str, bytes))])
         except (sqlite3.Error, ValueError, OverflowError) as problem:
             late = f" after {LONGEST:g} s" if monotonic() > self._deadline else ""
             raise HydrofabricError(
                 f"{self.path}: cannot be read as a GeoPackage: {problem}{late}"
             ) from problem
-        if len(rows) > MOST_ROWS:
+        if len(rows) > MOST_ROWS or text > MOST_TEXT:
             raise HydrofabricError(
-                f"{self.path}: a table has more than {MOST_ROWS} rows; is it a view without end?"
+                f"{self.path}: a table has more than {MOST_ROWS} rows or {MOST_TEXT} characters; "
+                "is it a view without end?"
             )
         return rows
 

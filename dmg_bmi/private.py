@@ -74,9 +74,8 @@ def read_private(folder: Path, name: str) -> bytes:
         If somebody else owns the file or could have written it.
     OSError
     """
-    descriptor = os.open(
-        folder / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    )
+    flags = (getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    descriptor = os.open(folder / name, sum(flags, os.O_RDONLY))
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)

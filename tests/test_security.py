@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tomllib
 from pathlib import Path
@@ -15,10 +17,22 @@ import pytest
 import torch
 import yaml
 
+from dmg_bmi import aot, forcing_file, hydrofabric
 from dmg_bmi.bundle import SHIPPED, Bundle, BundleInfo, _checksum
-from dmg_bmi.errors import BundleError, ConfigError, ForcingError
+from dmg_bmi.coupling import CouplingConfig
+from dmg_bmi.csv_table import CsvTable
+from dmg_bmi.errors import BundleError, ConfigError, DmgBmiError, ForcingError
 from dmg_bmi.files import read_yaml
-from dmg_bmi.runtime.store import _map
+from dmg_bmi.import_dmg import import_dmg
+from dmg_bmi.nextgen import tables
+from dmg_bmi.nextgen.check import check
+from dmg_bmi.nextgen.forcing import open_forcing
+from dmg_bmi.run_config import RunConfig
+from dmg_bmi.runtime import codec
+from dmg_bmi.runtime.clock import Clock
+from dmg_bmi.runtime.store import Store, _map
+from dmg_bmi.training import checkpoint
+from dmg_bmi.training.config import TrainingConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("dmg_bmi", "physics", "nn_models")
@@ -181,6 +195,67 @@ def test_a_weights_file_whose_header_is_longer_than_it_is_refused(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(BundleError, match="do not fit"):
         BundleInfo.read(tmp_path).load_model()
+
+
+def read_all(forcing):
+    """Read all of it; raise the first problem."""
+    for name in forcing.units:
+        forcing.read(name, forcing.ids)
+    if forcing.problems:
+        raise ForcingError(str(forcing.problems))
+
+
+def said(result):
+    """Raise what `aot.load` says instead of a function."""
+    if isinstance(result, str):
+        raise DmgBmiError(result)
+
+
+@pytest.fixture
+def not_for_ever():
+    """End the process of a test that hangs."""
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+
+
+WEIGHTS = BundleInfo.read("demo_daily").weights_file
+#: Every door by which a file of somebody else comes in, and its usual name.
+DOORS = {
+    "configuration": ("f.yaml", RunConfig.read),
+    "coupling": ("f.yaml", CouplingConfig.read),
+    "training": ("f.yaml", TrainingConfig.read),
+    "bundle": ("bundle.yaml", lambda path: BundleInfo.read(path.parent)),
+    "weights": (WEIGHTS, lambda path: BundleInfo.read(path.parent).load_model()),
+    "state": ("f.state", codec.read),
+    "checkpoint of a training": ("f.safetensors", checkpoint.load),
+    "configuration of dmg": ("config.yaml", lambda path: import_dmg(path.parent)),
+    "store": ("forcing.yaml", lambda path: Store(path.parent, (), (), Clock(86400.0, 86400.0), None)),
+    "array": ("f.npy", lambda path: _map(path.parent, path.name, 1)),
+    "forcing": ("f.nc", forcing_file.read),
+    "forcing of ngen": ("f.nc", open_forcing),
+    "folder of ngen": ("cat-1.csv", lambda path: read_all(open_forcing(path.parent))),
+    "hydrofabric": ("f.gpkg", hydrofabric.read),
+    "realization": ("f.json", lambda path: check(path, path)),
+    "table": ("f.csv", tables.read),
+    "table in NetCDF": ("f.nc", tables.read),
+    "CSV": ("f.csv", lambda path: CsvTable.read(path, ConfigError)),
+    "compiled code": (aot.INDEX, lambda path: said(aot.load(path.parent, {}))),
+}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("door", DOORS)
+def test_no_door_waits_for_a_pipe_or_reads_a_device(tmp_path, door, kind, not_for_ever):
+    name, read = DOORS[door]
+    if door == "weights":
+        shutil.copy(SHIPPED / "demo_daily" / "bundle.yaml", tmp_path)
+    path = tmp_path / name
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with pytest.raises(
+        DmgBmiError, match=r"not a regular file|there is no |no bundle|found none of|symbolic links"
+    ):
+        read(path)
 
 
 def test_yaml_that_names_python_objects_is_refused(tmp_path):

@@ -19,7 +19,7 @@ from .. import hydrofabric
 from ..atomic import LOCK, create, exchange, locked, make_folder, refuse_foreign, write_atomic
 from ..bundle import SHIPPED, BundleInfo, find
 from ..errors import BundleError, NextGenError
-from ..files import require_file_name
+from ..files import opened, require_file_name
 from ..hydrofabric import Hydrofabric
 from ..physics.forcings import PET
 from ..run_config import Pet
@@ -239,14 +239,17 @@ def _write(
     return config / REALIZATION, chosen
 
 
+def _is_ours(file: Path) -> bool:
+    with opened(file, NextGenError) as content:
+        return content.read(len(OF_CATCHMENT.encode())) == OF_CATCHMENT.encode()
+
+
 def _gone(made: Path, models: Path) -> list[Path]:
     """What an earlier preparation wrote and this one does not; all else stays."""
     gone = [
         file
         for file in models.glob("*.yml")
-        if not (made / file.name).exists()
-        and file.is_file()
-        and file.read_bytes().startswith(OF_CATCHMENT.encode())
+        if not (made / file.name).exists() and file.is_file() and _is_ours(file)
     ]
     if (made / BUNDLE).exists():
         with suppress(BundleError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..csv_table import CsvTable
 from ..errors import NextGenError
+from ..files import opened
 from ..geopackage import identifiers, numbers
 
 FloatArray = NDArray[np.float64]
@@ -56,8 +56,6 @@ def read(path: Path) -> Table:
     readers = {".csv": _csv, ".nc": _netcdf, ".parquet": _parquet}
     if path.suffix not in readers:
         raise NextGenError(f"{path}: an attribute table is a .csv, .nc or .parquet file")
-    if not os.path.isfile(path):
-        raise NextGenError(f"{path}: there is no such file")
     ids, columns, units = readers[path.suffix](path)
     seen = {name: k for k, name in enumerate(ids)}
     if len(seen) != len(ids):
@@ -103,11 +101,12 @@ def _parquet(path: Path) -> Read:
         from pyarrow import ArrowException, parquet
     except ImportError as problem:
         raise NextGenError(f"{path}: Parquet needs pyarrow; install it or convert to CSV") from problem
-    try:
-        table = parquet.read_table(path)
-        values = {name: table[name].to_pylist() for name in table.column_names}
-    except (ArrowException, OSError, ValueError, LookupError) as problem:
-        raise NextGenError(f"{path}: cannot be read as Parquet: {problem}") from problem
+    with opened(path, NextGenError) as file:
+        try:
+            table = parquet.read_table(file)
+            values = {name: table[name].to_pylist() for name in table.column_names}
+        except (ArrowException, OSError, ValueError, LookupError, RecursionError) as problem:
+            raise NextGenError(f"{path}: cannot be read as Parquet: {problem}") from problem
     key = _id_column(path, [*values])
     ids = identifiers(values.pop(key), f"{path}: {key}", NextGenError)
     return ids, {name: numbers(column) for name, column in values.items()}, {}

@@ -101,6 +101,8 @@ class Component:
         self._ledger: Ledger | None = None
         try:
             self._save_every = saved.steps_between(config.restart.every, self.clock.step)
+            if config.restart.write is not None:
+                saved.meant(self, config.restart.write)  # said now, not when the run has ended
             if config.restart.read is not None:
                 saved.read(self, config.restart.read)
         except BaseException:

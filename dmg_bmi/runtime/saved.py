@@ -177,14 +177,14 @@ def _tensors(component: Component) -> dict[str, torch.Tensor]:
 
 def read(component: Component, path: Path) -> None:
     """Restore from the file that a path means now."""
-    file = _meant(component, path)
+    file = meant(component, path)
     load(component, codec.read(file), str(file))
 
 
 def write(component: Component, path: Path | None) -> None:
     """Write the file that a path means now."""
     assert path is not None  # noqa: S101  `every` needs it
-    file = _meant(component, path)
+    file = meant(component, path)
     if file != path:
         make_folder(file.parent)
     codec.write(file, save(component))
@@ -205,8 +205,14 @@ def stamp(time: datetime) -> str:
     return time.strftime(TIME + ("" if not time.second else "%S") if not time.microsecond else TIME + "%S.%f")
 
 
-def _meant(component: Component, path: Path) -> Path:
-    """A path with the valid time and the catchment filled in."""
+def meant(component: Component, path: Path) -> Path:
+    """A path with the valid time and the catchment filled in.
+
+    Raises
+    ------
+    ConfigError
+        If there is no time or catchment, or its id would lead into another folder.
+    """
     text = str(path)
     if "{id}" in text:
         if component.config.catchment is None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..config import from_mapping, read_yaml
 from ..errors import ConfigError, ForcingError, TimeError
+from ..files import mapped
 from ..run_config import Pet, utc
 from ..variables import Variable
 from .clock import Clock
@@ -88,11 +89,11 @@ class Store:
         index = from_mapping(StoreIndex, read_yaml(self.path), str(self.path))
         if start_time is None:
             raise ConfigError(f"{self.path}: stored forcing has dates, so the config needs start_time")
-        self.inputs = make_inputs(forcings, index.step, clock.model_step, pet)
         try:
             self._records = Clock(index.step, clock.model_step).ratio
         except ConfigError as problem:
             raise ConfigError(f"{self.path}: step: {problem}") from problem
+        self.inputs = make_inputs(forcings, index.step, clock.model_step, pet)
         column = {name: k for k, name in enumerate(index.ids)}
         if len(column) != len(index.ids):
             raise ConfigError(f"{self.path}: an id appears twice in ids")
@@ -171,10 +172,7 @@ class Store:
 def _map(folder: Path, name: str, n: int) -> NDArray[np.floating]:
     if Path(name).name != name:
         raise ForcingError(f"{folder / INDEX}: file {name!r} must lie in the same folder")
-    try:
-        array = np.lib.format.open_memmap(folder / name, mode="r")
-    except (OSError, ValueError) as problem:
-        raise ForcingError(f"{folder / name}: cannot be read: {problem}") from problem
+    array = mapped(folder / name, ForcingError)
     if array.ndim != 2 or array.shape[1] != n or array.dtype.kind != "f":
         raise ForcingError(f"{folder / name}: must be a float array [time, {n} catchments]")
     return array

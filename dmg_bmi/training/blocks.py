@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..atomic import create, locked, make_folder
 from ..dataset import Dataset
 from ..errors import ForcingError
-from ..files import canonical, sha256
+from ..files import canonical, mapped, sha256
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def gather(source: Source, missing: Missing = "error", cache: str | Path | None 
         folder = Path(cache) / source.fingerprint(missing)
         if not folder.is_dir():
             _write(folder, source, missing)
-        series = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+        series = {name: _cached(folder / f"{name}.npy", shape) for name in names}
     return Dataset(
         ids=source.ids,
         times=source.times,
@@ -114,6 +114,17 @@ def gather(source: Source, missing: Missing = "error", cache: str | Path | None 
         target={name: series[name].T for name in source.targets},
         units=source.units,
     )
+
+
+def _cached(file: Path, shape: tuple[int, int]) -> NDArray[np.floating]:
+    remedy = f"remove the folder {file.parent}, which is then filled anew"
+    try:
+        series = mapped(file, ForcingError)
+    except ForcingError as problem:
+        raise ForcingError(f"{problem}; {remedy}") from problem
+    if series.shape != shape or series.dtype != np.float32:
+        raise ForcingError(f"{file}: is torn; {remedy}")
+    return series
 
 
 def _write(folder: Path, source: Source, missing: Missing) -> None:

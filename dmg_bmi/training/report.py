@@ -20,7 +20,8 @@ from ..bundle import BundleInfo
 from ..csv_table import CsvTable
 from ..dataset import LATITUDE, LONGITUDE, Dataset
 from ..delta_model import DeltaModel
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
+from ..files import read_bytes, read_text
 from ..plots import pyplot
 from . import plots
 from .checkpoint import writing
@@ -91,7 +92,7 @@ def write_report(folder: str | Path) -> Path:
         "<h2>Basins</h2>",
         *(_basins(split, ids[split], values) for split, values in scores.items()),
         "<h2>Configuration</h2>",
-        f"<pre>{escape((folder / 'config.yaml').read_text(encoding='utf-8'))}</pre>",
+        f"<pre>{escape(read_text(folder / 'config.yaml', ConfigError))}</pre>",
     ]
     page = (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
@@ -203,7 +204,7 @@ def _picture(caption: str, draw: Callable[..., None], *arguments: Any) -> str:
 
 
 def _file(path: Path, caption: str) -> str:
-    return _image(path.read_bytes(), caption) if path.exists() else ""
+    return _image(read_bytes(path, TrainingError), caption) if path.exists() else ""
 
 
 def _image(png: bytes, caption: str) -> str:

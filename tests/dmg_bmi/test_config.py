@@ -108,6 +108,8 @@ def test_what_is_left_out_is_the_default():
         ({"end": "soon"}, ["'end' must be a date such as 2000-10-01 or a number"]),
         ({"pair": [1]}, ["'pair' must be a list of 2 values"]),
         ({"weights": [1]}, ["'weights' must be a mapping"]),
+        ({"weights": {3: 1.0}}, ["'weights.3' must be named by text", "write it in quotes"]),
+        ({"weights": {True: 1.0}}, ["'weights.True' must be named by text"]),
         ({"weights": {"q": "heavy"}}, ["'weights.q' must be a number"]),
         ({"name": 1000}, ["'name' must be text", "put it in quotes"]),
         ({"source": {"path": "x"}}, ["missing key 'source.kind'", "choose one of file, made"]),

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import yaml
 from bmi_sequences import VALUES
+from trees import forged
 
 from dmg_bmi import RoutingBmi, bmi_configs
 from dmg_bmi.bmi import DeltaModelBmi
@@ -273,32 +274,9 @@ def forge(shipped: Path, bundle: Path, r: random.Random) -> None:
     content.pop("checksum")
     # half of them in what the model is made of
     where = "model" if r.random() < 0.5 else r.choice([*content])
-    content[where] = _forged(content[where], r)
+    content[where] = forged(content[where], r)
     content["checksum"] = _checksum(content)
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-
-
-ODD: tuple[Any, ...] = (
-    *(-1, 0, 3, 10**6, 10**12, 1e308, 1e-320, float("nan"), float("inf"), None, True, "", "x", "../x"),
-    *([], {}, [None], {"name": "mlp"}, "os:system", "hbv_2", ["P", "P"], -1.0),
-)
-
-
-def _forged(content: Any, r: random.Random) -> Any:
-    """Plain data with another value in one place."""
-    if r.random() < 0.12 or not isinstance(content, (dict, list)) or not content:
-        return r.choice(ODD)
-    if isinstance(content, list):
-        new: Any = list(content)
-        where: Any = r.randrange(len(new))
-    else:
-        new = dict(content)
-        where = r.choice([*new])
-        if r.random() < 0.05:
-            del new[where]
-            return new
-    new[where] = _forged(new[where], r)
-    return new
 
 
 def _half_way(folder: Path, **more: object) -> DeltaModelBmi:
@@ -344,7 +322,7 @@ def attack_forged_state(r: random.Random, folder: Path) -> str:
     header, tensors = codec.decode(bmi.component.save())
     way = r.randrange(4)
     if way == 0:
-        header = _forged(header, r)
+        header = forged(header, r)
     else:
         name = r.choice(sorted(tensors))
         if way == 1:

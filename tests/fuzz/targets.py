@@ -2,31 +2,44 @@
 
 A harness takes bytes and a folder to put them in. Whatever else than an error of the family comes out of it
 is an escape. `atheris_run.py` searches for such bytes, `test_corpus.py` replays those that were kept.
+
+What is checksummed is sealed anew, and what is binary is described by JSON and made here, so that a change
+of a few bytes reaches what lies behind the first check. `seeds` gives whole files to begin with.
 """
 
 from __future__ import annotations
 
 import functools
+import io
 import json
 import shutil
+import sqlite3
 import struct
+import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
+import torch
 import yaml
+from safetensors import SafetensorError
 
 import dmg_bmi
-from dmg_bmi import bmi_configs, hydrofabric, netcdf, units
+from dmg_bmi import bmi_configs, forcing_file, hydrofabric, units
 from dmg_bmi.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
 from dmg_bmi.coupling import CouplingConfig
 from dmg_bmi.csv_table import CsvTable
 from dmg_bmi.errors import ConfigError, DmgBmiError
 from dmg_bmi.import_dmg import import_dmg
+from dmg_bmi.nextgen import tables
 from dmg_bmi.nextgen.check import check
+from dmg_bmi.nextgen.forcing import open_forcing
 from dmg_bmi.run_config import CatchmentTable, RunConfig
 from dmg_bmi.runtime import codec
 from dmg_bmi.runtime.clock import Clock
@@ -47,9 +60,21 @@ def _put(folder: Path, name: str, content: bytes) -> Path:
 
 
 def run_config(content: bytes, folder: Path) -> None:
+    for file in (CONFIGS / "many.csv", CONFIGS / "river.gpkg"):
+        (folder / file.name).symlink_to(file)
     config = RunConfig.read(_put(folder, "run.yaml", content))
     _ = config.end_seconds
     CatchmentTable.load(config.catchments, [*config.catchments.attributes] or NAMES)
+
+
+def river(content: bytes, folder: Path) -> None:
+    """The configuration of a component that routes."""
+    (folder / "river.gpkg").symlink_to(CONFIGS / "river.gpkg")
+    component = dmg_bmi.RoutingBmi()
+    try:
+        component.initialize(str(_put(folder, "river.yaml", content)))
+    finally:
+        component.finalize()
 
 
 def coupling_config(content: bytes, folder: Path) -> None:
@@ -60,23 +85,58 @@ def training_config(content: bytes, folder: Path) -> None:
     TrainingConfig.read(_put(folder, "train.yaml", content))
 
 
+def _bundle(described: Any, folder: Path, weights: bytes | None = None) -> None:
+    """A bundle of somebody who can compute checksums."""
+    copy = folder / "bundle"
+    copy.mkdir()
+    for file in SHIPPED.glob("*/*.safetensors"):
+        shutil.copy(file, copy)
+    if weights is not None:
+        digest = sha256(weights).hexdigest()
+        described["weights"] = {"file": f"weights-{digest[:12]}.safetensors", "sha256": digest}
+        _put(copy, described["weights"]["file"], weights)
+    described.pop("checksum", None)
+    described["checksum"] = _checksum(described)
+    _put(copy, DESCRIPTION, yaml.dump(described, Dumper=yaml.CSafeDumper).encode())
+    BundleInfo._read.cache_clear()
+    BundleInfo.read(copy).load_model()
+
+
 def bundle(content: bytes, folder: Path) -> None:
     """A description, sealed anew so that what lies behind its checksum is reached too."""
-    shutil.copytree(SHIPPED / "demo_daily", folder / "bundle")
     try:
-        described = yaml.safe_load(content)
+        described = yaml.load(content, yaml.CSafeLoader)
         described.pop("checksum", None)
-        described["checksum"] = _checksum(described)
-        content = yaml.safe_dump(described).encode()
+        json.dumps(described)
     except Exception:
-        pass
-    (folder / "bundle" / DESCRIPTION).write_bytes(content)
-    BundleInfo._read.cache_clear()
-    BundleInfo.read(folder / "bundle").load_model()
+        (folder / "bundle").mkdir()
+        _put(folder / "bundle", DESCRIPTION, content)
+        BundleInfo._read.cache_clear()
+        BundleInfo.read(folder / "bundle")
+    else:
+        _bundle(described, folder)
+
+
+def _safetensors(content: bytes) -> bytes:
+    """JSON as the header of a safetensors file, over as much data as it speaks of, within reason."""
+    try:
+        ends = [int(t["data_offsets"][1]) for n, t in json.loads(content).items() if n != "__metadata__"]
+        size = min(max(ends, default=0), 2**20)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
+        size = 64
+    return struct.pack("<Q", len(content)) + content + struct.pack("<f", 0.5) * (max(size, 0) // 4)
+
+
+def weights(content: bytes, folder: Path) -> None:
+    """The header of a file of weights."""
+    described = yaml.load((SHIPPED / "demo_daily" / DESCRIPTION).read_bytes(), yaml.CSafeLoader)
+    _bundle(described, folder, _safetensors(content))
 
 
 def state(content: bytes, folder: Path) -> None:
-    """The payload of a state, sealed anew."""
+    """The payload of a state, sealed anew: JSON is the header of its tensors."""
+    if content[:1] == b"{":
+        content = _safetensors(content)
     content = codec.MAGIC + codec.VERSION.to_bytes(2, "little") + sha256(content).digest() + content
     codec.decode(codec.read(_put(folder, "x.state", content)))
 
@@ -85,32 +145,38 @@ def state(content: bytes, folder: Path) -> None:
 def _running() -> Any:
     bmi = dmg_bmi.DeltaModelBmi()
     bmi.initialize(str(CONFIGS / "daily.yaml"))
+    for _ in range(3):
+        for name in bmi.get_input_var_names():
+            bmi.set_value(name, np.ones(1))
+        bmi.update()
     return bmi
 
 
 def state_header(content: bytes, folder: Path) -> None:
-    """A state of a running component, whose header was merged with some JSON."""
+    """A state of a running component, whose header was merged with some JSON; `tensors` has values in it."""
     component = _running().component
     header, tensors = codec.decode(component.save())
     try:
         changed = json.loads(content)
-    except (ValueError, RecursionError):
+        for name, (kind, values) in (changed.pop("tensors", None) or {}).items():
+            tensors[name] = torch.tensor(values, dtype=getattr(torch, kind))
+    except (ValueError, RecursionError, TypeError, AttributeError, RuntimeError, OverflowError):
         return
     try:
         sealed = codec.encode({**header, **changed} if isinstance(changed, dict) else changed, tensors)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, SafetensorError):
         return
     component.load(sealed)
 
 
 def training_checkpoint(content: bytes, folder: Path) -> None:
-    """JSON in the header of a safetensors file."""
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        return
-    head = json.dumps({"__metadata__": {"dmg_bmi.training": text}}).encode()
-    checkpoint.load(_put(folder, "c.safetensors", struct.pack("<Q", len(head)) + head))
+    """A safetensors file by its header, or JSON as what it says of the training."""
+    if b"__metadata__" not in content:
+        try:
+            content = json.dumps({"__metadata__": {"dmg_bmi.training": content.decode()}}).encode()
+        except UnicodeDecodeError:
+            return
+    checkpoint.load(_put(folder, "c.safetensors", _safetensors(content)))
 
 
 def csv(content: bytes, folder: Path) -> None:
@@ -128,18 +194,107 @@ def unit(content: bytes, folder: Path) -> None:
 
 
 def geopackage(content: bytes, folder: Path) -> None:
-    hydrofabric.read(_put(folder, "h.gpkg", content)).routable(1e-4)
+    """A GeoPackage as bytes, or described: table to column to values."""
+    path = _put(folder, "h.gpkg", content)
+    if content[:1] == b"{":
+        path.unlink()
+        try:
+            _write_geopackage(path, json.loads(content))
+        except _NOT_MADE:
+            return
+    hydrofabric.read(path).routable(1e-4)
+
+
+#: What cannot be made from a description is no case.
+_NOT_MADE = (
+    *(ValueError, TypeError, LookupError, AttributeError, RuntimeError, OverflowError, RecursionError),
+    *(sqlite3.Error, OSError, MemoryError),
+)
+
+
+def _write_geopackage(path: Path, described: dict[str, dict[str, list[Any]]]) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA synchronous=OFF")
+        for table, columns in described.items():
+            names = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
+            database.execute('CREATE TABLE "' + table.replace('"', '""') + f'" ({names})')
+            plain = [[v if isinstance(v, _CELL) else json.dumps(v) for v in c] for c in columns.values()]
+            rows = [*zip_longest(*plain)]
+            marks = ", ".join("?" * len(columns))
+            database.executemany('INSERT INTO "' + table.replace('"', '""') + f'" VALUES ({marks})', rows)
+        database.commit()
+
+
+_CELL = (str, int, float, type(None))
 
 
 def forcing(content: bytes, folder: Path) -> None:
-    netcdf.read(_put(folder, "f.nc", content))
+    """A NetCDF file as bytes, or described: format, dimensions, variables; by all doors that read one."""
+    path = _put(folder, "f.nc", content)
+    if content[:1] == b"{":
+        path.unlink()
+        try:
+            _write_netcdf(path, json.loads(content))
+        except _NOT_MADE:
+            return
+    refused = []
+    for door in (forcing_file.read, lambda path: check_values(open_forcing(path)), tables.read):
+        try:
+            door(path)
+        except DmgBmiError as error:
+            refused.append(error)
+    if len(refused) == 3:
+        raise refused[0]
+
+
+def check_values(forcing: Any) -> None:
+    """Read all that a forcing file of ngen holds."""
+    for name in forcing.units:
+        forcing.read(name, forcing.ids)
+
+
+def _write_netcdf(path: Path, described: dict[str, Any]) -> None:
+    with netCDF4.Dataset(path, "w", format=described.get("format", "NETCDF3_CLASSIC")) as data:
+        for name, size in described["dimensions"].items():
+            data.createDimension(name, min(size, 10**4) if size else None)
+        for name, about in described["variables"].items():
+            variable = data.createVariable(
+                name, about["type"], about["dimensions"], fill_value=about.get("fill")
+            )
+            variable.setncatts(about.get("attributes", {}))
+            values = np.array(about["values"], dtype=variable.dtype if about["type"] is not str else object)
+            if about["type"] == "S1":
+                values = np.array([list(text) for text in about["values"]], dtype="S1")
+            variable[:] = values
 
 
 def store(content: bytes, folder: Path) -> None:
-    """The index of a stored forcing."""
+    """The index of a stored forcing, beside an array of two days."""
     inputs = [v for v in BundleInfo.read("demo_daily").variables if v.kind == "input"]
+    np.save(folder / "a.npy", np.ones((2, 1), np.float32))
     _put(folder, INDEX, content)
-    Store(folder, inputs, ("cat-1",), Clock(86400.0, 86400.0), datetime(2000, 1, 1, tzinfo=UTC))
+    clock = Clock(86400.0, 86400.0)
+    stored = Store(folder, inputs, ("cat-1",), clock, datetime(2000, 1, 1, tzinfo=UTC))
+    stored.lacks(0)
+    stored.take(0, True, np.array([0]), 0.0)
+
+
+def store_array(content: bytes, folder: Path) -> None:
+    """An array of a stored forcing: its header, behind the mark of NumPy."""
+    inputs = [v for v in BundleInfo.read("demo_daily").variables if v.kind == "input"]
+    text = content.ljust(118)
+    _put(folder, "a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) % 65536) + text + bytes(64))
+    _put(folder, INDEX, _index(inputs))
+    clock = Clock(86400.0, 86400.0)
+    Store(folder, inputs, ("cat-1",), clock, datetime(2000, 1, 1, tzinfo=UTC)).take(
+        0, True, np.array([0]), 0.0
+    )
+
+
+def _index(inputs: list[Any]) -> bytes:
+    of = {v.symbol: {"file": "a.npy", "units": v.units} for v in inputs}
+    index = {"ids": ["cat-1"], "start_time": "2000-01-01", "step": 86400.0, "variables": of}
+    return yaml.safe_dump(index).encode()
 
 
 def _dmg(folder: Path, **changed: bytes) -> None:
@@ -160,8 +315,19 @@ def dmg_statistics(content: bytes, folder: Path) -> None:
 
 
 def dmg_ep5(content: bytes, folder: Path) -> None:
-    """The checkpoint of an epoch."""
+    """The checkpoint of an epoch: an archive, or the pickle within one, whose sums of CRC are made anew."""
+    if content[:2] != b"PK":
+        content = _zipped(content)
     _dmg(folder, dmg_ep5=content)
+
+
+def _zipped(pickle: bytes) -> bytes:
+    whole = zipfile.ZipFile(next((CORPUS / "dmg_ep5").glob("whole*")))
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name in whole.namelist():
+            archive.writestr(name, pickle if name.endswith("data.pkl") else whole.read(name))
+    return made.getvalue()
 
 
 def realization(content: bytes, folder: Path) -> None:
@@ -173,6 +339,7 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     for function in (
         *(
             run_config,
+            river,
             coupling_config,
             training_config,
             bundle,
@@ -181,8 +348,129 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
             training_checkpoint,
             csv,
         ),
-        *(unit, geopackage, forcing, store, realization, dmg_config, dmg_statistics, dmg_ep5),
+        *(unit, geopackage, forcing, store, store_array, weights, realization),
+        *(dmg_config, dmg_statistics, dmg_ep5),
     )
+}
+
+
+#: Those that read YAML or JSON, which are mutated as plain data too.
+TREES = {
+    *(
+        "run_config",
+        "river",
+        "coupling_config",
+        "training_config",
+        "bundle",
+        "state_header",
+        "training_checkpoint",
+    ),
+    *("store", "realization", "dmg_config", "dmg_statistics", "geopackage", "forcing", "weights", "state"),
+}
+
+
+def seeds(name: str) -> list[bytes]:
+    """Whole files that the reader takes, made of what is shipped."""
+    return _SEEDS[name]() if name in _SEEDS else []
+
+
+def _headers(content: bytes) -> bytes:
+    """The JSON in front of a safetensors file."""
+    return content[8 : 8 + struct.unpack("<Q", content[:8])[0]]
+
+
+def _of_state() -> bytes:
+    return _running().component.save()[len(codec.MAGIC) + 34 :]
+
+
+def _header_seed() -> bytes:
+    header, tensors = codec.decode(_running().component.save())
+    listed = {n: [str(t.dtype).removeprefix("torch."), t.tolist()] for n, t in tensors.items()}
+    return json.dumps(header | {"tensors": listed}).encode()
+
+
+def _fabric() -> bytes:
+    """The tables of the river that is shipped, as JSON."""
+    described: dict[str, dict[str, list[Any]]] = {}
+    with closing(sqlite3.connect(CONFIGS / "river.gpkg")) as database:
+        listed = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in listed:
+            if table.startswith(("gpkg_", "sqlite_", "rtree_")):
+                continue
+            cursor = database.execute(f'SELECT * FROM "{table}"')
+            names = [column[0] for column in cursor.description]
+            columns = zip(names, zip(*cursor.fetchall(), strict=True), strict=True)
+            described[table] = {n: list(c) for n, c in columns if not isinstance(c[0], bytes)}
+    return json.dumps(described).encode()
+
+
+_DAYS = {"units": "days since 2000-01-01", "standard_name": "time"}
+
+
+def _netcdf_seeds() -> list[bytes]:
+    """The layout of the package, with ids of text and of characters, and that of ngen."""
+    rain = {"units": "mm d-1", "standard_name": "lwe_precipitation_rate"}
+    p = {
+        "type": "f8",
+        "dimensions": ["time", "catchment"],
+        "values": [[1.0], [2.0], [0.0]],
+        "attributes": rain,
+    }
+    days = {"type": "i4", "dimensions": ["time"], "values": [0, 1, 2], "attributes": _DAYS}
+    ids = {"type": "S1", "dimensions": ["catchment", "length"], "values": ["cat-1"]}
+    sizes = {"time": 3, "catchment": 1, "length": 5}
+    own = {"dimensions": sizes, "variables": {"time": days, "catchment": ids, "P": p}}
+    seconds = {"units": "seconds since 1970-01-01"}
+    of_ngen = {
+        "dimensions": {"catchment-id": 1, "time": 3, "length": 5},
+        "variables": {
+            "ids": {"type": "S1", "dimensions": ["catchment-id", "length"], "values": ["cat-1"]},
+            "Time": {
+                **{"type": "f8", "dimensions": ["catchment-id", "time"], "attributes": seconds},
+                "values": [[0.0, 3600.0, 7200.0]],
+            },
+            "RAINRATE": {
+                **{"type": "f4", "dimensions": ["catchment-id", "time"], "attributes": {"units": "mm/s"}},
+                "values": [[0.0, 1e-3, 0.0]],
+            },
+        },
+    }
+    table = {
+        "dimensions": {"divide": 1, "length": 5},
+        "variables": {
+            "divide_id": {"type": "S1", "dimensions": ["divide", "length"], "values": ["cat-1"]},
+            "slope": {"type": "f4", "dimensions": ["divide"], "values": [0.1], "attributes": {"units": "1"}},
+        },
+    }
+    described = (own, {"format": "NETCDF4", **own}, of_ngen, table)
+    return [json.dumps(each).encode() for each in described]
+
+
+_SEEDS: dict[str, Callable[[], list[bytes]]] = {
+    "run_config": lambda: [f.read_bytes() for f in sorted(CONFIGS.glob("*.yaml")) if f.stem != "river"],
+    "river": lambda: [(CONFIGS / "river.yaml").read_bytes()],
+    "bundle": lambda: [file.read_bytes() for file in sorted(SHIPPED.glob(f"*/{DESCRIPTION}"))],
+    "weights": lambda: [_headers(f.read_bytes()) for f in sorted(SHIPPED.glob("demo_daily/*.safetensors"))],
+    "state": lambda: [_headers(_of_state())],
+    "state_header": lambda: [_header_seed()],
+    "training_checkpoint": lambda: [
+        json.dumps({"format": 1, "step": 3}).encode(),
+        json.dumps(
+            {
+                "__metadata__": {"dmg_bmi.training": '{"format": 1}'},
+                "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+            }
+        ).encode(),
+    ],
+    "geopackage": lambda: [_fabric()],
+    "forcing": _netcdf_seeds,
+    "store": lambda: [_index([v for v in BundleInfo.read("demo_daily").variables if v.kind == "input"])],
+    "store_array": lambda: [b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }"],
+    "dmg_ep5": lambda: [
+        zipfile.ZipFile(next((CORPUS / "dmg_ep5").glob("whole*"))).read(name)
+        for name in zipfile.ZipFile(next((CORPUS / "dmg_ep5").glob("whole*"))).namelist()
+        if name.endswith("data.pkl")
+    ],
 }
 
 
@@ -198,3 +486,6 @@ def attempt(name: str, content: bytes, folder: Path) -> bool:
     finally:
         shutil.rmtree(folder)
     return True
+
+
+SEEDED = {*_SEEDS}

@@ -241,6 +241,28 @@ def test_a_netcdf_table_is_read(plan, juniata, tmp_path):
     assert [float(table[i]["twi"]) for i in juniata.ids] == list(range(794))
 
 
+def test_a_parquet_table_is_read_and_a_damaged_one_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"divide_id": ["cat-1", "cat-2"], "twi": [2.5, None]}), path)
+    table = tables.read(path)
+    assert table.ids == ("cat-1", "cat-2")
+    np.testing.assert_equal(table.of("twi", ["cat-2", "cat-1"]), [np.nan, 2.5])
+    content = path.read_bytes()
+    for damaged in (
+        b"",
+        b"PAR1",
+        content[:-9],
+        content[: len(content) // 2],
+        content.replace(b"PAR1", b"RAP2"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(NextGenError, match=r"t\.parquet: cannot be read as Parquet"):
+            tables.read(path)
+
+
 def test_parquet_needs_pyarrow_and_says_so(plan, tmp_path):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     try:

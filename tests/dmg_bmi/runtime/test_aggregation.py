@@ -1,5 +1,7 @@
 """A daily model stepped hourly, on forcing that is pushed or stored."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -185,6 +187,7 @@ def spoil(folder, old, new):
         (lambda f: spoil(f, "mm d-1", "mm fortnight-1"), ConfigError, "is not understood at 'fortnight'"),
         (lambda f: spoil(f, "units: degC", "units: mm"), ConfigError, "measure different things"),
         (lambda f: spoil(f, "step: 86400.0", "step: 7000.0"), ConfigError, "step: a step of 7000 s does not"),
+        (lambda f: spoil(f, "step: 86400.0", "step: 0"), ConfigError, "step: a step of 0 s does not"),
         (lambda f: spoil(f, "step: 86400.0", "step: -1"), ConfigError, "step: a step of -1 s does not"),
         (lambda f: spoil(f, "step: 86400.0", "steps: 86400.0"), ConfigError, "did you mean 'step'"),
         (lambda f: spoil(f, "2000-01-01", "2000-01-01 01:00"), ConfigError, "do not meet start_time"),
@@ -206,6 +209,17 @@ def test_a_store_whose_series_differ_in_length_ends_with_the_shortest(configure,
     bmi = bmi_run.start(configure(start_time="2000-01-01", forcing=str(folder)))
     bmi.update_until(15 * DAY)
     with pytest.raises(TimeError, match="holds no forcing"):
+        bmi.update()
+
+
+def test_a_store_that_became_shorter_under_a_run_is_refused_and_ends_no_process(
+    configure, weather, store, bmi_run
+):
+    folder = store(weather(3000, 1), 1, "2000-01-01", DAY)
+    bmi = bmi_run.start(configure(start_time="2000-01-01", forcing=str(folder)))
+    bmi.update()
+    os.truncate(folder / "P.npy", 200)
+    with pytest.raises(ForcingError, match=r"P\.npy: has become shorter"):
         bmi.update()
 
 

@@ -444,6 +444,20 @@ def test_what_is_wrong_with_a_member_is_said(bundles, configure, bmi_run, tmp_pa
         bmi_run.start(path)
 
 
+@pytest.mark.parametrize("name", ["../away", "/tmp/away", "a/b", "..", "NUL"])
+@pytest.mark.parametrize("key", ["read", "write"])
+def test_the_id_of_a_catchment_cannot_lead_its_state_out_of_the_folder(
+    configure, bmi_run, tmp_path, name, key
+):
+    shared = configure(restart={key: "states/{id}.state"})
+    table = tmp_path / "catchments-1.csv"
+    table.write_text(table.read_text().replace("cat-7", name))
+    path = tmp_path / "me.yaml"
+    path.write_text(f"shared: {shared.name}\ncatchment: {name}\n")
+    with pytest.raises(ConfigError, match="cannot be part of a file's name"):
+        bmi_run.start(path)
+
+
 def test_a_group_is_freed_with_its_last_member(bundles, share):
     members = share(bundles("fixed"), 3, time_step=HOUR)
     group = weakref.ref(members[0].component.group)

@@ -48,6 +48,18 @@ def test_batches_from_disk_are_bitwise_those_from_memory(file, tmp_path):
                 assert torch.equal(found.nan_to_num(-1), values.nan_to_num(-1)), name
 
 
+@pytest.mark.parametrize("damage", ["cut", "emptied", "other", "objects"])
+def test_a_torn_cache_is_refused_with_the_remedy(file, tmp_path, damage):
+    gather(cf(file), cache=tmp_path)
+    (torn,) = tmp_path.glob("*/P.npy")
+    if damage in ("other", "objects"):
+        np.save(torn, np.zeros((2, 2), np.float32) if damage == "other" else np.array([{}], object))
+    else:
+        torn.write_bytes(torn.read_bytes()[:-40] if damage == "cut" else b"")
+    with pytest.raises(ForcingError, match=r"P\.npy: .*remove the folder"):
+        gather(cf(file), cache=tmp_path)
+
+
 def test_batches_of_chosen_basins_are_of_these_alone(file, tmp_path):
     memory, mapped = gather(cf(file)), gather(cf(file), cache=tmp_path)
     for dataset in (memory, mapped):
