@@ -26,7 +26,7 @@ def written(tmp_path):
 
 def columns(path):
     with GeoPackage(path, {}) as file:
-        return file.columns(("divides",), ("a",))
+        return file.columns(("divides",), "a")
 
 
 ENDLESS = "WITH RECURSIVE c(a) AS (SELECT 1 UNION ALL SELECT a + 1 FROM c) SELECT"
