@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,10 @@ _DATE = re.compile(
     r"(\d{1,4})-(\d{1,2})-(\d{1,2})"
     r"(?:(?:\s+|T)(\d{1,2})(?::?(\d{1,2})(?::?(\d{1,2})(?:\.(\d*))?)?)?)?"
     r"\s*(Z|UTC|GMT|[+-]\d{1,2}(?::?\d{2})?|(?<=\s)00?:00)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
+#: What NumPy reads as it is meant, and many times faster.
+_PLAIN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}:[0-9]{2})?")
 
 
 def seconds_of(unit: str, source: str, error: type[DmgBmiError]) -> float:
@@ -91,6 +94,21 @@ def parse_date(text: str, source: str, error: type[DmgBmiError]) -> np.datetime6
     except ValueError as problem:
         raise error(f"{source}: the date {text!r} is not understood: {problem}") from problem
     return date
+
+
+def parse_dates(texts: Sequence[str], lines: Sequence[int], source: str, error: type[DmgBmiError]) -> Times:
+    """Return the dates of a table's rows as :func:`parse_date` does; a message names the line."""
+    if all(map(_PLAIN.fullmatch, texts)):
+        try:
+            dates = np.array(texts, dtype="datetime64[s]")
+            if not len(dates) or EARLIEST <= dates.min() <= dates.max() <= LATEST:
+                return dates
+        except ValueError:
+            pass  # One of them does not exist; which, the rows say.
+    return np.array(
+        [parse_date(text, f"{source}, line {line}", error) for text, line in zip(texts, lines, strict=True)],
+        dtype="datetime64[s]",
+    )
 
 
 def _zone(text: str | None) -> np.timedelta64:

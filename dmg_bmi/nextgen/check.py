@@ -6,6 +6,7 @@ the forcing lacks gets another's. Here they are looked for before a run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cf_time import parse_date
 from ..errors import DmgBmiError, NextGenError
 from ..files import read_json
 from .case import STEP, Case, Divides, Period
@@ -21,6 +23,9 @@ from .check_wiring import check_wiring
 from .findings import Findings
 from .forcing import CsvFolder, Forcing, open_forcing
 from .shape import require
+
+#: What `ngen` reads of a time; of anything else it drops what follows, a zone too.
+_STAMP = re.compile(r"\d{4}-\d{1,2}-\d{1,2} \d{1,2}:\d{1,2}:\d{1,2}", re.ASCII)
 
 
 def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Findings:
@@ -85,15 +90,15 @@ def _time(case: Case) -> Period | None:
     given = case.document.get("time", {})
     ends = []
     for key in ("start_time", "end_time"):
-        text = str(given.get(key, ""))
-        try:
-            time = np.datetime64(text.replace(" ", "T"), "s") if len(text) == 19 and "T" not in text else None
-        except ValueError:
-            time = None
-        if time is None:
-            case.findings.stop(f"time.{key}", f"{text!r} must be written like 2015-12-01 00:00:00")
+        text, where = str(given.get(key, "")), f"time.{key}"
+        if not _STAMP.fullmatch(text):
+            case.findings.stop(where, f"{text!r} must be written like 2015-12-01 00:00:00")
             return None
-        ends.append(time)
+        try:
+            ends.append(parse_date(text, where, NextGenError))
+        except NextGenError as problem:
+            case.findings.stop(where, str(problem).removeprefix(f"{where}: "))
+            return None
     if given.get("output_interval") != STEP:
         case.findings.stop(
             "time.output_interval",
@@ -155,10 +160,16 @@ def _forcing(case: Case) -> dict[str, Forcing | None]:
     given = case.document.get("global", {}).get("forcing", {})
     case.forcing = _opened(case, "global.forcing", given)
     known = {*case.divides.ids}
+    blocks = {n: b for n, b in case.document.get("catchments", {}).items() if n in known}
+    bare = [name for name, block in blocks.items() if not block.get("forcing")]
+    if bare:
+        case.findings.stop(
+            "catchments", "a block without forcing: ngen takes none from global and aborts", bare
+        )
     return {
         name: _opened(case, f"catchments.{name}.forcing", block["forcing"], name)
-        for name, block in case.document.get("catchments", {}).items()
-        if name in known and block.get("forcing") is not None
+        for name, block in blocks.items()
+        if block.get("forcing")
     }
 
 
@@ -167,10 +178,12 @@ def _opened(case: Case, where: str, given: Any, catchment: str | None = None) ->
         case.findings.stop(where, "must hold path and provider")
         return None
     provider = given.get("provider", "CsvPerFeature")
-    if provider == "NullForcingProvider":
-        return None
-    if not isinstance(given.get("path"), str):
+    # A block of one catchment needs a path even where nothing is read.
+    null = provider == "NullForcingProvider"
+    if not isinstance(given.get("path"), str) and (catchment is not None or not null):
         case.findings.stop(f"{where}.path", "is missing")
+        return None
+    if null:
         return None
     path = case.base / given["path"]
     try:
@@ -181,7 +194,38 @@ def _opened(case: Case, where: str, given: Any, catchment: str | None = None) ->
     wanted = "CsvPerFeature" if isinstance(forcing, CsvFolder) else "NetCDF"
     if provider != wanted:
         case.findings.stop(f"{where}.provider", f"{provider} does not read {path}; write {wanted}")
+    if isinstance(forcing, CsvFolder):
+        ids = case.divides.ids if catchment is None else (catchment,)
+        _check_pattern(case, where, given.get("file_pattern"), forcing, ids)
     return forcing
+
+
+def _check_pattern(case: Case, where: str, pattern: Any, forcing: CsvFolder, ids: tuple[str, ...]) -> None:
+    """Whether `ngen` takes the same file for each catchment as is examined here."""
+    stop, where = case.findings.stop, f"{where}.file_pattern"
+    if not forcing.path.is_dir():
+        if pattern is not None:
+            stop(where, f"{forcing.path} is a file: ngen looks for files that match in a folder; remove it")
+        return
+    if not isinstance(pattern, str):
+        stop(where, f"is missing: {forcing.path} is a folder, and ngen would read it as a file")
+        return
+    names = sorted(entry.name for entry in forcing.path.iterdir())
+    place = {file: k for k, file in enumerate(names)}
+    other = []
+    for name in (i for i in ids if i in forcing.files):
+        try:
+            wanted = re.compile(pattern.replace("{{id}}", name, 1))
+        except re.error as problem:
+            stop(where, f"{pattern!r} is no regular expression: {problem}")
+            return
+        own = forcing.files[name].name
+        # Names that begin alike, such as those of cat-1 and cat-11, are next to each other.
+        around = names[max(place[own] - 1, 0) : place[own] + 2]
+        if [n for n in around if wanted.fullmatch(n)] != [own]:
+            other.append(name)
+    if other:
+        stop(where, f"{pattern!r} matches no file, another one or several; ngen takes any", other)
 
 
 def _formulation(

@@ -15,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ..atomic import write_atomic
-from ..cf_time import decode, parse_date
+from ..cf_time import decode, parse_dates
 from ..errors import NextGenError
 from ..files import read_text
 from ..runtime.store import INDEX
@@ -181,19 +181,18 @@ class CsvFolder(Forcing):
         twice = [n for n in names if names.count(n) > 1]
         if twice:
             raise NextGenError(f"{file}: column {twice[0]!r} appears twice")
+        fields: dict[str, str] = {}
+        for column in names:
+            field = WELL_KNOWN.get(column, (column,))[0]
+            if (first := fields.setdefault(field, column)) != column:
+                self._problem(name, f"{first} and {column} are one field: ngen mixes their values; keep one")
         time = next((k for k, n in enumerate(names) if n in ("time", "Time")), None)
         if time is None:
             raise NextGenError(f"{file}: has no column time; it has {', '.join(names[:8])}")
         stamps = [cells[time].strip() for _, cells in lines]
         if any("T" in stamp for stamp in stamps):
             self._problem(name, "times with a T: ngen drops the time of day; write them with a blank")
-        times = np.array(
-            [
-                parse_date(s, f"{file}, line {n}", NextGenError)
-                for s, (n, _) in zip(stamps, lines, strict=True)
-            ],
-            dtype="datetime64[s]",
-        )
+        times = parse_dates(stamps, [number for number, _ in lines], str(file), NextGenError)
         units = {
             n: m[2] if m else WELL_KNOWN.get(n, ("", ""))[1]
             for k, (n, m) in enumerate(zip(names, titles, strict=True))

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..cf_time import parse_date
 from ..errors import NextGenError
 from ..files import read_json
+from .shape import require
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,11 @@ def read(path: Path) -> RunFolder:
     realization = path / "config" / "realization.json"
     if os.path.isfile(realization):
         content = read_json(realization, NextGenError)
-        try:
-            time = content["time"]
-            start, end = (
-                np.datetime64(time[key].strip().replace(" ", "T"), "s") for key in ("start_time", "end_time")
-            )
-            end = end + np.timedelta64(3600, "s")
-        except (ValueError, LookupError, TypeError, AttributeError) as problem:
-            raise NextGenError(f"{realization}: its time cannot be read: {problem}") from problem
+        require(content, str(realization))
+        time = content.get("time", {})
+        start, end = (
+            parse_date(str(time.get(key, "")), f"{realization}: time.{key}", NextGenError)
+            for key in ("start_time", "end_time")
+        )
+        end = end + np.timedelta64(3600, "s")
     return RunFolder(path, found[0], forcing if forcing.is_file() else None, start, end)

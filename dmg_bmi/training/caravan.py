@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cf_time import parse_dates
 from ..csv_table import CsvTable
 from ..errors import ConfigError, ForcingError, there_is
 from ..netcdf import open_netcdf, standard_units, times_of, to_standard
@@ -235,15 +235,8 @@ def _open(file: Path) -> Iterator[_File]:
 def _dates(table: CsvTable) -> NDArray[np.datetime64]:
     if "date" not in table.columns:
         raise ForcingError(f"{table.path}: has no column 'date'; it has {', '.join(table.columns)}")
-    days = []
-    for text, line in zip(table.columns["date"], table.lines, strict=True):
-        try:
-            days.append(date.fromisoformat(text[:10]))
-        except ValueError as error:
-            raise ForcingError(
-                f"{table.path}, line {line}: date is {text!r}; write it as 1981-01-31"
-            ) from error
-    return _in_order(np.array(days, dtype="datetime64[D]"), table.path)
+    days = parse_dates(table.columns["date"], table.lines, str(table.path), ForcingError)
+    return _in_order(days.astype("datetime64[D]"), table.path)
 
 
 def _in_order(days: NDArray[np.datetime64], file: Path) -> NDArray[np.datetime64]:

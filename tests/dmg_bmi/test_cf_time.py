@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmg_bmi.cf_time import decode, parse_date
+from dmg_bmi.cf_time import decode, parse_date, parse_dates
 from dmg_bmi.errors import ForcingError
 
 ORIGINS = ["1850-01-01", "2000-02-28 12:00", "1999-12-31 6:5:4", "2004-03-01T00:00:00", "1600-3-1"]
@@ -99,3 +99,30 @@ def test_a_time_that_cannot_be_told_is_refused_in_words(values, units, calendar,
 def test_a_masked_time_is_missing():
     with pytest.raises(ForcingError, match="a time is missing"):
         decode(np.ma.array([1.0, 2.0], mask=[0, 1]), "days since 2000-01-01", "f.nc", ForcingError)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["1981-01-31", "1981-02-01"],
+        ["1981-01-31 23:00:00", "1981-02-01T00:00:00"],
+        ["1981-1-31", "1981-02-01 6:00"],
+        ["1981-01-31 23:00:00-06:00"],
+        ["1981-01-31 24:00:00"],
+        [],
+    ],
+)
+def test_dates_of_a_table_are_those_of_its_rows(texts):
+    alone = [parse_date(text, "f.csv", ForcingError) for text in texts]
+    assert parse_dates(texts, range(len(texts)), "f.csv", ForcingError).tolist() == [
+        date.astype(object) for date in alone
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1981-02-30", "0000-01-01", "0001-01-01", "1981-01-01 25:00:00", "1981-01-01x", "\u0661981-01-01"],
+)
+def test_a_date_of_a_table_that_is_none_is_named_with_its_line(text):
+    with pytest.raises(ForcingError, match=r"f.csv, line 7: the date '.*' is not understood"):
+        parse_dates(["1981-01-01", text], [6, 7], "f.csv", ForcingError)

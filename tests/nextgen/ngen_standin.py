@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from ngen_forcing import Abort, Units, make_provider, parse_time
+from ngen_forcing import Abort, Provider, Units, make_provider, parse_time
 
 LAYER_STEP = 3600
 INPUT_TYPES = {
@@ -288,7 +288,7 @@ class Catchment:
         self.rows: list[str] = []
 
     def _check_multi(self, params: dict) -> None:
-        taken = {*self.world.forcing.names()}
+        taken = self.world.forcing[self.id].names()
         for module in self.modules:
             for name in module.adapter.output_names():
                 alias = module.alias.get(name, name)
@@ -338,22 +338,38 @@ class World:
         self.start, self.end = parse_time(time["start_time"]), parse_time(time["end_time"])
         self.interval = int(time["output_interval"])
         self.units = Units()
-        self.forcing = make_provider(realization["global"]["forcing"], ids, self.start, self.end)
+        self.forcing: dict[str, Provider] = {}
+        for id_ in ids:
+            config = forcing_of(realization, id_)
+            self.forcing[id_] = make_provider(config, id_, ids, self.start, self.end)
         self.precision = realization.get("output", {}).get("precision", 9)
         self.catchments: dict[str, Catchment] = {}
 
     def value(self, id_: str, name: str, time: float, units: str, module: Module, count: int) -> float:
         """A forcing, or an output of another module of the same catchment, in the units asked for."""
-        if name in self.forcing.names():
-            value, given = self.forcing.get(id_, name, time, LAYER_STEP)
-        elif id_ in self.catchments and self.catchments[id_].multi:
+        forcing = self.forcing[id_]
+        if name not in forcing.names() and self.catchments[id_].multi:
             other, own = self.catchments[id_].module_of(name)
             value, given = other.adapter.output(own), other.adapter.model.get_var_units(own)
         else:
-            raise Abort(f"Cannot get forcing value for unrecognized parameter name {name}")
+            value, given = forcing.get(id_, name, time, LAYER_STEP)
         if units in NO_UNITS:
             return value
         return self.units.convert(value, given, units, module.adapter.name, name, fatal=count != 1)
+
+
+def forcing_of(realization: dict, id_: str) -> dict:
+    """The forcing block of a catchment: one with a block of its own takes nothing from that of all."""
+    block = realization.get("catchments", {}).get(id_)
+    if block is None:
+        return realization["global"].get("forcing", {})
+    if not block.get("formulations"):
+        raise Abort(f"ERROR: No formulations defined for {id_}.")
+    if not block.get("forcing"):
+        raise Abort(f"No forcing definition was found for {id_}")
+    if "path" not in block["forcing"]:
+        raise Abort(f"A forcing configuration cannot be created for '{id_}'; missing: path")
+    return block["forcing"]
 
 
 def read_divides(path: Path) -> dict[str, dict]:

@@ -67,6 +67,14 @@ STOPS = {
         with_time(start_time="2015-12-01T00:00:00"),
         "must be written like 2015-12-01 00:00:00",
     ),
+    "6 start with a zone": (
+        with_time(start_time="2015-12-01 00:00:00-06:00"),
+        "must be written like 2015-12-01 00:00:00",
+    ),
+    "6 a day that no month has": (
+        with_time(end_time="2015-11-31 00:00:00"),
+        r"time.end_time: the date '2015-11-31 00:00:00' is not understood",
+    ),
     "6 no date": (with_time(end_time="soon"), "'soon' must be written like"),
     "6 end before start": (with_time(end_time="2015-11-01 00:00:00"), "lies before start_time"),
     "6 calendar": (
@@ -354,6 +362,10 @@ CSVS = {
         lambda ls: [ls[0], *(line.replace(" ", "T", 1) for line in ls[1:])],
         "ngen drops the time of day",
     ),
+    "12 two columns of one field": (
+        lambda ls: [ls[0] + ",RAINRATE", *(line + ",0.0" for line in ls[1:])],
+        "precip_rate and RAINRATE are one field: ngen mixes.*cat-11371",
+    ),
     "12 a gap": (lambda ls: [*ls[:10], *ls[12:]], "no record an hour after.*row by row"),
     "12 daily rows": (lambda ls: [ls[0], *ls[1::24]], "no record an hour after.*row by row"),
     "12 an empty cell": (
@@ -382,6 +394,40 @@ def test_12_a_catchment_without_a_csv_file_is_named(with_csv, tmp_path):
     folder = with_csv(lambda lines: lines)
     (tmp_path / "csv" / "cat-11509.csv").unlink()
     assert any("there are no files for them [cat-11509]" in text for text in found(folder))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (None, "file_pattern: is missing: .* is a folder"),
+        ("{{id}}.txt", "matches no file.*cat-11223"),
+        (".*csv", "another one or several.*cat-11223"),
+        ("*{{id}}", "is no regular expression"),
+    ],
+)
+def test_12_a_pattern_must_lead_to_the_file_of_each_catchment(with_csv, change, pattern, message):
+    folder = with_csv(lambda lines: lines)
+    change(folder, lambda d: d["global"]["forcing"].update(file_pattern=pattern))
+    assert any(re.search(message, text) for text in found(folder)), found(folder)
+
+
+@pytest.mark.parametrize(
+    ("forcing", "message"),
+    [
+        (None, "a block without forcing: ngen takes none from global.*cat-11371"),
+        ({}, "a block without forcing: ngen takes none from global.*cat-11371"),
+        ({"provider": "NullForcingProvider"}, "catchments.cat-11371.forcing.path: is missing"),
+    ],
+)
+def test_12_a_block_of_a_catchment_needs_its_own_forcing(prepared, change, forcing, message):
+    folder = prepared()
+
+    def edit(document):
+        block = {"formulations": document["global"]["formulations"]}
+        document["catchments"] = {"cat-11371": block if forcing is None else {**block, "forcing": forcing}}
+
+    change(folder, edit)
+    assert any(re.search(message, text) for text in found(folder)), found(folder)
 
 
 @pytest.fixture

@@ -691,6 +691,28 @@ def test_a_folder_that_is_no_run_folder_is_refused(tmp_path):
         ngiab.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        ({"start_time": "2010-6-1 0:00:00", "end_time": "2010-06-03 23:00:00"}, None),
+        ({"start_time": "2010-06-01 00:00:00"}, "realization.json: time.end_time: the date '' is not"),
+        ({"start_time": "soon", "end_time": "2010-06-03"}, "time.start_time: the date 'soon' is not"),
+        ({"start_time": ["2010-06-01"], "end_time": 3}, "time.start_time: the date .* is not"),
+        ({"start_time": "0000-06-01", "end_time": "2010-06-03"}, "time.start_time: the date .* is not"),
+        (None, "realization.json: time must hold an object"),
+        ("2010", "realization.json: time must hold an object"),
+    ],
+)
+def test_the_period_of_a_run_folder_is_read_as_every_date(run_folder, time, said):
+    (run_folder / "config" / "realization.json").write_text(json.dumps({"time": time}))
+    if said is None:
+        found = ngiab.read(run_folder)
+        assert (found.start, found.end) == (np.datetime64("2010-06-01"), np.datetime64("2010-06-04"))
+    else:
+        with pytest.raises(NextGenError, match=said):
+            ngiab.read(run_folder)
+
+
 # -- the command line -------------------------------------------------------------------------
 
 

@@ -310,7 +310,9 @@ def test_the_csv_files_of_caravan_give_what_its_netcdf_files_give(root):
     ("old", "new", "said"),
     [
         ("date,", "day,", "has no column 'date'; it has day, total"),
-        ("1981-01-02", "02/01/1981", "line 3: date is '02/01/1981'; write it as 1981-01-31"),
+        ("1981-01-02", "02/01/1981", "line 3: the date '02/01/1981' is not understood: it must be like"),
+        ("1981-01-02", "1981-01-02 or so", "line 3: the date '1981-01-02 or so' is not understood"),
+        ("1981-01-02", "1981-02-29", "line 3: the date '1981-02-29' is not understood"),
         ("1981-01-02", "1981-01-01", "its days are not in order"),
         ("1.5\n", "--\n", "line 2: streamflow is '--', not a number"),
     ],
