@@ -388,7 +388,7 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 
 def test_a_view_whose_rows_never_end_is_refused(fabric, monkeypatch):
     monkeypatch.setattr(geopackage, "MOST_ROWS", 5000)
-    with pytest.raises(HydrofabricError, match="more than 5000 rows; is it a view without end"):
+    with pytest.raises(HydrofabricError, match=r"more than 5000 rows.*is it a view without end"):
         fabric(
             "DROP TABLE nexus",
             f"CREATE VIEW nexus AS {ENDLESS} SELECT 'nex-' || i AS id, NULL AS toid FROM n",
