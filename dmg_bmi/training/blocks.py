@@ -22,6 +22,7 @@ from ..atomic import create, locked, make_folder
 from ..dataset import Dataset
 from ..errors import ForcingError
 from ..files import canonical, mapped, sha256
+from ..run_config import FILLS
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,16 @@ def _refuse_infinite(series: NDArray[np.floating], name: str, source: Source) ->
         f"{name} of basin {source.ids[row]} is infinite on {source.times[step]}; correct it in the file, "
         "or leave the value empty if it is missing"
     )
+
+
+def without_fills(values: NDArray[np.float64], where: str) -> NDArray[np.float64]:
+    """Values with NaN where a number such as -9999 stands for a missing one; `where` is told of it."""
+    marked = np.isin(values, FILLS)
+    if not marked.any():
+        return values
+    shown = ", ".join(f"{number:g}" for number in np.unique(values[marked]))
+    log.warning("%s: %d values are %s, and taken as missing", where, marked.sum(), shown)
+    return np.where(marked, np.nan, values)
 
 
 def interpolate(values: NDArray[np.floating]) -> int:

@@ -16,7 +16,7 @@ from ..dataset import Dataset, day_of_year
 from ..errors import AttributeTableError, ConfigError, ForcingError, there_is
 from ..files import read_text
 from ..physics.pet import hargreaves, oudin, priestley_taylor
-from .blocks import Piece, Source, gather
+from .blocks import Piece, Source, gather, without_fills
 from .tables import Names, as_mapping, attribute_table, static
 
 log = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ class _Weather:
             result = oudin(tensor["T"], latitude, day)
         elif method == "hargreaves":
             low, high = torch.from_numpy(c["tmin"]), torch.from_numpy(c["tmax"])
-            if torch.equal(low, high):
+            if ((low == high) | low.isnan() | high.isnan()).all():
                 raise ConfigError(
                     f"{file}: Tmax equals Tmin on every day, so Hargreaves PET would be zero; "
                     "choose pet: priestley_taylor or oudin"
@@ -346,7 +346,7 @@ def _forcing(file: Path) -> _Weather:
             raise ForcingError(f"{file}: column {name} appears twice; rename or remove one of them")
         if units and units != COLUMNS.get(short, units).lower():
             raise ForcingError(f"{file}: column {name} must be in {COLUMNS[short]}; convert it")
-        columns[short] = values
+        columns[short] = without_fills(values, f"{file}: {name}") if short in COLUMNS else values
     lacking = [name for name in COLUMNS if name not in columns]
     if lacking:
         raise ForcingError(f"{file}: has no column {', '.join(lacking)}; it has {' '.join(names)}")

@@ -22,7 +22,7 @@ from ..cf_time import parse_dates
 from ..csv_table import CsvTable
 from ..errors import ConfigError, ForcingError, there_is
 from ..netcdf import open_netcdf, standard_units, times_of, to_standard
-from .blocks import Piece, Source
+from .blocks import Piece, Source, without_fills
 from .tables import Names, attribute_table, static
 
 log = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class _File:
         if values.shape != self.days.shape:
             raise ForcingError(f"{self.path}: {column} has shape {values.shape}, not a value a day")
         scale, offset = to_standard(name, self.units(column), 86400.0)
-        return np.asarray(values * scale + offset)
+        return np.asarray(without_fills(values, f"{self.path}: {column}") * scale + offset)
 
 
 def _files(root: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from ..csv_table import CsvTable
 from ..dataset import COORDINATES, Series
 from ..errors import AttributeTableError, ConfigError, ForcingError, there_is
 from ..netcdf import Reader, standard_units, to_standard
-from .blocks import Piece, Source
+from .blocks import Piece, Source, without_fills
 from .tables import Names, as_mapping, attribute_table, static
 
 
@@ -85,7 +85,8 @@ def cf(
                 steps = slice(first, min(first + length, len(file.times)))
                 values = {}
                 for name, (scale, offset) in scales.items():
-                    values[name] = again.series(name, steps)[:, columns].T * scale + offset
+                    given = without_fills(again.series(name, steps)[:, columns].T, f"{path}: {name}")
+                    values[name] = given * scale + offset
                 yield Piece(every, steps, values)
 
     return Source(

@@ -408,3 +408,35 @@ def test_a_class_that_camels_does_not_have_is_named(camels):
     topography.write_text("gauge_id;dom_land_cover\n01000001;Desert\n")
     with pytest.raises(AttributeTableError, match="line 2: dom_land_cover is 'Desert'; write one of Barren"):
         read_camels(camels, attributes=["dom_land_cover"])
+
+
+@pytest.mark.parametrize("mark", ["-9999.00", "-999.00", "nan"])
+@pytest.mark.parametrize("forcing", ["nldas", "daymet", "maurer"])
+def test_a_mark_of_missing_values_is_missing_in_every_product(tmp_path, forcing, mark, caplog):
+    """In the layouts as they are published: those of Daymet have lower-case names."""
+    write_basin(tmp_path, "01000001", WEATHER.replace("\t0.00\t300.00", f"\t{mark}\t300.00"), FLOW)
+    (file,) = tmp_path.glob("basin_mean_forcing/nldas/01/*.txt")
+    kind = {"nldas": "nldas", "daymet": "cida", "maurer": "maurer"}[forcing]
+    folder = tmp_path / "basin_mean_forcing" / forcing / "01"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = file.read_text().replace(HEADER, HEADER if forcing == "nldas" else LOWER)
+    (folder / f"01000001_lump_{kind}_forcing_leap.txt").write_text(text)
+    data = read_camels(tmp_path, attributes=NAMES, forcing=forcing)
+    np.testing.assert_array_equal(data.forcing["P"][:, 0], [5.0, np.nan, 1.0])
+    np.testing.assert_array_equal(data.forcing["T"][:, 0], [6.0, 8.0, 10.0])
+    said = [r.getMessage() for r in caplog.records if "taken as missing" in r.getMessage()]
+    assert len(said) == (mark != "nan")
+    assert all("1 values are" in line and "01000001" in line and "prcp" in line.lower() for line in said)
+
+
+LOWER = "Year Mnth Day Hr dayl(s) prcp(mm/day) srad(W/m2) swe(mm) tmax(C) tmin(C) vp(Pa)\n"
+
+
+def test_a_day_without_weather_has_no_pet_and_is_refused_or_filled(tmp_path):
+    write_basin(tmp_path, "01000001", WEATHER.replace("12.00\t4.00", "-9999.00\t-9999.00"), FLOW)
+    for method in ("priestley_taylor", "oudin", "hargreaves"):
+        data = read_camels(tmp_path, attributes=NAMES, pet=method)
+        assert np.isnan(data.forcing["PET"][:, 0]).tolist() == [False, True, False]
+    about = CamelsData("camels", str(tmp_path), attributes=NAMES, missing_forcing="interpolate")
+    filled = read(about)
+    np.testing.assert_array_equal(filled.forcing["T"][:, 0], [6.0, 8.0, 10.0])

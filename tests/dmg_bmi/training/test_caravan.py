@@ -334,3 +334,15 @@ def test_a_series_of_another_shape_or_of_text_is_named(root):
                 series[:] = np.array(["a"] * 4, dtype=object)
         with pytest.raises(ForcingError, match=r"camels_01022500\.nc: streamflow"):
             gather(caravan(root, attributes=NAMES))
+
+
+def test_a_mark_of_missing_values_is_missing_and_no_evaporation_of_zero(root, caplog):
+    """One of -9999 among many days does not turn the mean below zero."""
+    days = 20000
+    pet, rain = np.full(days, 2.0), np.full(days, 1.0)
+    pet[7] = rain[9] = -9999.0
+    write_basin(root, "camels_01022500", days=days, **{FAO: pet, "total_precipitation_sum": rain})
+    data = gather(caravan(root, ["camels_01022500"], NAMES))
+    assert np.flatnonzero(np.isnan(data.forcing["PET"][:, 0])).tolist() == [7]
+    assert np.flatnonzero(np.isnan(data.forcing["P"][:, 0])).tolist() == [9]
+    assert caplog.text.count("1 values are -9999, and taken as missing") == 2
