@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -91,6 +93,8 @@ def _fill(
         name: np.lib.format.open_memmap(folder / file, mode="w+", dtype=np.float32, shape=shape)
         for name, file in files.items()
     }
+    for file in files.values():
+        _reserve(folder / file)
     rounded = dict.fromkeys(columns.values(), 0)
     with tqdm(total=len(ids), unit="catchment", desc="forcing") as bar:
         for begin in range(0, len(ids), BLOCK):
@@ -115,6 +119,18 @@ def _fill(
     for column, count in rounded.items():
         if count:
             log.info("%s: %s: %d values below zero by rounding became zero", forcing.path, column, count)
+
+
+def _reserve(path: Path) -> None:
+    """Take a file's room now: a disk that is full when a mapped array is filled ends the process (SIGBUS)."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as problem:
+            if problem.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
 
 
 def _file(name: str) -> str:

@@ -5,8 +5,8 @@ import shutil
 from itertools import count
 
 import pytest
-from commands import COMMANDS, SMALL, contents
-from faults import ERRORS, Faults, limited
+from commands import COMMANDS, SAID, SMALL, contents
+from faults import ERRORS, FULL, Faults, limited
 
 from dmg_bmi.bundle import Bundle, BundleInfo
 from dmg_bmi.errors import DmgBmiError
@@ -94,6 +94,17 @@ def test_whatever_call_fails_and_wherever_the_disk_is_full_nothing_is_lost(name,
     print(f"{name}: {tried.calls} calls, {len(cases)} and {len(sizes)} sizes tried, {refused} refused")
     assert not problems
     assert refused
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room cannot be taken beforehand")
+def test_a_disk_without_room_for_a_store_is_told_before_it_is_filled(tools, monkeypatch):
+    def full(*_):
+        raise FULL
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert COMMANDS["nextgen prepare"](tools).new(tools.folder) == 2
+    assert f"{tools.folder / 'forcings' / 'store'}: cannot be written (No space left" in SAID[-1]
+    assert not contents(tools.folder)
 
 
 def every(write, check, error):
