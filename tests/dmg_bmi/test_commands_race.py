@@ -67,10 +67,15 @@ def test_another_that_comes_between_any_two_calls_wins_whole_or_is_refused(name,
         statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
     for n in range(1, counted.count + 1, 1 if ALL else counted.count // 4):
-        with Faults(n, meanwhile=other).injected():
+        paused = Faults(n, meanwhile=other)
+        with paused.injected():
             first = command.new(folder)
+        if not paused.failed:
+            break
         assert (first, statuses[-1]) in ((0, 0), (0, 2), (2, 0)), n
-        assert contents(folder) == (new if first == 0 else old), n
+        # Where both went through, the second may have come when all of the first was in its place.
+        wins = [new] * (first == 0) + [old] * (statuses[-1] == 0 or first != 0)
+        assert contents(folder) in wins, n
         assert not [*folder.rglob("*.dmg_bmi")]
         refused += statuses[-1] == 2
     print(f"{name}: {len(statuses)} schedules, {refused} refused")
