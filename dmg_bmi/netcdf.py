@@ -130,6 +130,9 @@ class Reader:
         for name in ("time", "catchment"):
             if name not in variables or name not in self.data.dimensions:
                 raise ForcingError(f"{self.path}: has no dimension and variable {name!r}")
+            if variables[name].dimensions[:1] != (name,):
+                along = ", ".join(variables[name].dimensions)
+                raise ForcingError(f"{self.path}: {name} has dimensions ({along}), not its own, {name}")
         self.ids = ids_of(self.data["catchment"], self.path)
         self.times = self._starts()
         self.step = step_of(self.times, str(self.path))
@@ -160,7 +163,7 @@ class Reader:
             if edges.shape != (len(times), 2):
                 raise ForcingError(f"{self.path}: {bounds} has shape {edges.shape}, not {(len(times), 2)}")
             units, calendar = (getattr(edges, n, getattr(variable, n, d)) for n, d in _OF_TIME)
-            values = _part(edges, (slice(None), 0), self.path, ForcingError)
+            values = part_of(edges, (slice(None), 0), self.path, ForcingError)
             starts, absent = decode(
                 values, units, f"{self.path}: variable {bounds!r}", ForcingError, calendar
             )
@@ -201,7 +204,7 @@ class Reader:
         return self._values(name, (slice(None),))
 
     def _values(self, name: str, part: tuple[slice, ...]) -> NDArray[np.float64]:
-        found = _part(self.data[name], part, self.path, ForcingError)
+        found = part_of(self.data[name], part, self.path, ForcingError)
         values: NDArray[np.float64] = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
         return values
 
@@ -426,7 +429,7 @@ def _times(
     variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError]
 ) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
     units, calendar = (getattr(variable, name, default) for name, default in _OF_TIME)
-    values = _part(variable, slice(None), path, error)
+    values = part_of(variable, slice(None), path, error)
     return decode(values, units, f"{path}: variable {variable.name!r}", error, calendar)
 
 
@@ -434,7 +437,7 @@ def ids_of(
     variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
 ) -> tuple[str, ...]:
     """Ids of any kind: text, arrays of characters, bytes, whole numbers; each once."""
-    values = _part(variable, slice(None), path, error)
+    values = part_of(variable, slice(None), path, error)
     if np.ma.getmaskarray(values).any() and values.dtype.kind != "S":
         raise error(f"{path}: {variable.name} lacks an id")
     values = np.ma.getdata(values)
@@ -467,7 +470,8 @@ def ids_of(
     return tuple(ids)
 
 
-def _part(variable: netCDF4.Variable, part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
+def part_of(variable: netCDF4.Variable, part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
+    """Read values of a variable; raise `error`, naming it, for what the library says of a damaged file."""
     for name in ("scale_factor", "add_offset"):
         if isinstance(packed := getattr(variable, name, 1.0), str):
             raise error(f"{path}: {variable.name} has {name} {packed!r}, which is no number")

@@ -112,10 +112,10 @@ class NetCdf(Forcing):
                     or getattr(variable.dtype, "kind", "") not in "fiu"
                 ):
                     continue
-                if variable.dimensions[0] != of_ids:
+                if variable.dimensions != data["Time"].dimensions:
                     raise NextGenError(
                         f"{path}: {name} has dimensions {', '.join(variable.dimensions)}; ngen reads "
-                        f"({of_ids}, time)"
+                        f"({', '.join(data['Time'].dimensions)})"
                     )
                 self.units[name] = str(getattr(variable, "units", WELL_KNOWN.get(name, ("", ""))[1]))
         self._place = {name: k for k, name in enumerate(self.ids)}
@@ -131,9 +131,11 @@ class NetCdf(Forcing):
             raise NextGenError(f"{self.path}: has no catchment {', '.join(absent[:5])}")
         rows = np.array([self._place[i] for i in ids])
         first, last = int(rows.min()), int(rows.max()) + 1
+        from ..netcdf import part_of
+
         with self._open() as data:
             # One slab that holds them all: NetCDF picks single rows slowly.
-            slab = data[column][first:last]
+            slab = np.ma.asarray(part_of(data[column], slice(first, last), self.path, NextGenError))
         return np.ma.filled(slab.astype(np.float64), np.nan)[rows - first]
 
 
@@ -148,7 +150,9 @@ def _netcdf_times(variable: Any, of_ids: str, path: Path) -> NDArray[np.datetime
         if units not in SECONDS:
             raise NextGenError(f"{path}: units {units!r} of Time are not among those that ngen knows")
         units = f"{NAMED[units]} since 1970-01-01"
-    return decode(variable[0], units, f"{path}: Time", NextGenError)[0]
+    from ..netcdf import part_of
+
+    return decode(part_of(variable, 0, path, NextGenError), units, f"{path}: Time", NextGenError)[0]
 
 
 class CsvFolder(Forcing):

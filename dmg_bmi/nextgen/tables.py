@@ -80,7 +80,7 @@ def _csv(path: Path) -> Read:
 
 
 def _netcdf(path: Path) -> Read:
-    from ..netcdf import ids_of, open_netcdf
+    from ..netcdf import ids_of, open_netcdf, part_of
 
     with open_netcdf(path, NextGenError) as data:
         name = _id_column(path, [*data.variables])
@@ -91,7 +91,8 @@ def _netcdf(path: Path) -> Read:
             for n, v in data.variables.items()
             if v.dimensions == dimension and n != name and getattr(v.dtype, "kind", "") in "fiu"
         }
-        columns = {n: numbers(np.ma.filled(v[:].astype(float), np.nan)) for n, v in chosen.items()}
+        values = {n: np.ma.asarray(part_of(v, slice(None), path, NextGenError)) for n, v in chosen.items()}
+        columns = {n: numbers(np.ma.filled(v.astype(float), np.nan)) for n, v in values.items()}
         units = {n: str(v.units) for n, v in chosen.items() if hasattr(v, "units")}
         return [*ids_of(data[name], path, NextGenError)], columns, units
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..cf_time import parse_dates
 from ..csv_table import CsvTable
 from ..errors import ConfigError, ForcingError, there_is
-from ..netcdf import open_netcdf, standard_units, times_of, to_standard
+from ..netcdf import open_netcdf, part_of, standard_units, times_of, to_standard
 from .blocks import Piece, Source, without_fills
 from .tables import Names, attribute_table, static
 
@@ -229,7 +229,13 @@ def _open(file: Path) -> Iterator[_File]:
         days = times_of(data["date"], str(file)).astype("datetime64[D]")
         names = tuple(name for name in data.variables if name != "date")
         said = str(getattr(data, "Units", ""))
-        yield _File(file, _in_order(days, file), names, lambda name: data[name][:], said)
+        yield _File(
+            file,
+            _in_order(days, file),
+            names,
+            lambda name: part_of(data[name], slice(None), file, ForcingError),
+            said,
+        )
 
 
 def _dates(table: CsvTable) -> NDArray[np.datetime64]:

@@ -33,6 +33,13 @@ def shuffle(data):
     data["time"][:] = data["time"][:][[0, 2, 1]]
 
 
+def of_another_dimension(data):
+    data.createDimension("other", 2)
+    data.renameVariable("time", "when")
+    data.createVariable("time", "i4", ("other",))[:] = [0, 1]
+    data["time"].units = "days since 2000-01-01"
+
+
 def repeat(data):
     data["time"][:] = data["time"][0]
 
@@ -45,6 +52,7 @@ def repeat(data):
             lambda data: data.renameDimension("catchment", "basin"),
             "has no dimension and variable 'catchment'",
         ),
+        (of_another_dimension, r"time has dimensions \(other\), not its own, time"),
         (lambda data: data["time"].setncattr("units", "fortnights"), "variable 'time': "),
         (shuffle, "its records are not evenly spaced: see 2000-02"),
         (repeat, "its records are not evenly spaced: see 2000-02"),
