@@ -132,7 +132,7 @@ class Reader:
                 raise ForcingError(f"{self.path}: has no dimension and variable {name!r}")
             if variables[name].dimensions[:1] != (name,):
                 along = ", ".join(variables[name].dimensions)
-                raise ForcingError(f"{self.path}: {name} has dimensions ({along}), not its own, {name}")
+                raise ForcingError(f"{self.path}: {name} has dimensions ({along}); it must lie along {name}")
         self.ids = ids_of(self.data["catchment"], self.path)
         self.times = self._starts()
         self.step = step_of(self.times, str(self.path))

@@ -52,7 +52,7 @@ def repeat(data):
             lambda data: data.renameDimension("catchment", "basin"),
             "has no dimension and variable 'catchment'",
         ),
-        (of_another_dimension, r"time has dimensions \(other\), not its own, time"),
+        (of_another_dimension, r"time has dimensions \(other\); it must lie along time"),
         (lambda data: data["time"].setncattr("units", "fortnights"), "variable 'time': "),
         (shuffle, "its records are not evenly spaced: see 2000-02"),
         (repeat, "its records are not evenly spaced: see 2000-02"),
@@ -207,7 +207,9 @@ def test_times_of_two_dimensions_are_refused(tmp_path):
         time = data.createVariable("time", "f8", ("catchment", "time"))
         time.units = "days since 2000-01-01"
         time[:] = np.arange(3.0)
-    with pytest.raises(ForcingError, match="'time': times must be one series"):
+    with pytest.raises(
+        ForcingError, match=r"time has dimensions \(catchment, time\); it must lie along time"
+    ):
         netcdf.read(path)
 
 
