@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dmg_bmi.bundle import BundleInfo
+from dmg_bmi.model.bundle import BundleInfo
 
 DAYS = 365
 #: Mean temperature (degC), its amplitude, mean rain of a wet day (mm).

@@ -23,10 +23,10 @@ from dmg_bmi.physics import ProcessModel, run
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dmg_bmi.bundle import Bundle
-from dmg_bmi.compiled import CompiledBlocks
-from dmg_bmi.dataset import COORDINATES, Dataset
-from dmg_bmi.registry import build_process_model
+from dmg_bmi.io.timeseries import COORDINATES, Dataset
+from dmg_bmi.model.bundle import Bundle
+from dmg_bmi.model.compiled_blocks import CompiledBlocks
+from dmg_bmi.model.registry import build_process_model
 from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.config import bounds
 from dmg_bmi.training.data import Windows, statistics, tensors

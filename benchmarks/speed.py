@@ -35,10 +35,10 @@ from dmg_bmi.physics import HBV, Catchment, run
 from speed_table import COMPILED, MEASURED, Table, best, in_turn, into, peak, plots, seconds
 
 from dmg_bmi import Bundle, DeltaModel
-from dmg_bmi.bundle import BundleInfo
-from dmg_bmi.compiled import CompiledBlocks
-from dmg_bmi.runtime import package
-from dmg_bmi.runtime.engine import Eager
+from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.model.compiled_blocks import CompiledBlocks
+from dmg_bmi.runtime.engines import aot as package
+from dmg_bmi.runtime.engines.eager import Eager
 
 BASINS, DAYS, NMUL, DYNAMIC = 100, 730, 16, ("BETA", "BETAET")
 

@@ -23,11 +23,11 @@ from speed import BASINS, DAYS, large_model, network_weights, weather
 from speed_table import seconds
 
 from dmg_bmi import Bundle, DeltaModel
-from dmg_bmi.bundle import BundleInfo
 from dmg_bmi.errors import DmgBmiError
-from dmg_bmi.runtime import package
-from dmg_bmi.runtime.engine import Eager, Engine
-from dmg_bmi.runtime.recorded import Recorded
+from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.runtime.engines import aot as package
+from dmg_bmi.runtime.engines.cuda_graph import Recorded
+from dmg_bmi.runtime.engines.eager import Eager, Engine
 
 #: Numbers of the copy and rows of the product that are the limits.
 COPIED, PRODUCT = 2**27, 4096

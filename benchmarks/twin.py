@@ -1,6 +1,6 @@
 """Twin experiment: runoff made by parameters that are known, which training is to find again.
 
-The truth is HBV whose parameters are smooth functions of basin attributes (dmg_bmi/synthetic.py). A
+The truth is HBV whose parameters are smooth functions of basin attributes (dmg_bmi/synthetic/basins.py). A
 network that sees the attributes is trained on the runoff alone, of two thirds of the basins. Printed is
 for each parameter the correlation between what was learned and the truth, over the other third, beside
 what the runoff can tell of it: the NSE between the true runoff and that with this parameter alone put to
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from dmg_bmi import DeltaModel
-from dmg_bmi.synthetic import TRUTH, _runoff, generate, true_parameters
+from dmg_bmi.synthetic.basins import TRUTH, _runoff, generate, true_parameters
 from dmg_bmi.training.config import Training
 from dmg_bmi.training.data import statistics, tensors
 from dmg_bmi.training.evaluate import predict

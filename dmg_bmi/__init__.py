@@ -13,15 +13,15 @@ from .lazy import make_lazy
 __version__ = "0.1.0"
 
 _HOMES = {
-    "DeltaModel": "delta_model",
-    "ParameterRole": "delta_model",
-    "Statistic": "normalisation",
-    "Bundle": "bundle",
+    "DeltaModel": "model.delta_model",
+    "ParameterRole": "model.delta_model",
+    "Statistic": "model.normalisation",
+    "Bundle": "model.bundle",
     "DeltaModelBmi": "bmi",
     "bundle_component": "bmi",
-    "RoutingBmi": "routing",
-    "routing_model": "routing",
-    "RoutedModel": "routed_model",
+    "RoutingBmi": "routing_bmi",
+    "routing_model": "routing_bmi",
+    "RoutedModel": "model.routed_model",
 }
 
 __all__ = [*_HOMES, "__version__"]

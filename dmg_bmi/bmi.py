@@ -10,7 +10,6 @@ import numpy as np
 from bmipy import Bmi
 from numpy.typing import NDArray
 
-from .bundle import BundleInfo
 from .errors import (
     ConfigError,
     DmgBmiError,
@@ -20,12 +19,13 @@ from .errors import (
     ValueShapeError,
     VariableError,
 )
-from .run_config import RunConfig
+from .model.bundle import BundleInfo
+from .model.variables import unknown_variable
 from .runtime.clock import Clock
 from .runtime.component import Component
+from .runtime.config import RunConfig
 from .runtime.metadata import Metadata
-from .runtime.protocols import Protocols, Reserving
-from .variables import unknown_variable
+from .runtime.ngen_protocols import Protocols, Reserving
 
 GRID = 0
 AnyArray = NDArray[np.generic]
@@ -37,7 +37,7 @@ class DeltaModelBmi(Bmi):
     """A trained DeltaModel as a BMI component for one or many catchments.
 
     Without arguments it knows nothing until `initialize` reads a configuration
-    (:class:`dmg_bmi.run_config.RunConfig`). Times are in seconds from 0.0. Published are
+    (:class:`dmg_bmi.runtime.config.RunConfig`). Times are in seconds from 0.0. Published are
     forcing and outputs under their standard names, as ``float64``. By name, unpublished,
     one reaches static attributes, states (``phy.SM``, rows first), ``catchment__id`` and
     ``catchment__area``, and every variable by its symbol (``Q``).

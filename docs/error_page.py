@@ -18,8 +18,8 @@ import yaml
 
 from dmg_bmi import errors
 from dmg_bmi.bmi import DeltaModelBmi
-from dmg_bmi.bundle import SHIPPED, BundleInfo
 from dmg_bmi.errors import DmgBmiError
+from dmg_bmi.model.bundle import SHIPPED, BundleInfo
 
 PAGE = Path(__file__).parent / "errors.md"
 ATTRIBUTES = {"elev_mean": 640.0, "area": 320.0, "aridity": 0.8}
@@ -98,7 +98,7 @@ def torn_bundle() -> None:
 
 def import_nothing() -> None:
     """A folder without a model of dmg."""
-    from dmg_bmi.import_dmg import import_dmg
+    from dmg_bmi.interop.import_dmg import import_dmg
 
     Path("model").mkdir()
     import_dmg(Path("model"))
@@ -106,7 +106,7 @@ def import_nothing() -> None:
 
 def hydrofabric() -> None:
     """A file that is no GeoPackage."""
-    from dmg_bmi.hydrofabric import read
+    from dmg_bmi.hydrofabric.reader import read
 
     Path("hydrofabric.gpkg").write_bytes(b"nothing")
     read(Path("hydrofabric.gpkg"))
@@ -114,7 +114,7 @@ def hydrofabric() -> None:
 
 def check_nothing() -> None:
     """A realization that is no JSON."""
-    from dmg_bmi.nextgen.check import check
+    from dmg_bmi.nextgen.check.realization import check
 
     Path("realization.json").write_text("{", encoding="utf-8")
     check(Path("realization.json"), Path("hydrofabric.gpkg"))
@@ -130,7 +130,7 @@ def torn_checkpoint() -> None:
 
 def written_nowhere() -> None:
     """A folder where a file is to be written."""
-    from dmg_bmi.atomic import write_atomic
+    from dmg_bmi.io.atomic import write_atomic
 
     Path("output.nc").mkdir()
     write_atomic(Path("output.nc"), b"")
@@ -138,7 +138,7 @@ def written_nowhere() -> None:
 
 def spoilt_step() -> None:
     """A model step that gives no numbers."""
-    from dmg_bmi.runtime.rows import RowStates
+    from dmg_bmi.runtime.row_states import RowStates
 
     bmi = component()
     for name, value in zip(bmi.get_input_var_names(), (3.0, 8.0, 1.0), strict=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dmg_bmi.physics import ProcessModel
 
-from dmg_bmi.registry import PROCESS_MODELS, build_process_model
+from dmg_bmi.model.registry import PROCESS_MODELS, build_process_model
 
 FOLDER = Path(__file__).parent / "models"
 

@@ -7,15 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .contract import (
-    NO_PROCESSES,
-    Declaration,
-    Flux,
-    Parameter,
-    ProcessFunction,
-    ProcessModel,
-    State,
-)
+from .contract import NO_PROCESSES, Declaration, Flux, Parameter, ProcessFunction, ProcessModel, State
 from .forcings import CO2, PAR, T_LEAF, VPD
 
 FARQUHAR = "Farquhar, von Caemmerer & Berry (1980), https://doi.org/10.1007/BF00386231"

@@ -20,9 +20,10 @@ import netCDF4
 import numpy as np
 import yaml
 
-from dmg_bmi import netcdf, synthetic_basin
 from dmg_bmi.cli import demo, main
-from dmg_bmi.dataset import Dataset
+from dmg_bmi.io import netcdf
+from dmg_bmi.io.timeseries import Dataset
+from dmg_bmi.synthetic import river_basin as synthetic_basin
 
 HOUR = np.timedelta64(3600, "s")
 SMALL = """

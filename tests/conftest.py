@@ -23,8 +23,8 @@ from hypothesis import HealthCheck, settings
 from torch import Tensor
 
 from dmg_bmi import DeltaModel, ParameterRole, Statistic
-from dmg_bmi.delta_model import resolve_roles
-from dmg_bmi.registry import PROCESS_MODELS, build_network, build_process_model
+from dmg_bmi.model.delta_model import resolve_roles
+from dmg_bmi.model.registry import PROCESS_MODELS, build_network, build_process_model
 
 # Helpers that tests import stand beside this file.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -17,20 +17,22 @@ import pytest
 import torch
 import yaml
 
-from dmg_bmi import aot, forcing_file, hydrofabric
-from dmg_bmi.bundle import SHIPPED, Bundle, BundleInfo, _checksum
 from dmg_bmi.coupling import CouplingConfig
-from dmg_bmi.csv_table import CsvTable
 from dmg_bmi.errors import BundleError, ConfigError, DmgBmiError, ForcingError
-from dmg_bmi.files import read_yaml
-from dmg_bmi.import_dmg import import_dmg
-from dmg_bmi.nextgen import tables
-from dmg_bmi.nextgen.check import check
+from dmg_bmi.hydrofabric import reader as hydrofabric
+from dmg_bmi.interop.import_dmg import import_dmg
+from dmg_bmi.io import forcing_file
+from dmg_bmi.io.csv_table import CsvTable
+from dmg_bmi.io.files import read_yaml
+from dmg_bmi.model import aot_cache as aot
+from dmg_bmi.model.bundle import SHIPPED, Bundle, BundleInfo, _checksum
+from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.forcing import open_forcing
-from dmg_bmi.run_config import RunConfig
-from dmg_bmi.runtime import codec
+from dmg_bmi.nextgen.prepare import tables
+from dmg_bmi.runtime import state_codec as codec
 from dmg_bmi.runtime.clock import Clock
-from dmg_bmi.runtime.store import Store, _map
+from dmg_bmi.runtime.config import RunConfig
+from dmg_bmi.runtime.forcing.stored import Store, _map
 from dmg_bmi.training import checkpoint
 from dmg_bmi.training.config import TrainingConfig
 
@@ -44,8 +46,8 @@ IMPORTS_BY_NAME = {
     "dmg_bmi/__init__.py",
     "dmg_bmi/cli/__init__.py",
     "dmg_bmi/foreign_code.py",
-    "dmg_bmi/plots.py",
-    "dmg_bmi/registry.py",
+    "dmg_bmi/plotting/hydrographs.py",
+    "dmg_bmi/model/registry.py",
 }
 
 
@@ -91,7 +93,7 @@ def test_nothing_runs_what_it_reads(path):
         if name in ("np.load", "numpy.load"):
             assert keywords.get("allow_pickle", "False") == "False", f"{where}:{node.lineno}"
         if name == "yaml.load":
-            assert where == "dmg_bmi/files.py", f"{where}:{node.lineno}"
+            assert where == "dmg_bmi/io/files.py", f"{where}:{node.lineno}"
         if name.endswith("import_module"):
             assert where in IMPORTS_BY_NAME, f"{where}:{node.lineno}"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dmg_bmi.physics.channel import Section
-from dmg_bmi.physics.muskingum_cunge import MuskingumCunge
-from dmg_bmi.physics.river import river_static
+from dmg_bmi.physics.routing.channel import Section
+from dmg_bmi.physics.routing.muskingum_cunge import MuskingumCunge
+from dmg_bmi.physics.routing.network import river_static
 from rivers.networks import Inputs, from_file, route, settled, storm
 from torch import Tensor
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from dmg_bmi.physics import run
-from dmg_bmi.physics.muskingum_cunge import MuskingumCunge
-from dmg_bmi.physics.river import River, river_static
+from dmg_bmi.physics.routing.muskingum_cunge import MuskingumCunge
+from dmg_bmi.physics.routing.network import River, river_static
 from torch import Tensor
 
-from dmg_bmi import hydrofabric
+from dmg_bmi.hydrofabric import reader as hydrofabric
 
 HOUR = 1 / 24
 #: Bed slope for reaches that have none, as t-route's users put it.

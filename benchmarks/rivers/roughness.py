@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dmg_bmi.physics.muskingum_cunge import MuskingumCunge
-from dmg_bmi.physics.river import River
+from dmg_bmi.physics.routing.muskingum_cunge import MuskingumCunge
+from dmg_bmi.physics.routing.network import River
 from rivers.networks import from_file, route, storm
 from torch import Tensor
 

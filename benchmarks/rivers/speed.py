@@ -11,13 +11,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 import yaml
-from dmg_bmi.physics.river import River
+from dmg_bmi.physics.routing.network import River
 from rivers.networks import FLAT, seconds, storm
 from torch import Tensor
 
-from dmg_bmi import RoutingBmi, aot, hydrofabric
+from dmg_bmi import RoutingBmi
 from dmg_bmi.cli.compile import _meant as meant
-from dmg_bmi.runtime import package
+from dmg_bmi.hydrofabric import reader as hydrofabric
+from dmg_bmi.model import aot_cache as aot
+from dmg_bmi.runtime.engines import aot as package
 
 FLOW = "land_surface_water_source__volume_flow_rate"
 DISCHARGE = "channel_exit_water_x-section__volume_flow_rate"

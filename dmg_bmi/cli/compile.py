@@ -13,7 +13,7 @@ from time import perf_counter
 
 from torch import Tensor
 
-from ..bundle import BundleInfo
+from ..model.bundle import BundleInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _meant(what: str) -> tuple[BundleInfo, dict[str, Tensor]]:
     """A bundle, or the sub-step of one with the graph of the network that a configuration names."""
-    from .. import hydrofabric
-    from ..routing import RoutingConfig
-    from ..runtime.substeps import one_substep
+    from ..hydrofabric import reader as hydrofabric
+    from ..routing_bmi import RoutingConfig
+    from ..runtime.engines.substeps import one_substep
 
     if not os.path.isfile(what):
         return BundleInfo.read(what), {}
@@ -51,7 +51,7 @@ def _meant(what: str) -> tuple[BundleInfo, dict[str, Tensor]]:
 
 def command(given: argparse.Namespace) -> None:
     """``dmg-bmi compile``."""
-    from ..runtime import package
+    from ..runtime.engines import aot as package
 
     info, graph = _meant(given.bundle)
     info = replace(info, network_precision=given.network_precision)

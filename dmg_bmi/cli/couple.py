@@ -34,9 +34,9 @@ def couple(config_path: Path, folder: Path) -> dict[str, Path]:
     """
     from tqdm import tqdm
 
-    from ..atomic import make_folder
     from ..coupling import Coupling, CouplingConfig
     from ..coupling.output import Recorder
+    from ..io.atomic import make_folder
 
     config = CouplingConfig.read(config_path)
     make_folder(folder)

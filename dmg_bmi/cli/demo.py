@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic import make_folder, write_atomic
-from ..bundle import BundleInfo
-from ..run_config import RunConfig, write_config
+from ..io.atomic import make_folder, write_atomic
+from ..model.bundle import BundleInfo
+from ..runtime.config import RunConfig, write_config
 
 BUNDLE, RIVER = "demo_hourly", "muskingum_cunge"
 FLOW = "land_surface_water_source__volume_flow_rate"
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(given: argparse.Namespace) -> None:
     """``dmg-bmi demo``."""
-    from .. import plots
+    from ..plotting import hydrographs as plots
     from .couple import couple
 
     plots.pyplot()  # what is missing is told before the work, not after it
@@ -57,8 +57,9 @@ def _prepare(folder: Path) -> Path:
     """Write basin, weather and configurations; the one of the coupled run."""
     import torch
 
-    from .. import netcdf, synthetic_basin
-    from ..runtime.initial import write_initial_state
+    from ..io import netcdf
+    from ..runtime.initial_state import write_initial_state
+    from ..synthetic import river_basin as synthetic_basin
 
     basin = synthetic_basin.generate(40, area=900.0, seed=7)
     basin.write(folder / "basin.gpkg")
@@ -82,7 +83,10 @@ def _prepare(folder: Path) -> Path:
 
 def _draw(folder: Path, files: dict[str, Path]) -> tuple[Path, Path]:
     """Hydrograph and map."""
-    from .. import hydrofabric, maps, netcdf, plots
+    from ..hydrofabric import reader as hydrofabric
+    from ..io import netcdf
+    from ..plotting import basin_map as maps
+    from ..plotting import hydrographs as plots
 
     fabric = hydrofabric.read(folder / "basin.gpkg")
     network, area = fabric.network, fabric.divides.area

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..bundle import BundleInfo
 from ..errors import ConfigError, DmgBmiError
-from ..trained import check_trained
+from ..model.bundle import BundleInfo
+from ..model.training_range import check_trained
 
 if TYPE_CHECKING:
-    from ..dataset import Dataset
+    from ..io.timeseries import Dataset
     from ..training import TrainingConfig
 
 #: What splitting and networks in float32 may change (docs/decisions.md): relative, and absolute of what
@@ -133,8 +133,8 @@ def through_bmi(info: BundleInfo, dataset: Dataset) -> Agreement:
 
     The forward has networks in float32 and equations in float64, as the BMI runs them.
     """
-    from .. import netcdf
-    from ..run_config import write_config
+    from ..io import netcdf
+    from ..runtime.config import write_config
     from ..training.evaluate import predict
     from .run import drive
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import forcing_file
-from ..bundle import BundleInfo
-from ..cf_time import parse_date
-from ..dataset import Dataset
 from ..errors import ConfigError, ForcingError
 from ..interop.dmg import warmed_up
-from ..run_config import CatchmentTable, RunConfig, utc
-from ..runtime.initial import write_initial_state
+from ..io import forcing_file
+from ..io.cf_time import parse_date
+from ..io.timeseries import Dataset
+from ..model.bundle import BundleInfo
+from ..runtime.config import CatchmentTable, RunConfig, utc
+from ..runtime.initial_state import write_initial_state
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..import_dmg import import_dmg
+from ..interop.import_dmg import import_dmg
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..bundle import DESCRIPTION, BundleInfo
 from ..errors import ConfigError
-from ..roles import ParameterRole
-from ..routing import RoutingConfig
-from ..run_config import CatchmentTable
+from ..model.bundle import DESCRIPTION, BundleInfo
+from ..model.roles.resolve import ParameterRole
+from ..routing_bmi import RoutingConfig
+from ..runtime.config import CatchmentTable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

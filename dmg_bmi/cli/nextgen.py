@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..cf_time import parse_date
 from ..errors import NextGenError
-from ..files import read_json
-from ..variables import RUNOFF
+from ..io.cf_time import parse_date
+from ..io.files import read_json
+from ..model.variables import RUNOFF
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,8 +68,8 @@ def command(given: argparse.Namespace) -> None:
 
 
 def _prepare(given: argparse.Namespace) -> None:
-    from ..nextgen import ngiab
-    from ..nextgen.prepare import Plan, prepare
+    from ..nextgen.prepare import ngiab
+    from ..nextgen.prepare.prepare import Plan, prepare
 
     if (given.ngiab is None) == (given.output is None):
         raise NextGenError("give --output for a new folder, or --ngiab for one of NextGen In A Box")
@@ -106,7 +106,7 @@ def _prepare(given: argparse.Namespace) -> None:
 
 
 def _check(given: argparse.Namespace) -> None:
-    from ..nextgen.check import check
+    from ..nextgen.check.realization import check
 
     findings = check(given.realization, given.hydrofabric, given.folder)
     for finding in findings:

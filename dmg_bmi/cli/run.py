@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .. import forcing_file, netcdf, plots
-from ..atomic import make_folder
 from ..bmi import DeltaModelBmi
-from ..dataset import Dataset
 from ..errors import ConfigError, ForcingError
-from ..run_config import RunConfig, utc
-from ..units import conversion, is_rate_of
-from ..variables import Variable
+from ..io import forcing_file, netcdf
+from ..io.atomic import make_folder
+from ..io.timeseries import Dataset
+from ..io.units import conversion, is_rate_of
+from ..model.variables import Variable
+from ..plotting import hydrographs as plots
+from ..runtime.config import RunConfig, utc
 
 FloatArray = NDArray[np.float64]
 BLOCK = 1000

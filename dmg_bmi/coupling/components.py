@@ -17,19 +17,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..atomic import make_folder
-from ..cf_time import parse_date, unit_and_date
-from ..csv_table import CsvTable
 from ..errors import ConfigError, DmgBmiError, StateError
-from ..forcing_file import model_input, read
 from ..foreign_code import Guarded, find_class, running
-from ..netcdf import Column
-from ..run_config import utc
-from ..runtime import codec
+from ..io.atomic import make_folder
+from ..io.cf_time import parse_date, unit_and_date
+from ..io.csv_table import CsvTable
+from ..io.forcing_file import model_input, read
+from ..io.netcdf import Column
+from ..io.units import conversion
+from ..model.variables import Variable
+from ..runtime import state_codec as codec
+from ..runtime.config import utc
 from ..runtime.metadata import Metadata
-from ..runtime.saved import stamp, steps_between
-from ..units import conversion
-from ..variables import Variable
+from ..runtime.restart import stamp, steps_between
 from .config import CouplingConfig, Exchange, Part
 from .links import Link
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from ..config import from_mapping, read_yaml
 from ..errors import ConfigError
-from ..files import require_file_name
-from ..run_config import Restart, utc
+from ..io.files import require_file_name
+from ..io.typed_yaml import from_mapping, read_yaml
+from ..runtime.config import Restart, utc
 
 
 @dataclass(frozen=True)

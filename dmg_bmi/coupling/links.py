@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..csv_table import CsvTable
 from ..errors import ConfigError, there_is
-from ..units import conversion, is_rate_of, parse
+from ..io.csv_table import CsvTable
+from ..io.units import conversion, is_rate_of, parse
 from .config import Exchange
 
 if TYPE_CHECKING:

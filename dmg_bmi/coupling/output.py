@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..netcdf import Writer
-from ..run_config import utc
+from ..io.netcdf import Writer
+from ..runtime.config import utc
 from .components import Model
 
 FloatArray = NDArray[np.float64]

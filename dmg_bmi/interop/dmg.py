@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..delta_model import DeltaModel
 from ..errors import ConfigError
-from ..roles import ParameterRole
+from ..model.delta_model import DeltaModel
+from ..model.roles.resolve import ParameterRole
 
 #: Millimetres in every store of dmg before its first step.
 INITIAL_STORE = 0.001
@@ -27,7 +27,7 @@ def warmed_up(
     Parameters
     ----------
     model : DeltaModel
-        From :func:`dmg_bmi.import_dmg.import_dmg`, with HBV 1.0 or 1.1p.
+        From :func:`dmg_bmi.interop.import_dmg.import_dmg`, with HBV 1.0 or 1.1p.
     forcing : mapping of name to Tensor ``[time, rows]``
         The window, which begins with the warm-up.
     attributes : mapping of name to Tensor ``[rows]``

@@ -14,11 +14,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ..atomic import write_atomic
-from ..cf_time import decode, parse_dates
 from ..errors import NextGenError
-from ..files import read_text
-from ..runtime.store import INDEX
+from ..io.atomic import write_atomic
+from ..io.cf_time import decode, parse_dates
+from ..io.files import read_text
+from ..runtime.forcing.stored import INDEX
 
 FloatArray = NDArray[np.float64]
 HOUR = np.timedelta64(3600, "s")
@@ -99,7 +99,7 @@ class NetCdf(Forcing):
             for name in ("ids", "Time"):
                 if name not in data.variables:
                     raise NextGenError(f"{path}: has no variable {name}; is it a forcing file of ngen?")
-            from ..netcdf import ids_of
+            from ..io.netcdf import ids_of
 
             self.ids = ids_of(data["ids"], path, NextGenError)
             of_ids = data["ids"].dimensions[0]
@@ -121,7 +121,7 @@ class NetCdf(Forcing):
         self._place = {name: k for k, name in enumerate(self.ids)}
 
     def _open(self) -> Any:
-        from ..netcdf import open_netcdf
+        from ..io.netcdf import open_netcdf
 
         return open_netcdf(self.path, NextGenError)
 

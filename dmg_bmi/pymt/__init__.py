@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..bmi import DeltaModelBmi, bundle_component
-from ..bundle import BundleInfo
 from ..errors import ConfigError
-from ..files import read_yaml
+from ..io.files import read_yaml
 from ..lazy import make_lazy
+from ..model.bundle import BundleInfo
 
 #: Name in ``pymt.models`` to shipped bundle.
 SHIPPED = {"DmgDemoDaily": "demo_daily", "DmgDemoHourly": "demo_hourly"}

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from .. import __version__
-from ..atomic import make_folder, write_atomic
-from ..bundle import BundleInfo
-from ..variables import Variable
+from ..io.atomic import make_folder, write_atomic
+from ..model.bundle import BundleInfo
+from ..model.variables import Variable
 from . import INPUTS, PymtComponent
 
 CONFIG = "config.yaml"

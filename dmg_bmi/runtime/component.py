@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bundle import BundleInfo
 from ..errors import StateError, ValueShapeError, VariableError
-from ..run_config import RunConfig, check_attribute, implausible, utc
-from ..variables import Kind, Variable, unknown_variable
-from . import saved
+from ..model.bundle import BundleInfo
+from ..model.variables import Kind, Variable, unknown_variable
+from . import restart as saved
+from .config import RunConfig, check_attribute, implausible, utc
 from .group import Group, group_of, with_rows
-from .ledger import Ledger
+from .mass_balance import Ledger
 from .metadata import AREA, IDS
 
 FloatArray = NDArray[np.float64]

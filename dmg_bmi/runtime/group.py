@@ -18,14 +18,14 @@ from weakref import WeakSet, WeakValueDictionary
 import numpy as np
 import torch
 
-from ..bundle import BundleInfo
 from ..errors import AttributeTableError, ModelError
+from ..model.bundle import BundleInfo
 from ..physics import Balance, State
-from ..run_config import RunConfig
 from .clock import Clock
+from .config import RunConfig
 from .metadata import Metadata
-from .rows import FloatArray, Rows, RowStates
-from .setup import Setup
+from .row_states import FloatArray, Rows, RowStates
+from .shared_setup import Setup
 
 log = logging.getLogger("dmg_bmi")
 

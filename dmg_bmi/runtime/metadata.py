@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..variables import Variable
+from ..model.variables import Variable
 
 IDS, AREA = "catchment__id", "catchment__area"
 

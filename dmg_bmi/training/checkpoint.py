@@ -17,9 +17,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..atomic import write_atomic
 from ..errors import TrainingError
-from ..files import opened
+from ..io.atomic import write_atomic
+from ..io.files import opened
 
 FORMAT = 1
 _KEY = "dmg_bmi.training"

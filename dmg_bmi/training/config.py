@@ -12,21 +12,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..config import from_mapping, read_yaml
 from ..errors import ConfigError
-from ..files import parse_yaml
-from . import caravan
-from .blocks import Missing
-from .camels import ATTRIBUTES, Area, Pet
+from ..io.files import parse_yaml
+from ..io.typed_yaml import from_mapping, read_yaml
 from .losses import by_target
+from .readers import caravan
+from .readers.camels import ATTRIBUTES, Area, Pet
+from .readers.loading import Missing
 
 
 @dataclass(frozen=True)
 class CamelsData:
-    """Basins of CAMELS-US; see :func:`~dmg_bmi.training.camels.camels`.
+    """Basins of CAMELS-US; see :func:`~dmg_bmi.training.readers.camels.camels`.
 
     `basins` is a list of ids, or a text file of one a line. For `missing_forcing` and `cache` see
-    :func:`~dmg_bmi.training.blocks.gather`.
+    :func:`~dmg_bmi.training.readers.loading.gather`.
     """
 
     reader: Literal["camels"]
@@ -42,7 +42,7 @@ class CamelsData:
 
 @dataclass(frozen=True)
 class CaravanData:
-    """Basins of Caravan; see :func:`~dmg_bmi.training.caravan.caravan`, and :class:`CamelsData`."""
+    """Basins of Caravan; see :func:`~dmg_bmi.training.readers.caravan.caravan`, and :class:`CamelsData`."""
 
     reader: Literal["caravan"]
     path: Path
@@ -57,7 +57,7 @@ class CaravanData:
 
 @dataclass(frozen=True)
 class NetcdfData:
-    """Basins of one NetCDF file; see :func:`~dmg_bmi.training.cf.cf`, and :class:`CamelsData`."""
+    """Basins of one NetCDF file; see :func:`~dmg_bmi.training.readers.cf.cf`, and :class:`CamelsData`."""
 
     reader: Literal["netcdf"]
     path: Path
@@ -70,7 +70,7 @@ class NetcdfData:
 
 @dataclass(frozen=True)
 class SyntheticData:
-    """Synthetic basins; see :func:`dmg_bmi.synthetic.generate`."""
+    """Synthetic basins; see :func:`dmg_bmi.synthetic.basins.generate`."""
 
     reader: Literal["synthetic"]
     basins: int = 12

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..dataset import Dataset
-from ..delta_model import DeltaModel
 from ..errors import AttributeTableError, ConfigError, ForcingError
-from ..normalisation import Statistic
-from ..roles import ParameterRole
-from ..run_config import implausible
-from ..variables import Variable, variable_table
+from ..io.timeseries import Dataset
+from ..model.delta_model import DeltaModel
+from ..model.normalisation import Statistic
+from ..model.roles.resolve import ParameterRole
+from ..model.variables import Variable, variable_table
+from ..runtime.config import implausible
 
 
 def require(

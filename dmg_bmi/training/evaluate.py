@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..csv_table import write_csv
-from ..dataset import Dataset
-from ..delta_model import DeltaModel
+from ..io.csv_table import write_csv
+from ..io.timeseries import Dataset
+from ..model.delta_model import DeltaModel
 from .config import bounds
 from .data import tensors
 from .losses import FLOW

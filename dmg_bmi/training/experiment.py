@@ -14,22 +14,24 @@ import numpy as np
 import torch
 import yaml
 
-from .. import netcdf, plots
-from ..atomic import alone, make_folder, sweep, write_atomic
-from ..bundle import Bundle
-from ..csv_table import write_csv
-from ..dataset import COORDINATES, Dataset
-from ..delta_model import DeltaModel
 from ..errors import ConfigError, TrainingError
-from ..run_config import write_config
-from . import checkpoint, distributed, readers
+from ..io import netcdf
+from ..io.atomic import alone, make_folder, sweep, write_atomic
+from ..io.csv_table import write_csv
+from ..io.timeseries import COORDINATES, Dataset
+from ..model.bundle import Bundle
+from ..model.delta_model import DeltaModel
+from ..plotting import hydrographs as plots
+from ..plotting.training import training_curve
+from ..runtime.config import write_config
+from . import checkpoint, distributed
 from .config import TrainingConfig, bounds
 from .data import require, require_gradient, statistics, tensors
+from .ensemble import copies, equal
 from .evaluate import Scores, evaluate, predict, table, write_scores
 from .losses import FLOW
-from .members import copies, equal
 from .metrics import per_basin
-from .plots import training_curve
+from .readers import source as readers
 from .splits import Split, between, splits
 from .tensorboard import board, require_board
 from .trainer import History, fit

@@ -15,9 +15,9 @@ from math import inf
 import torch
 from torch import Tensor
 
-from ..delta_model import DeltaModel
 from ..errors import ConfigError
-from ..roles import ParameterRole
+from ..model.delta_model import DeltaModel
+from ..model.roles.resolve import ParameterRole
 
 Measure = Callable[[Tensor, Tensor, Tensor], Tensor]
 #: As a configuration says it: loss to weight, of the flow; or target to such a mapping.

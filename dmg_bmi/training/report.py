@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .. import netcdf
-from ..atomic import write_atomic
-from ..bundle import BundleInfo
-from ..csv_table import CsvTable
-from ..dataset import LATITUDE, LONGITUDE, Dataset
-from ..delta_model import DeltaModel
 from ..errors import ConfigError, TrainingError
-from ..files import read_bytes, read_text
-from ..plots import pyplot
-from . import plots
+from ..io import netcdf
+from ..io.atomic import write_atomic
+from ..io.csv_table import CsvTable
+from ..io.files import read_bytes, read_text
+from ..io.timeseries import LATITUDE, LONGITUDE, Dataset
+from ..model.bundle import BundleInfo
+from ..model.delta_model import DeltaModel
+from ..plotting import training as plots
+from ..plotting.hydrographs import pyplot
 from .checkpoint import writing
 from .config import TrainingConfig
 from .data import tensors

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..atomic import make_folder
-from ..config import from_mapping, read_yaml
 from ..errors import ConfigError, TrainingError
+from ..io.atomic import make_folder
+from ..io.typed_yaml import from_mapping, read_yaml
 from .config import TrainingConfig
 from .experiment import require_extras, train
 

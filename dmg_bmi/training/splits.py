@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..dataset import Dataset
 from ..errors import ConfigError, there_is
-from ..files import read_text
+from ..io.files import read_text
+from ..io.timeseries import Dataset
 from .config import Basins, Period, TrainingConfig, bounds
 
 log = logging.getLogger(__name__)

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..delta_model import DeltaModel
 from ..errors import TrainingError
-from ..files import canonical, sha256
+from ..io.files import canonical, sha256
+from ..model.delta_model import DeltaModel
 from . import checkpoint, distributed
 from .config import Training
 from .data import Batch, Tensors, Windows
+from .ensemble import of_each
+from .forward import mixed_precision, simulate
 from .losses import Objective, places, range_penalty
-from .members import of_each
-from .simulate import mixed_precision, simulate
 
 log = logging.getLogger(__name__)
 

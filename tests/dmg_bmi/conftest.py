@@ -14,9 +14,9 @@ import torch
 import yaml
 
 from dmg_bmi.bmi import DeltaModelBmi
-from dmg_bmi.bundle import Bundle, BundleInfo
-from dmg_bmi.delta_model import DAY, DeltaModel
-from dmg_bmi.registry import build_process_model
+from dmg_bmi.model.bundle import Bundle, BundleInfo
+from dmg_bmi.model.delta_model import DAY, DeltaModel
+from dmg_bmi.model.registry import build_process_model
 
 HOUR = 3600.0
 HBV = {"name": "hbv", "nmul": 2, "routing": 15}

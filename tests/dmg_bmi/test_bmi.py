@@ -14,7 +14,6 @@ import pytest
 from bmipy import Bmi
 
 from dmg_bmi.bmi import DeltaModelBmi, bundle_component
-from dmg_bmi.bundle import Bundle
 from dmg_bmi.errors import (
     AttributeTableError,
     BundleError,
@@ -28,6 +27,7 @@ from dmg_bmi.errors import (
     ValueShapeError,
     VariableError,
 )
+from dmg_bmi.model.bundle import Bundle
 
 P = "atmosphere_water__liquid_equivalent_precipitation_rate"
 RUNOFF = "land_surface_water__runoff_depth"

@@ -5,8 +5,8 @@ import logging
 import numpy as np
 import pytest
 
-from dmg_bmi.delta_model import DAY
 from dmg_bmi.errors import AttributeTableError, ForcingError, StateError
+from dmg_bmi.model.delta_model import DAY
 
 HOUR = 3600.0
 P = "atmosphere_water__liquid_equivalent_precipitation_rate"

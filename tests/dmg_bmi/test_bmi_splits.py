@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dmg_bmi.delta_model import DAY
 from dmg_bmi.errors import StateError
-from dmg_bmi.runtime import codec
+from dmg_bmi.model.delta_model import DAY
+from dmg_bmi.runtime import state_codec as codec
 
 HOUR = 3600.0
 FIVE_YEARS = 1826

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dmg_bmi.delta_model import DAY
-from dmg_bmi.runtime import codec
+from dmg_bmi.model.delta_model import DAY
+from dmg_bmi.runtime import state_codec as codec
 
 HOUR = 3600.0
 COLUMNS = ("SNOWPACK", "MELTWATER", "SM", "SUZ", "SLZ")

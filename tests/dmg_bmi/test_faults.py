@@ -8,9 +8,9 @@ import pytest
 from commands import COMMANDS, SAID, SMALL, contents
 from faults import ERRORS, FULL, Faults, limited
 
-from dmg_bmi.bundle import Bundle, BundleInfo
 from dmg_bmi.errors import DmgBmiError
-from dmg_bmi.runtime import codec
+from dmg_bmi.model.bundle import Bundle, BundleInfo
+from dmg_bmi.runtime import state_codec as codec
 from dmg_bmi.training import train
 from dmg_bmi.training.experiment import CHECKPOINT
 

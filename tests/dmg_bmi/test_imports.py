@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from dmg_bmi.bundle import Bundle
+from dmg_bmi.model.bundle import Bundle
 
 #: What only training, plots and files of the command line need.
 UNWANTED = "dmg_bmi.training matplotlib netCDF4 cftime pandas h5py xarray tqdm scipy pytest"

@@ -4,8 +4,8 @@ import pytest
 from torch import nn
 
 from dmg_bmi.errors import ConfigError
+from dmg_bmi.model.registry import NETWORKS, PROCESS_MODELS, build_network, build_process_model
 from dmg_bmi.options import constructor_options
-from dmg_bmi.registry import NETWORKS, PROCESS_MODELS, build_network, build_process_model
 
 OPTIONS = {
     "lstm": {"hidden_size": 7, "dropout": 0.25},

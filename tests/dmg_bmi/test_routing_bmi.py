@@ -9,8 +9,7 @@ import pytest
 import torch
 import yaml
 
-from dmg_bmi import Bundle, DeltaModel, DeltaModelBmi, RoutingBmi, hydrofabric, routing_model, synthetic_basin
-from dmg_bmi.bundle import BundleInfo
+from dmg_bmi import Bundle, DeltaModel, DeltaModelBmi, RoutingBmi, routing_model
 from dmg_bmi.cli import main
 from dmg_bmi.conformance import Conformance
 from dmg_bmi.errors import (
@@ -21,6 +20,9 @@ from dmg_bmi.errors import (
     ValueShapeError,
     VariableError,
 )
+from dmg_bmi.hydrofabric import reader as hydrofabric
+from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.synthetic import river_basin as synthetic_basin
 
 FLOW = "land_surface_water_source__volume_flow_rate"
 IDS = "land_surface_water_source__id"
@@ -385,7 +387,7 @@ def test_a_parameter_may_come_from_an_attribute_of_each_row(legal):
 
 
 def names(model):
-    from dmg_bmi.registry import build_process_model
+    from dmg_bmi.model.registry import build_process_model
 
     return [p.name for p in build_process_model({"name": model}).declaration.parameters]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dmg_bmi.physics import run
 
-from dmg_bmi.registry import build_process_model
+from dmg_bmi.model.registry import build_process_model
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "models" / "add_your_own.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dmg_bmi.registry import PROCESS_MODELS, build_process_model
+from dmg_bmi.model.registry import PROCESS_MODELS, build_process_model
 
 SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "model_pages.py"
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 import yaml
 
-from dmg_bmi import hydrofabric, synthetic_basin
-from dmg_bmi.config import from_mapping
 from dmg_bmi.coupling import CouplingConfig
-from dmg_bmi.routing import RoutingConfig
+from dmg_bmi.hydrofabric import reader as hydrofabric
+from dmg_bmi.io.typed_yaml import from_mapping
+from dmg_bmi.routing_bmi import RoutingConfig
+from dmg_bmi.synthetic import river_basin as synthetic_basin
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "rivers.md").read_text(encoding="utf-8")
 CODE = [code for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "RoutedModel" not in code]

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from dmg_bmi.bundle import BundleInfo
 from dmg_bmi.errors import (
     AttributeTableError,
     DmgBmiError,
@@ -27,6 +26,7 @@ from dmg_bmi.errors import (
     ValueShapeError,
     VariableError,
 )
+from dmg_bmi.model.bundle import BundleInfo
 
 DAY = 86400.0
 FACTOR = {("mm", "m"): 1e-3}

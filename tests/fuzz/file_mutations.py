@@ -23,9 +23,9 @@ from trees import forged
 
 from dmg_bmi import RoutingBmi, bmi_configs
 from dmg_bmi.bmi import DeltaModelBmi
-from dmg_bmi.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
 from dmg_bmi.errors import BundleError, DmgBmiError, StateError
-from dmg_bmi.runtime import codec
+from dmg_bmi.model.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
+from dmg_bmi.runtime import state_codec as codec
 
 SECONDS = 20
 TOKENS = (

@@ -21,8 +21,8 @@ import torch
 from file_mutations import configuration, drive
 
 from dmg_bmi.bmi import DeltaModelBmi
-from dmg_bmi.bundle import SHIPPED, Bundle
-from dmg_bmi.runtime import codec
+from dmg_bmi.model.bundle import SHIPPED, Bundle
+from dmg_bmi.runtime import state_codec as codec
 
 
 def killed(work: Callable[[], object], seconds: float) -> bool:
@@ -141,7 +141,7 @@ def kill_bundle(r: random.Random, folder: Path) -> bool:
 
 def kill_compile(r: random.Random, folder: Path) -> bool:
     """While a compiled step is put in place of another (the compiler is a stand-in): old, new or none."""
-    from dmg_bmi import aot
+    from dmg_bmi.model import aot_cache as aot
 
     target = folder / "cache" / "step"
     module = torch.nn.Identity()

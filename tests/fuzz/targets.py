@@ -31,19 +31,21 @@ import yaml
 from safetensors import SafetensorError
 
 import dmg_bmi
-from dmg_bmi import bmi_configs, forcing_file, hydrofabric, units
-from dmg_bmi.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
+from dmg_bmi import bmi_configs
 from dmg_bmi.coupling import CouplingConfig
-from dmg_bmi.csv_table import CsvTable
 from dmg_bmi.errors import ConfigError, DmgBmiError
-from dmg_bmi.import_dmg import import_dmg
-from dmg_bmi.nextgen import tables
-from dmg_bmi.nextgen.check import check
+from dmg_bmi.hydrofabric import reader as hydrofabric
+from dmg_bmi.interop.import_dmg import import_dmg
+from dmg_bmi.io import forcing_file, units
+from dmg_bmi.io.csv_table import CsvTable
+from dmg_bmi.model.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
+from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.forcing import open_forcing
-from dmg_bmi.run_config import CatchmentTable, RunConfig
-from dmg_bmi.runtime import codec
+from dmg_bmi.nextgen.prepare import tables
+from dmg_bmi.runtime import state_codec as codec
 from dmg_bmi.runtime.clock import Clock
-from dmg_bmi.runtime.store import INDEX, Store
+from dmg_bmi.runtime.config import CatchmentTable, RunConfig
+from dmg_bmi.runtime.forcing.stored import INDEX, Store
 from dmg_bmi.training import checkpoint
 from dmg_bmi.training.config import TrainingConfig
 

@@ -13,15 +13,17 @@ from bmi_sequences import VALUES
 from file_mutations import limit
 from kill_points import drive, start
 
-from dmg_bmi import DeltaModelBmi, RoutingBmi, bmi_configs, hydrofabric, netcdf
+from dmg_bmi import DeltaModelBmi, RoutingBmi, bmi_configs
 from dmg_bmi.coupling import CouplingConfig
-from dmg_bmi.csv_table import CsvTable
 from dmg_bmi.errors import ConfigError, DmgBmiError, StateError, TrainingError, ValueShapeError
-from dmg_bmi.nextgen.check import check
-from dmg_bmi.runtime import codec
+from dmg_bmi.hydrofabric import reader as hydrofabric
+from dmg_bmi.io import netcdf
+from dmg_bmi.io.csv_table import CsvTable
+from dmg_bmi.io.units import parse
+from dmg_bmi.nextgen.check.realization import check
+from dmg_bmi.runtime import state_codec as codec
 from dmg_bmi.training import checkpoint
 from dmg_bmi.training.config import TrainingConfig
-from dmg_bmi.units import parse
 
 
 @pytest.mark.parametrize("dtype", ["U8", "S8", "bool", "object"])

@@ -9,7 +9,7 @@ from hypothesis import settings
 from kill_points import KINDS, drive, kill, start, states
 
 from dmg_bmi.errors import StateError
-from dmg_bmi.runtime import codec
+from dmg_bmi.runtime import state_codec as codec
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 CASES = settings.default.max_examples * 3

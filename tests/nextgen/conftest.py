@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from dmg_bmi.bundle import Bundle
-from dmg_bmi.delta_model import DeltaModel
-from dmg_bmi.nextgen.prepare import Plan, prepare
-from dmg_bmi.registry import build_process_model
+from dmg_bmi.model.bundle import Bundle
+from dmg_bmi.model.delta_model import DeltaModel
+from dmg_bmi.model.registry import build_process_model
+from dmg_bmi.nextgen.prepare.prepare import Plan, prepare
 
 HERE = Path(__file__).parent
 AORC_UNITS = {

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from dmg_bmi.errors import NextGenError
-from dmg_bmi.nextgen.check import check
+from dmg_bmi.nextgen.check.realization import check
 
 RUNOFF = "land_surface_water__runoff_depth"
 ET = "land_surface_water__evapotranspiration_depth"
@@ -597,8 +597,8 @@ def test_a_realization_that_is_no_json_is_said(prepared):
 
 
 def test_a_model_without_a_balance_would_switch_the_check_off(prepared, change, tmp_path):
-    from dmg_bmi.bundle import Bundle
-    from dmg_bmi.delta_model import DeltaModel
+    from dmg_bmi.model.bundle import Bundle
+    from dmg_bmi.model.delta_model import DeltaModel
 
     model = DeltaModel.build(
         nn={"name": "lstm", "hidden_size": 4},

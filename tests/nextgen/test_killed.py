@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from dmg_bmi.nextgen.prepare import Plan, prepare
+from dmg_bmi.nextgen.prepare.prepare import Plan, prepare
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 

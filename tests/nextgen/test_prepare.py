@@ -18,8 +18,9 @@ from dmg_bmi import Bundle
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.cli import main
 from dmg_bmi.errors import NextGenError
-from dmg_bmi.nextgen import geometry, ngiab, tables
-from dmg_bmi.nextgen.prepare import Plan, prepare
+from dmg_bmi.hydrofabric import geometry
+from dmg_bmi.nextgen.prepare import ngiab, tables
+from dmg_bmi.nextgen.prepare.prepare import Plan, prepare
 
 RUNOFF = "land_surface_water__runoff_depth"
 MODEL = "DMG_BMI"
@@ -326,9 +327,9 @@ def test_what_is_wrong_with_a_table_is_said(plan, tmp_path, text, match):
 
 @pytest.mark.parametrize(("value", "what"), [("1e200", "no number"), ("-3.0", "outside 0 to 1e")])
 def test_an_absurd_value_is_named(tmp_path, small, value, what):
-    from dmg_bmi.bundle import Bundle
-    from dmg_bmi.delta_model import DeltaModel
-    from dmg_bmi.registry import build_process_model
+    from dmg_bmi.model.bundle import Bundle
+    from dmg_bmi.model.delta_model import DeltaModel
+    from dmg_bmi.model.registry import build_process_model
 
     declared = build_process_model({"name": "hbv_2"}).declaration.parameters
     model = DeltaModel.build(

@@ -192,7 +192,7 @@ def test_a_start_in_mid_day_and_days_that_begin_at_six(prepared, ngen, small):
 
 @pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
 def test_794_divides_with_a_hole_run(juniata, bundle, ngen, tmp_path, own):
-    from dmg_bmi.nextgen.prepare import Plan, prepare
+    from dmg_bmi.nextgen.prepare.prepare import Plan, prepare
 
     plan = Plan(
         bundle=str(bundle("hybrid")),

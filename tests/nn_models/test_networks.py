@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmg_bmi.errors import ConfigError
-from dmg_bmi.registry import NETWORKS, build_network
+from dmg_bmi.model.registry import NETWORKS, build_network
 
 seeds = st.integers(0, 2**32 - 1)
 OPTIONS = {

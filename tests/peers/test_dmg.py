@@ -13,8 +13,8 @@ import torch
 import yaml
 
 from dmg_bmi import Bundle
-from dmg_bmi.import_dmg import import_dmg
 from dmg_bmi.interop.dmg import warmed_up
+from dmg_bmi.interop.import_dmg import import_dmg
 
 pytest.importorskip("dmg", reason="dmg is not installed here; its tests have an environment of their own")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from dmg_bmi.physics import Catchment, run
 
-from dmg_bmi.registry import build_process_model
+from dmg_bmi.model.registry import build_process_model
 
 hydrodl2 = pytest.importorskip(
     "hydrodl2", reason="hydrodl2 is not installed; it needs an environment of its own"

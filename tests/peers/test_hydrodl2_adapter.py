@@ -7,7 +7,7 @@ from dmg_bmi.physics import run
 
 from dmg_bmi import Bundle, DeltaModel, ParameterRole
 from dmg_bmi.errors import BundleError, ConfigError
-from dmg_bmi.registry import build_process_model
+from dmg_bmi.model.registry import build_process_model
 
 pytest.importorskip("hydrodl2", reason="hydrodl2 is not installed; it needs an environment of its own")
 

@@ -7,7 +7,7 @@ from dmg_bmi.physics import ProcessModel, residual, run, storage, supplied
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmg_bmi.registry import build_process_model
+from dmg_bmi.model.registry import build_process_model
 
 FIVE_YEARS = 1826
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from dmg_bmi.physics import run, unit_hydrograph
-from dmg_bmi.physics.muskingum_cunge import MuskingumCunge
+from dmg_bmi.physics.routing.muskingum_cunge import MuskingumCunge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

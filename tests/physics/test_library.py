@@ -6,7 +6,7 @@ import pytest
 from dmg_bmi.physics import ProcessModel
 from gimli.units import units
 
-from dmg_bmi.registry import PROCESS_MODELS, build_process_model
+from dmg_bmi.model.registry import PROCESS_MODELS, build_process_model
 
 #: The order in which networks of the dmg package hold the parameters of HBV.
 HBV_ORDER = "BETA FC K0 K1 K2 LP PERC UZL TT CFMAX CFR CWH BETAET C RT AC".split()  # noqa: SIM905

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 import dmg_bmi.pymt as plugins
-from dmg_bmi.bundle import SHIPPED, BundleInfo
 from dmg_bmi.errors import ConfigError
+from dmg_bmi.model.bundle import SHIPPED, BundleInfo
 from dmg_bmi.pymt.metadata import files, parameters, write
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,12 +15,14 @@ import pytest
 import torch
 import yaml
 
-from dmg_bmi import Bundle, hydrofabric, netcdf
+from dmg_bmi import Bundle
 from dmg_bmi.cli import main, nextgen
 from dmg_bmi.cli.demo import STORES
-from dmg_bmi.dataset import Dataset
 from dmg_bmi.errors import NextGenError
-from dmg_bmi.synthetic import generate
+from dmg_bmi.hydrofabric import reader as hydrofabric
+from dmg_bmi.io import netcdf
+from dmg_bmi.io.timeseries import Dataset
+from dmg_bmi.synthetic.basins import generate
 
 CONFIGS = resources.files("dmg_bmi.bmi_configs")
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 from dmg_bmi.physics import run
 
-from dmg_bmi import Bundle, DeltaModelBmi, netcdf
+from dmg_bmi import Bundle, DeltaModelBmi
 from dmg_bmi.cli import main
 from dmg_bmi.cli import run as run_command
+from dmg_bmi.io import netcdf
 from dmg_bmi.training import experiment
 
 CONFIG = """

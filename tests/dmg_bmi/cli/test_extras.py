@@ -22,9 +22,9 @@ ALWAYS = {"torch", "numpy", "yaml", "bmipy", "safetensors", "netCDF4", "cftime",
 EXTRAS = {
     "dmg_bmi/interop/hydrodl2.py": {"hydrodl2"},
     "dmg_bmi/interop/jax.py": {"jax"},
-    "dmg_bmi/maps.py": {"matplotlib"},
-    "dmg_bmi/nextgen/tables.py": {"pyarrow"},
-    "dmg_bmi/plots.py": {"matplotlib"},
+    "dmg_bmi/plotting/basin_map.py": {"matplotlib"},
+    "dmg_bmi/nextgen/prepare/tables.py": {"pyarrow"},
+    "dmg_bmi/plotting/hydrographs.py": {"matplotlib"},
     "dmg_bmi/training/search.py": {"optuna"},
     "dmg_bmi/training/tensorboard.py": {"tensorboard"},
 }

@@ -5,10 +5,11 @@ import pytest
 import torch
 import yaml
 
-from dmg_bmi import Bundle, DeltaModel, netcdf
+from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.cli import main
-from dmg_bmi.dataset import Dataset
 from dmg_bmi.interop.dmg import warmed_up
+from dmg_bmi.io import netcdf
+from dmg_bmi.io.timeseries import Dataset
 
 START = "2001-10-01"
 

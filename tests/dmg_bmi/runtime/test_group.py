@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from dmg_bmi.bundle import BundleInfo
-from dmg_bmi.delta_model import DAY, DeltaModel
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError, VariableError
-from dmg_bmi.run_config import RunConfig
+from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.model.delta_model import DAY, DeltaModel
+from dmg_bmi.runtime.config import RunConfig
 from dmg_bmi.runtime.group import Group
 
 HOUR = 3600.0

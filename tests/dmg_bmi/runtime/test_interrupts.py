@@ -15,7 +15,7 @@ import yaml
 import dmg_bmi
 from dmg_bmi import physics
 from dmg_bmi.errors import StateError
-from dmg_bmi.runtime import codec
+from dmg_bmi.runtime import state_codec as codec
 
 CODE = (str(Path(dmg_bmi.__file__).parent), str(Path(physics.__file__).parent))
 #: Every so many lines of a call are interrupted; all with DMG_BMI_FAULTS=all.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dmg_bmi.delta_model import DAY
 from dmg_bmi.errors import AttributeTableError, StateError, ValueShapeError
-from dmg_bmi.runtime.engine import Eager
+from dmg_bmi.model.delta_model import DAY
+from dmg_bmi.runtime.engines.eager import Eager
 
 HOUR = 3600.0
 NAMES = ("Q", "ET", "SWE", "soil_moisture", "groundwater")

@@ -11,13 +11,13 @@ import torch
 from dmg_bmi.nn_models import LSTM, MLP
 
 from dmg_bmi import Bundle, DeltaModel
-from dmg_bmi.bundle import BundleInfo
 from dmg_bmi.errors import ConfigError
-from dmg_bmi.registry import NETWORKS, build_network
-from dmg_bmi.run_config import RunConfig
-from dmg_bmi.runtime import package
+from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.model.registry import NETWORKS, build_network
 from dmg_bmi.runtime.component import Component
-from dmg_bmi.runtime.engine import Eager
+from dmg_bmi.runtime.config import RunConfig
+from dmg_bmi.runtime.engines import aot as package
+from dmg_bmi.runtime.engines.eager import Eager
 
 DAYS = 420
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from dmg_bmi.plots import pyplot
+from dmg_bmi.plotting.hydrographs import pyplot
 from dmg_bmi.training import train
 from dmg_bmi.training.experiment import CHECKPOINT
 

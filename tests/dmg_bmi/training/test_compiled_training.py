@@ -7,9 +7,10 @@ import shutil
 import pytest
 import torch
 
-from dmg_bmi import Bundle, compiled
+from dmg_bmi import Bundle
 from dmg_bmi.cli import main
-from dmg_bmi.registry import PROCESS_MODELS
+from dmg_bmi.model import compiled_blocks as compiled
+from dmg_bmi.model.registry import PROCESS_MODELS
 from dmg_bmi.training.trainer import _Loop
 
 CONFIG = """

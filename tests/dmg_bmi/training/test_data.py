@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dmg_bmi import DeltaModel
-from dmg_bmi.dataset import Dataset
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
-from dmg_bmi.normalisation import Normaliser
+from dmg_bmi.io.timeseries import Dataset
+from dmg_bmi.model.normalisation import Normaliser
 from dmg_bmi.training.data import Windows, require, require_gradient, statistics, tensors
 
 

@@ -9,7 +9,7 @@ import torch
 
 from dmg_bmi import Bundle
 from dmg_bmi.errors import ConfigError
-from dmg_bmi.synthetic import generate
+from dmg_bmi.synthetic.basins import generate
 from dmg_bmi.training import TrainingConfig, experiment, train
 from dmg_bmi.training.config import Basins
 from dmg_bmi.training.evaluate import evaluate, predict

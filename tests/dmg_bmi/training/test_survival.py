@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from dmg_bmi import Bundle, DeltaModel, netcdf
+from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.errors import DmgBmiError, TrainingError
-from dmg_bmi.synthetic import generate
+from dmg_bmi.io import netcdf
+from dmg_bmi.synthetic.basins import generate
 from dmg_bmi.training import train
 from dmg_bmi.training.config import Training
 from dmg_bmi.training.data import Tensors
@@ -200,7 +201,7 @@ FEW = ["training.steps=6", "training.check_every=2"]
 def test_a_run_that_cannot_save_its_bundle_keeps_the_last_one_and_goes_on_later(
     config, tmp_path, monkeypatch
 ):
-    from dmg_bmi import files
+    from dmg_bmi.io import files
 
     whole = train(config, tmp_path / "whole", FEW)
     folder, replaced, count = tmp_path / "run", files.os.replace, 0

@@ -10,9 +10,9 @@ import torch
 import yaml
 
 from dmg_bmi import Bundle
-from dmg_bmi.bundle import BundleInfo
 from dmg_bmi.cli import main
 from dmg_bmi.errors import ConfigError, TrainingError
+from dmg_bmi.model.bundle import BundleInfo
 from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.evaluate import predict
 from dmg_bmi.training.experiment import build, read

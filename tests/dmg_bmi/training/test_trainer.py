@@ -9,8 +9,8 @@ from dmg_bmi import DeltaModel
 from dmg_bmi.errors import TrainingError
 from dmg_bmi.training.config import Training
 from dmg_bmi.training.data import Tensors, Windows
+from dmg_bmi.training.forward import simulate
 from dmg_bmi.training.losses import MARGIN, places, standard_deviation
-from dmg_bmi.training.simulate import simulate
 from dmg_bmi.training.trainer import fit
 
 OPTIONS = Training(steps=8, batch=4, check_every=3, learning_rate=0.05)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import yaml
 
-from dmg_bmi.bundle import Bundle
 from dmg_bmi.cli import main
 from dmg_bmi.errors import ConfigError
+from dmg_bmi.model.bundle import Bundle
 from dmg_bmi.training import TrainingConfig
-from dmg_bmi.training.camels import ATTRIBUTES
 from dmg_bmi.training.config import SHIPPED, CamelsData, SyntheticData, bounds
+from dmg_bmi.training.readers.camels import ATTRIBUTES
 
 GOOD = {
     "name": "small",

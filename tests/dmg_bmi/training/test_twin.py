@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dmg_bmi import DeltaModel
-from dmg_bmi.synthetic import generate, true_parameters
+from dmg_bmi.synthetic.basins import generate, true_parameters
 from dmg_bmi.training.config import Training
 from dmg_bmi.training.data import statistics, tensors
 from dmg_bmi.training.trainer import fit

@@ -1,0 +1,1 @@
+"""River networks and their catchments, as hydrofabric files hold them."""

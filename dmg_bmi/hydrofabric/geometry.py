@@ -1,0 +1,138 @@
+"""Where divides lie, from the envelopes of their polygons in a GeoPackage."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from math import asin, degrees, log, pi, radians, sin, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NextGenError
+from ..io.geopackage import GeoPackage
+
+#: GRS 80, and the parallels of the Albers projection of the United States (EPSG:5070), degrees.
+AXIS, FLATTENING = 6378137.0, 1 / 298.257222101
+ORIGIN, FIRST, SECOND = 23.0, 29.5, 45.5
+_E2 = FLATTENING * (2 - FLATTENING)
+_E = sqrt(_E2)
+#: Reference systems in degrees: WGS 84, NAD 83. Others are taken to be in m.
+GEOGRAPHIC = (4326, 4269)
+#: Mean radius of the Earth, km.
+RADIUS = 6371.0
+FloatArray = NDArray[np.float64]
+
+
+def latitudes(path: Path) -> dict[str, float]:
+    """Degrees north of the middle of each divide, by id.
+
+    Raises
+    ------
+    NextGenError
+        If the file uses other coordinates than EPSG:5070, 4326 or 4269.
+    """
+    return {name: _latitude(middle, path) for name, middle in _middles(path).items()}
+
+
+def nearest(path: Path, ids: Sequence[str], known: Sequence[str]) -> dict[str, tuple[str, float]]:
+    """Of each divide the nearest of those in `known`, and how many km lie between their middles.
+
+    Divides without a place are left out.
+    """
+    middles = _middles(path)
+    donors = [name for name in known if middles.get(name)]
+    if not donors:
+        return {}
+    places = np.array([middles[name] for name in donors])
+    found = {}
+    for name in ids:
+        middle = middles.get(name)
+        if middle:
+            km = _distances(middle, places)
+            k = int(km.argmin())
+            found[name] = donors[k], float(km[k])
+    return found
+
+
+def _distances(middle: tuple[float, float, int], places: FloatArray) -> FloatArray:
+    """Km from one place to others: along a great circle, or a straight line in a projection."""
+    x, y, reference = middle
+    across, along = places[:, 0] - x, places[:, 1] - y
+    if reference not in GEOGRAPHIC:
+        return np.asarray(np.hypot(across, along) / 1000.0)
+    across, along = np.radians(across), np.radians(along)
+    cosines = np.cos(np.radians(places[:, 1])) * np.cos(radians(y))
+    half = np.sin(along / 2) ** 2 + cosines * np.sin(across / 2) ** 2
+    return np.asarray(2 * RADIUS * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0))))
+
+
+def _middles(path: Path) -> dict[str, tuple[float, float, int] | None]:
+    """Middle of the envelope and reference system of each divide; None for one without an envelope."""
+    with GeoPackage(path, {"geom": ("geom", "geometry")}) as file:
+        table = file.columns(("divides",), "divide_id", ("geom",))
+    return {
+        name: _middle(blob)
+        for name, blob in zip(table["divide_id"], table["geom"], strict=True)
+        if blob is not None
+    }
+
+
+def _middle(blob: Any) -> tuple[float, float, int] | None:
+    """From the header of a geometry: ``GP``, version, flags, reference system, envelope."""
+    if not isinstance(blob, bytes) or len(blob) < 40 or blob[:2] != b"GP" or not (blob[3] >> 1) & 7:
+        return None
+    order = "<" if blob[3] & 1 else ">"
+    reference, low_x, high_x, low_y, high_y = struct.unpack_from(f"{order}i4d", blob, 4)
+    x, y = (low_x + high_x) / 2, (low_y + high_y) / 2
+    return (x, y, reference) if np.isfinite([x, y]).all() else None
+
+
+def _latitude(middle: tuple[float, float, int] | None, path: Path) -> float:
+    if middle is None:
+        raise NextGenError(f"{path}: divides have no envelopes; give a column latitude in --table")
+    x, y, reference = middle
+    if reference in GEOGRAPHIC:
+        return y
+    if reference == 5070:
+        return albers_latitude(x, y)
+    raise NextGenError(
+        f"{path}: coordinates are EPSG:{reference}, not 5070, 4326 or 4269; give a column latitude in --table"
+    )
+
+
+def albers_latitude(x: float, y: float) -> float:
+    """Degrees north of a point in m of EPSG:5070.
+
+    Albers equal-area conic of an ellipsoid, inverse (Snyder, 1987, Map projections: a working
+    manual, USGS Professional Paper 1395, eqs. 14-8 to 14-21, 3-16).
+    """
+    q0, q1, q2 = (_q(radians(p)) for p in (ORIGIN, FIRST, SECOND))
+    m1, m2 = (_m(radians(p)) for p in (FIRST, SECOND))
+    n = (m1**2 - m2**2) / (q2 - q1)
+    c = m1**2 + n * q1
+    rho0 = AXIS * sqrt(c - n * q0) / n
+    rho = sqrt(x**2 + (rho0 - y) ** 2)
+    q = (c - (rho * n / AXIS) ** 2) / n
+    phi = asin(max(-1.0, min(1.0, q / 2)))
+    for _ in range(5):
+        s = sin(phi)
+        k = 1 - _E2 * s * s
+        phi += (
+            k**2
+            / (2 * sqrt(1 - s * s))
+            * (q / (1 - _E2) - s / k + log((1 - _E * s) / (1 + _E * s)) / (2 * _E))
+        )
+    return degrees(min(phi, pi / 2))
+
+
+def _q(phi: float) -> float:
+    s = sin(phi)
+    return (1 - _E2) * (s / (1 - _E2 * s * s) - log((1 - _E * s) / (1 + _E * s)) / (2 * _E))
+
+
+def _m(phi: float) -> float:
+    s = sin(phi)
+    return sqrt(1 - s * s) / sqrt(1 - _E2 * s * s)

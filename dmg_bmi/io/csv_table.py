@@ -1,0 +1,128 @@
+"""Tables of text with a header line (CSV), read and refused in one way everywhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DmgBmiError
+from .atomic import write_atomic
+from .files import read_text
+
+#: Cells of a table in which nothing is known, as spreadsheets, R and pandas write them.
+MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """Columns of cells, without the blanks around them.
+
+    Parameters
+    ----------
+    path : Path
+    columns : dict of name to tuple of str
+        In the order of the file.
+    lines : tuple of int
+        Where in the file each row stands.
+    error : type of DmgBmiError
+        What a wrong table raises.
+    """
+
+    path: Path
+    columns: dict[str, tuple[str, ...]]
+    lines: tuple[int, ...]
+    error: type[DmgBmiError]
+
+    @classmethod
+    def read(cls, path: Path, error: type[DmgBmiError], delimiter: str = ",") -> Self:
+        """Read a file of UTF-8 text; lines without a value are passed over.
+
+        Raises
+        ------
+        DmgBmiError
+            Of the type `error`: no such file, no text, no rows, or a row that does not fit its header.
+        """
+        text = io.StringIO(read_text(path, error), newline="")
+        try:
+            reader = csv.reader(text, delimiter=delimiter)
+            cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+        except csv.Error as problem:
+            raise error(f"{path}: cannot be read: {problem}") from problem
+        lines = {line: row for line, row in cells if any(row)}
+        if len(lines) < 2:
+            raise error(f"{path}: needs a header line, and a line for each row of the table")
+        header = lines.pop(next(iter(lines)))
+        twice = sorted({name for name in header if name and header.count(name) > 1})
+        if twice:
+            raise error(f"{path}: column {twice[0]!r} appears twice; rename or remove one of them")
+        for line, row in lines.items():
+            if len(row) != len(header):
+                counts = f"{len(row)}, not {len(header)}"
+                raise error(
+                    f"{path}, line {line}: has not as many cells as the header ({counts}); leave a cell "
+                    f"empty where there is no value, and quote one with {delimiter!r} in it"
+                )
+        columns = zip(*lines.values(), strict=True)
+        return cls(path, dict(zip(header, columns, strict=True)), tuple(lines), error)
+
+    def rows(self, key: str | None = None) -> dict[str, int]:
+        """Row of each entry of a column, the first by default, in which none may stand twice."""
+        key = next(iter(self.columns)) if key is None else key
+        rows: dict[str, int] = {}
+        for row, name in enumerate(self.columns[key]):
+            if rows.setdefault(name, row) != row:
+                where = f"{self.path}, line {self.lines[row]}"
+                column = "the first column" if key == next(iter(self.columns)) else f"column {key!r}"
+                raise self.error(f"{where}: {name!r} stands twice in {column}")
+        return rows
+
+    def numbers(self, name: str, rows: Sequence[int]) -> NDArray[np.float64]:
+        """Values of a column in some rows, NaN where a cell is empty or says that nothing is known."""
+        column = self.columns[name]
+        values = np.full(len(rows), np.nan)
+        for k, row in enumerate(rows):
+            if column[row] in MISSING:
+                continue
+            values[k] = _number(column[row])
+            if not np.isfinite(values[k]):
+                raise self.error(
+                    f"{self.path}, line {self.lines[row]}: {name} is {column[row]!r}, not a number; "
+                    "correct it or choose another column"
+                )
+        return values
+
+    def codes(self, name: str, rows: Sequence[int], classes: Sequence[str]) -> NDArray[np.float64]:
+        """Places of a column's text among `classes` in some rows, NaN where a cell is missing."""
+        column = self.columns[name]
+        place = {text: float(code) for code, text in enumerate(classes)}
+        for row in rows:
+            if column[row] not in place and column[row] not in MISSING:
+                raise self.error(
+                    f"{self.path}, line {self.lines[row]}: {name} is {column[row]!r}; "
+                    f"write one of {', '.join(classes)}"
+                )
+        return np.array([place.get(column[row], np.nan) for row in rows])
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table whole or not at all; WriteError if that fails."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue().encode("utf-8"))
+
+
+def _number(text: str) -> float:
+    """NaN for what is not written as a number; Python would take ``1_0`` for ten."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else np.nan
+    except ValueError:
+        return np.nan

@@ -1,0 +1,87 @@
+"""Forcing as files hold it: NetCDF of :mod:`dmg_bmi.io.netcdf`, and what `ngen` reads, as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, ForcingError, there_is
+from ..model.variables import Variable
+from ..nextgen.forcing import WELL_KNOWN, CsvFolder, open_forcing
+from ..physics.forcings import PET
+from . import netcdf
+from .timeseries import Dataset, Series
+
+
+def read(path: str | Path) -> Dataset:
+    """Read a file or folder of any of these layouts whole.
+
+    Raises
+    ------
+    DmgBmiError
+        Naming the file and what is wrong.
+    """
+    path = Path(path)
+    return _of_ngen(path) if _is_of_ngen(path) else netcdf.read(path)
+
+
+def _is_of_ngen(path: Path) -> bool:
+    if path.is_dir():
+        return True
+    with netcdf.open_netcdf(path) as data:
+        return {"ids", "Time"} <= {*data.variables} and "catchment" not in data.variables
+
+
+def _of_ngen(path: Path) -> Dataset:
+    forcing = open_forcing(path)
+    series: Series = {name: forcing.read(name, forcing.ids).T for name in forcing.units}
+    if isinstance(forcing, CsvFolder) and forcing.problems:
+        name, problem = next(iter(forcing.problems.items()))
+        raise ForcingError(f"{forcing.files[name]}: {problem}")
+    step = netcdf.step_of(forcing.times, str(path))
+    return Dataset(forcing.ids, forcing.times, step, series, {}, {}, forcing.units)
+
+
+def series_of(forcing: Dataset, variable: Variable, path: str) -> str | None:
+    """What the series of an input is called: by the model, by frameworks, or by `ngen`'s files.
+
+    Raises
+    ------
+    ForcingError
+        If there are several.
+    """
+    of_ngen = (column for column, (name, _) in WELL_KNOWN.items() if name == variable.name)
+    names = dict.fromkeys((variable.symbol, variable.name, *of_ngen))
+    found = [name for name in names if name in forcing.forcing]
+    if len(found) > 1:
+        raise ForcingError(
+            f"{path}: holds {variable.meaning} several times, as {' and '.join(found)}; keep one of them"
+        )
+    return found[0] if found else None
+
+
+def model_input(forcing: Dataset, variable: Variable, ids: Sequence[str], path: str) -> NDArray[np.float64]:
+    """One input ``[time, catchment]`` in the units the component takes."""
+    name = series_of(forcing, variable, path)
+    if name is None:
+        hint = "; to compute it set `pet` in the configuration" if variable.name == PET.standard_name else ""
+        raise ForcingError(
+            f"{path}: has no {variable.symbol} ({variable.name}); it holds {', '.join(forcing.forcing)}{hint}"
+        )
+    place = {i: k for k, i in enumerate(forcing.ids)}
+    absent = sorted({*ids} - {*place})
+    if absent:
+        some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+        raise ForcingError(f"{path}: has no catchment {some}; {there_is(absent[0], forcing.ids)}")
+    order = [place[i] for i in ids]
+    units = forcing.units[name]
+    if not units:
+        raise ForcingError(f"{path}: {name} has no units; it should be convertible to {variable.units}")
+    try:
+        scale, offset = variable.from_units(units, forcing.step)
+    except ConfigError as problem:
+        raise ForcingError(f"{path}: {name}: {problem}") from problem
+    return forcing.forcing[name][:, order].astype(np.float64) * scale + offset

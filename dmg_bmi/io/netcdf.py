@@ -1,0 +1,481 @@
+"""Series of many catchments as CF NetCDF: forcing in, outputs out.
+
+The layout is CF's ``timeSeries``: dimensions ``time`` and ``catchment``, the ids as the string
+variable ``catchment``, ``time`` at the start of each step with its bounds. Imported only
+offline and by the command line: a NetCDF wheel loaded within ngen crashes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import netCDF4
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..errors import DmgBmiError, ForcingError, WriteError
+from ..physics import forcings
+from ..physics.contract import Aggregation, Forcing
+from .atomic import make_folder, replacing
+from .cf_time import decode
+from .files import opened
+from .netcdf3 import TornError, missing_bytes
+from .timeseries import LATITUDE, LONGITUDE, Dataset
+from .units import conversion, is_rate_of
+
+log = logging.getLogger("dmg_bmi")
+
+#: Series that process models take and give, in the units of training: units, and how steps join.
+STANDARD: Mapping[str, tuple[str, Aggregation]] = {
+    f.name: (f.units, f.aggregation) for f in vars(forcings).values() if isinstance(f, Forcing)
+} | {"Q": ("mm", "sum"), "ET": ("mm", "sum"), "SWE": ("mm", "last")}
+_OF_TIME = (("units", ""), ("calendar", "standard"))
+EPOCH = "seconds since 1970-01-01 00:00:00"
+_CELL_METHODS: dict[Aggregation, str] = {
+    "sum": "time: sum",
+    "mean": "time: mean",
+    "min": "time: minimum",
+    "max": "time: maximum",
+}
+
+
+#: Names of CF's table, where ours measures just that.
+_CF_NAMES: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("P", "mm"): {"standard_name": "lwe_thickness_of_precipitation_amount"},
+    ("P", "mm d-1"): {"standard_name": "lwe_precipitation_rate"},
+    ("P", "mm h-1"): {"standard_name": "lwe_precipitation_rate"},
+    ("T", "degC"): {"standard_name": "air_temperature", "units_metadata": "temperature: on_scale"},
+    ("SWE", "mm"): {"standard_name": "lwe_thickness_of_surface_snow_amount"},
+    ("SWE", "m"): {"standard_name": "lwe_thickness_of_surface_snow_amount"},
+    ("discharge", "m3 s-1"): {"standard_name": "water_volume_transport_in_river_channel"},
+}
+
+
+def _cf_units(units: str) -> str:
+    """Units that UDUNITS reads: the logarithm of a unit is not among them."""
+    return "1" if "log" in units or not units else units
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a NetCDF variable says of itself."""
+
+    units: str
+    long_name: str = ""
+    standard_name: str = ""
+    aggregation: Aggregation = "mean"
+
+
+def read(path: str | Path) -> Dataset:
+    """Read a file of this layout whole.
+
+    Raises
+    ------
+    ForcingError
+        Naming the file and what is missing.
+    """
+    with Reader(path) as file:
+        series = {name: file.series(name) for name in (*file.forcings, *file.targets)}
+        return Dataset(
+            file.ids,
+            file.times,
+            file.step,
+            {name: series[name] for name in file.forcings},
+            {name: file.attribute(name) for name in file.attributes},
+            {name: series[name] for name in file.targets},
+            file.units,
+        )
+
+
+class Reader:
+    """Reads a file of this layout part by part; observations are marked by ``role = "target"``.
+
+    Attributes
+    ----------
+    ids, times, step, units
+        As of :class:`~dmg_bmi.io.timeseries.Dataset`.
+    forcings, targets, attributes : list of str
+        Names of its series and of what does not change.
+
+    Raises
+    ------
+    ForcingError
+        Naming the file and what is missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.forcings: list[str] = []
+        self.targets: list[str] = []
+        self.attributes: list[str] = []
+        self.data = open_netcdf(path)
+        try:
+            self._describe()
+        except BaseException:
+            self.data.close()
+            raise
+
+    def _describe(self) -> None:
+        variables = self.data.variables
+        for name in ("time", "catchment"):
+            if name not in variables or name not in self.data.dimensions:
+                raise ForcingError(f"{self.path}: has no dimension and variable {name!r}")
+            if variables[name].dimensions[:1] != (name,):
+                along = ", ".join(variables[name].dimensions)
+                raise ForcingError(f"{self.path}: {name} has dimensions ({along}); it must lie along {name}")
+        self.ids = ids_of(self.data["catchment"], self.path)
+        self.times = self._starts()
+        self.step = step_of(self.times, str(self.path))
+        self.units = {name: str(getattr(variable, "units", "")) for name, variable in variables.items()}
+        for name, variable in variables.items():
+            if variable.dtype is str or getattr(variable.dtype, "kind", "") not in "fiu":
+                continue  # names and notes
+            if variable.dimensions == ("catchment",) and name != "catchment":
+                self.attributes.append(name)
+            elif set(variable.dimensions) == {"time", "catchment"}:
+                target = getattr(variable, "role", "") == "target"
+                (self.targets if target else self.forcings).append(name)
+
+    def _starts(self) -> NDArray[np.datetime64]:
+        """When each record begins: by its bounds, where the file has them, else its time.
+
+        Days that its calendar does not have become records of their own, of NaN.
+        """
+        variable = self.data["time"]
+        times, absent = _times(variable, self.path, ForcingError)
+        if not absent.size:
+            step_of(times, str(self.path))
+        bounds = str(getattr(variable, "bounds", ""))
+        if bounds and bounds not in self.data.variables:
+            log.warning("%s: has no %s, which its time names; times are taken as begins", self.path, bounds)
+        elif bounds:
+            edges = self.data[bounds]
+            if edges.shape != (len(times), 2):
+                raise ForcingError(f"{self.path}: {bounds} has shape {edges.shape}, not {(len(times), 2)}")
+            units, calendar = (getattr(edges, n, getattr(variable, n, d)) for n, d in _OF_TIME)
+            values = part_of(edges, (slice(None), 0), self.path, ForcingError)
+            starts, absent = decode(
+                values, units, f"{self.path}: variable {bounds!r}", ForcingError, calendar
+            )
+            if (starts > times).any():
+                late = times[starts > times][0]
+                raise ForcingError(f"{self.path}: {bounds} begins after its time at {late}")
+            times = starts
+        self._of_file = np.arange(len(times))
+        if absent.size:
+            if (back := np.diff(times) <= np.timedelta64(0, "s")).any():
+                late = times[1:][back][0]
+                raise ForcingError(f"{self.path}: {late} does not lie after the record before it")
+            log.warning(
+                "%s: its calendar has no 29 February, in %d years; these days have no values",
+                self.path,
+                len(absent),
+            )
+            every = np.union1d(times, _filled(times, absent))
+            self._of_file = np.searchsorted(every, times)
+            self._length = len(every)
+            return every
+        self._length = len(times)
+        return times
+
+    def series(self, name: str, steps: slice = slice(None)) -> NDArray[np.float64]:
+        """Some steps of a series ``[time, catchment]``; NaN where the file has its fill value."""
+        time_first = self.data[name].dimensions[0] == "time"
+        if len(self._of_file) != self._length:
+            whole = self._values(name, (slice(None), slice(None)))
+            series = np.full((self._length, len(self.ids)), np.nan)
+            series[self._of_file] = whole if time_first else whole.T
+            return series[steps]
+        values = self._values(name, (steps, slice(None)) if time_first else (slice(None), steps))
+        return values if time_first else values.T
+
+    def attribute(self, name: str) -> NDArray[np.float64]:
+        """An attribute ``[catchment]``."""
+        return self._values(name, (slice(None),))
+
+    def _values(self, name: str, part: tuple[slice, ...]) -> NDArray[np.float64]:
+        found = part_of(self.data[name], part, self.path, ForcingError)
+        values: NDArray[np.float64] = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
+        return values
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.data.close()
+
+
+def write(path: str | Path, dataset: Dataset, **attributes: str) -> None:
+    """Write a dataset whole: forcing, observations, attributes."""
+    names = [*dataset.forcing, *dataset.target]
+    columns = {
+        name: Column(u := dataset.units.get(name, "1"), aggregation=_joined(name, u)) for name in names
+    }
+    with Writer(path, dataset.ids, columns, dataset.step, **attributes) as writer:
+        for name, values in dataset.attributes.items():
+            writer.attribute(name, values, dataset.units.get(name, "1"))
+        for name in dataset.target:
+            writer.data[name].role = "target"
+        series = {**dataset.forcing, **dataset.target}
+        length = max(1, 2**22 // max(1, len(dataset.ids)))
+        for first in range(0, len(dataset.times), length):
+            some = slice(first, first + length)
+            writer.append(dataset.times[some], {name: values[some] for name, values in series.items()})
+
+
+def standard_units(name: str, units: str) -> str:
+    """Those of :data:`STANDARD`; other names keep theirs."""
+    return STANDARD[name][0] if name in STANDARD else units
+
+
+def to_standard(name: str, units: str, step: float) -> tuple[float, float]:
+    """Scale and offset from `units` to the standard ones; a rate becomes the amount of `step` seconds.
+
+    Raises
+    ------
+    ConfigError
+        If the units are not understood, or measure something else.
+    """
+    wanted = standard_units(name, units)
+    if name not in STANDARD:
+        return 1.0, 0.0
+    if is_rate_of(units, wanted):
+        return conversion(units, f"{wanted} s-1")[0] * step, 0.0
+    return conversion(units, wanted)
+
+
+def _joined(name: str, units: str) -> Aggregation:
+    """How a series joins steps: amounts add up, their rates average."""
+    wanted, aggregation = STANDARD.get(name, ("", "mean"))
+    is_rate = aggregation == "sum" and bool(units) and is_rate_of(units, wanted)
+    return "mean" if is_rate else aggregation
+
+
+class Writer:
+    """Writes a series block by block under a temporary name; closing renames it.
+
+    A run that fails leaves no file that looks complete.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        ids: Sequence[str],
+        columns: Mapping[str, Column],
+        step: float,
+        **attributes: str,
+    ) -> None:
+        self.path = Path(path)
+        self._step = step
+        self._series, self._coordinates = [*columns], list[str]()
+        make_folder(self.path.parent)
+        with ExitStack() as stack:
+            # A run takes long: who comes second is told at once.
+            temporary = stack.enter_context(replacing(self.path, patience=0.0))
+            self.data = netCDF4.Dataset(temporary, "w", format="NETCDF4")
+            stack.push(self._closed)
+            self._define(ids, columns, attributes)
+            self._stack = stack.pop_all()
+
+    def _define(
+        self, ids: Sequence[str], columns: Mapping[str, Column], attributes: Mapping[str, str]
+    ) -> None:
+        data = self.data
+        data.setncatts(
+            {
+                "Conventions": "CF-1.11",
+                "featureType": "timeSeries",
+                "source": f"dmg_bmi {__version__}",
+                "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} written by dmg_bmi",
+                **attributes,
+            }
+        )
+        data.createDimension("time", None)
+        data.createDimension("catchment", len(ids))
+        data.createDimension("bnds", 2)
+        catchment = data.createVariable("catchment", str, ("catchment",))
+        catchment.setncatts({"cf_role": "timeseries_id", "long_name": "catchment"})
+        catchment[:] = np.array(ids, dtype=object)
+        time = data.createVariable("time", "f8", ("time",))
+        time.setncatts(
+            {
+                "standard_name": "time",
+                "units": EPOCH,
+                "calendar": "standard",
+                "units_metadata": "leap_seconds: none",
+                "axis": "T",
+                "bounds": "time_bnds",
+            }
+        )
+        data.createVariable("time_bnds", "f8", ("time", "bnds"))
+        wide = min(max(len(ids), 1), 256)
+        for name, column in columns.items():
+            variable = data.createVariable(
+                name,
+                "f8",
+                ("time", "catchment"),
+                fill_value=np.nan,
+                compression="zlib",
+                complevel=1,
+                chunksizes=(2**14 // wide, wide),  # by default one step: four times as slow for ten basins
+            )
+            described: dict[str, Any] = {"units": column.units, "long_name": column.long_name or name}
+            if column.standard_name:
+                # CSDMS names are not in CF's table, so they go under a name of their own.
+                described["csdms_standard_name"] = column.standard_name
+            if column.aggregation in _CELL_METHODS:
+                described["cell_methods"] = _CELL_METHODS[column.aggregation]
+            else:  # the time of a record is its start
+                described["comment"] = "value at the end of the step, the later of time_bnds"
+            described |= _CF_NAMES.get((name, column.units), {})
+            variable.setncatts(described)
+
+    def attribute(self, name: str, values: NDArray[np.floating], units: str) -> None:
+        """Add a static attribute ``[catchment]``."""
+        variable = self.data.createVariable(name, "f8", ("catchment",), fill_value=np.nan)
+        meaning = f"{name.replace('_', ' ')} of the catchment"
+        variable.setncatts({"units": _cf_units(units), "long_name": meaning})
+        variable[:] = values
+        for standard, names in (("latitude", LATITUDE), ("longitude", LONGITUDE)):
+            if name in names:
+                variable.standard_name = standard
+                self._coordinates.append(name)
+                for series in self._series:
+                    self.data[series].coordinates = " ".join(self._coordinates)
+
+    def append(self, times: NDArray[np.datetime64], values: Mapping[str, NDArray[np.floating]]) -> None:
+        """Add records that start at `times` ``[n]``, ``values[name][n, catchment]``."""
+        begin = len(self.data.dimensions["time"])
+        seconds = times.astype("datetime64[s]").astype(np.float64)
+        block = slice(begin, begin + len(seconds))
+        self.data["time"][block] = seconds
+        self.data["time_bnds"][block] = np.stack([seconds, seconds + self._step], axis=1)
+        for name, array in values.items():
+            self.data[name][block] = array
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def _closed(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file; what its library says of a full disk becomes an error of writing."""
+        try:
+            self.data.close()
+        except RuntimeError as problem:
+            error = error or problem
+        if isinstance(error, RuntimeError) and str(error).startswith("NetCDF:"):
+            raise WriteError(errno.ENOSPC, f"{error}; is there room on the disk?", str(self.path)) from error
+
+
+def _filled(times: NDArray[np.datetime64], days: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Records of some days, at the hours of the others."""
+    hours = np.unique(times - times.astype("datetime64[D]"))
+    every = (days[:, None] + hours[None, :]).ravel()
+    return every[(every > times[0]) & (every < times[-1])]
+
+
+def step_of(times: NDArray[np.datetime64], path: str) -> float:
+    """Seconds between times, which must be even; ForcingError otherwise."""
+    if len(times) < 2:
+        raise ForcingError(f"{path}: needs at least two records to tell its step")
+    gaps = np.diff(times.astype("datetime64[s]").astype(np.int64))
+    if not (gaps == gaps[0]).all() or gaps[0] <= 0:
+        k = int(np.argmax((gaps != gaps[0]) | (gaps <= 0))) + 1
+        raise ForcingError(f"{path}: its records are not evenly spaced: see {times[k]}")
+    return float(gaps[0])
+
+
+def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> netCDF4.Dataset:
+    """Open a file for reading; raise `error` if it is no regular file or no NetCDF."""
+    with opened(path, error) as file:
+        try:
+            missing = missing_bytes(file, os.fstat(file.fileno()).st_size)
+        except TornError as problem:
+            raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
+    if missing:
+        raise error(f"{path}: is torn, {missing} bytes are missing at its end; copy it once more")
+    try:
+        return netCDF4.Dataset(path)
+    except (OSError, ValueError, RuntimeError, MemoryError) as problem:
+        raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
+
+
+def times_of(
+    variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
+) -> NDArray[np.datetime64]:
+    """Times of a CF time variable, which a climate model's calendar without leap days may count."""
+    return _times(variable, path, error)[0]
+
+
+def _times(
+    variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError]
+) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
+    units, calendar = (getattr(variable, name, default) for name, default in _OF_TIME)
+    values = part_of(variable, slice(None), path, error)
+    return decode(values, units, f"{path}: variable {variable.name!r}", error, calendar)
+
+
+def ids_of(
+    variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
+) -> tuple[str, ...]:
+    """Ids of any kind: text, arrays of characters, bytes, whole numbers; each once."""
+    values = part_of(variable, slice(None), path, error)
+    if np.ma.getmaskarray(values).any() and values.dtype.kind != "S":
+        raise error(f"{path}: {variable.name} lacks an id")
+    values = np.ma.getdata(values)
+    if values.dtype.kind == "S" and values.ndim == 2:
+        values = netCDF4.chartostring(values, encoding="bytes")
+    if values.ndim != 1 or values.dtype.kind not in "SUOiuf":
+        raise error(
+            f"{path}: {variable.name} must hold one id each, not {values.dtype} of shape {values.shape}"
+        )
+    if values.dtype.kind == "f":
+        # Beyond, neighbouring whole numbers are one.
+        most = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+        wrong = ~((values == np.round(values)) & (np.abs(values) < most))
+        if wrong.any():
+            raise error(
+                f"{path}: {variable.name} holds numbers that are no ids, such as {values[wrong][0]:.16g}; "
+                "store ids as text or as integers"
+            )
+        values = values.astype(np.int64)
+    try:
+        ids = [i.decode("utf-8") if isinstance(i, bytes) else str(i) for i in values.tolist()]
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: {variable.name} holds an id that is not UTF-8 text") from problem
+    ids = [name.rstrip("\0").strip() for name in ids]
+    if not all(ids):
+        raise error(f"{path}: {variable.name} lacks an id")
+    if len(set(ids)) != len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise error(f"{path}: {variable.name} has {twice!r} twice; each may have one column")
+    return tuple(ids)
+
+
+def part_of(variable: netCDF4.Variable, part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
+    """Read values of a variable; raise `error`, naming it, for what the library says of a damaged file."""
+    for name in ("scale_factor", "add_offset"):
+        if isinstance(packed := getattr(variable, name, 1.0), str):
+            raise error(f"{path}: {variable.name} has {name} {packed!r}, which is no number")
+    try:
+        return variable[part]
+    except (OSError, IndexError, RuntimeError, ValueError, AttributeError, MemoryError) as problem:
+        raise error(f"{path}: {variable.name} cannot be read: {problem}") from problem

@@ -1,0 +1,98 @@
+"""Time series and attributes of several basins: what readers return and training takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError
+
+Series = dict[str, NDArray[np.floating]]
+#: Attributes that say where a basin is: for maps, and inputs of a network only if it asks for them.
+LATITUDE, LONGITUDE = ("gauge_lat", "latitude", "lat"), ("gauge_lon", "longitude", "lon")
+COORDINATES = {n: "degree_north" for n in LATITUDE} | {n: "degree_east" for n in LONGITUDE}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Aligned series of several basins.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        Basins, in the order of the last axis of everything else.
+    times : ndarray of datetime64[s] ``[time]``
+        Start of each step, regularly spaced.
+    step : float
+        Seconds.
+    forcing : dict of name to ndarray ``[time, basins]``
+    attributes : dict of name to ndarray ``[basins]``
+    target : dict of name to ndarray ``[time, basins]``
+        Observations; NaN is missing.
+    units : mapping of name to str
+        Of forcings, attributes and targets.
+    """
+
+    ids: tuple[str, ...]
+    times: NDArray[np.datetime64]
+    step: float
+    forcing: Series
+    attributes: Series
+    target: Series
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.times), len(self.ids))
+        for name, values in {**self.forcing, **self.target}.items():
+            if values.shape != shape:
+                raise ValueError(f"{name} has shape {values.shape}; times and basins make {shape}")
+        for name, values in self.attributes.items():
+            if values.shape != shape[1:]:
+                raise ValueError(f"attribute {name} has shape {values.shape}; there are {shape[1]} basins")
+
+    def period(self, start: np.datetime64, end: np.datetime64) -> Self:
+        """The steps that begin in ``[start, end)``, views of the same arrays."""
+        steps = self.steps(start, end)
+        return replace(
+            self,
+            times=self.times[steps],
+            forcing={name: values[steps] for name, values in self.forcing.items()},
+            target={name: values[steps] for name, values in self.target.items()},
+        )
+
+    def steps(self, start: np.datetime64, end: np.datetime64) -> slice:
+        """Those that begin in ``[start, end)``; ConfigError if there are none."""
+        first, last = np.searchsorted(self.times, np.array([start, end], dtype="datetime64[s]"))
+        if first >= last:
+            raise ConfigError(f"no data from {start} to {end}; there is {self.times[0]} to {self.times[-1]}")
+        return slice(int(first), int(last))
+
+    def basins(self, ids: Iterable[str]) -> Self:
+        """Some of the basins, in the order asked for."""
+        ids = tuple(ids)
+        unknown = [name for name in ids if name not in self.ids]
+        if unknown:
+            raise ConfigError(f"no basin {', '.join(unknown)}; there is {', '.join(self.ids)}")
+        place = {name: column for column, name in enumerate(self.ids)}
+        return self.columns([place[name] for name in ids])
+
+    def columns(self, columns: slice | list[int]) -> Self:
+        """Some of the basins by their places; a slice gives views of the same arrays."""
+        chosen = np.array(self.ids, dtype=object)[columns]
+        return replace(
+            self,
+            ids=tuple(chosen),
+            forcing={name: values[:, columns] for name, values in self.forcing.items()},
+            attributes={name: values[columns] for name, values in self.attributes.items()},
+            target={name: values[:, columns] for name, values in self.target.items()},
+        )
+
+
+def day_of_year(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """1 to 366 for each time."""
+    days = times.astype("datetime64[D]")
+    return (days - days.astype("datetime64[Y]")).astype(np.int64) + 1

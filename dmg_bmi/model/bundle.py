@@ -1,0 +1,396 @@
+"""A bundle: a trained model on disk.
+
+A folder with ``bundle.yaml`` (description, normalisation, variable table, provenance,
+checksums) and one safetensors file of weights. Reading it never runs code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from math import inf
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors.torch
+import torch
+import yaml
+
+from .. import __version__
+from ..errors import BundleError, ConfigError
+from ..io.atomic import LOCK, create, locked, make_folder, put
+from ..io.files import as_path, canonical, read_bytes, read_yaml, sha256
+from ..physics import ProcessModel
+from .delta_model import DeltaModel, typed_statistics
+from .normalisation import Statistic
+from .variables import Variable, checked, from_plain, to_plain, variable_table
+
+FORMAT = 1
+DESCRIPTION = "bundle.yaml"
+MAX_WEIGHTS = 8 * 2**30
+#: Of reading a bundle whose weights another process has replaced meanwhile.
+RETRIES = 5
+T = TypeVar("T")
+SHIPPED = Path(__file__).parent.parent / "bundles"
+log = logging.getLogger("dmg_bmi")
+#: The name of a weights file, whose digits are the first of its checksum.
+_WEIGHTS = re.compile(r"weights-[0-9a-f]{12}\.safetensors")
+_KEYS = {"format", "name", "summary", "model", "variables", "provenance", "weights", "checksum"}
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """All of a bundle but its weights.
+
+    Parameters
+    ----------
+    name, summary : str
+    description : mapping
+        What :meth:`DeltaModel.build` takes.
+    variables : tuple of Variable
+    provenance : mapping
+        When, by which versions and from which data it was trained.
+    weights_file, weights_sha256 : str
+    path : Path
+        The bundle's folder.
+    network_precision : {"bfloat16"}, optional
+        What weights of networks are rounded to when the model is loaded.
+    """
+
+    name: str
+    summary: str
+    description: Mapping[str, Any]
+    variables: tuple[Variable, ...]
+    provenance: Mapping[str, Any]
+    weights_file: str
+    weights_sha256: str
+    path: Path
+    network_precision: str | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of what determines the answers: equations, roles, normalisation, weights."""
+        return _fingerprint(self.description, self.weights_sha256)
+
+    @cached_property
+    def by_name(self) -> dict[str, Variable]:
+        """Rows of the variable table by name and by symbol."""
+        table = self.variables
+        return {v.symbol: v for v in table} | {v.name: v for v in table}
+
+    @cached_property
+    def statistics(self) -> dict[str, Statistic]:
+        """Of the networks' inputs, by symbol."""
+        try:
+            return typed_statistics(self.description.get("statistics") or {})
+        except (AttributeError, TypeError, ConfigError) as problem:
+            raise BundleError(f"{self.path}: is not a valid bundle description: {problem}") from problem
+
+    @classmethod
+    def read(cls, path: str | Path) -> BundleInfo:
+        """Read ``bundle.yaml`` of a folder, or of a shipped bundle by its name.
+
+        Raises
+        ------
+        BundleError
+            Missing, torn, tampered with, or of a newer format.
+        """
+        folder = find(path).absolute()
+        status = (folder / DESCRIPTION).stat()
+        return cls._read(folder, status.st_ino, status.st_mtime_ns, status.st_size)
+
+    @classmethod
+    @lru_cache(maxsize=64)
+    def _read(cls, folder: Path, inode: int, mtime_ns: int, size: int) -> BundleInfo:
+        """Once per process for many components of one bundle."""
+        file = folder / DESCRIPTION
+        content = read_yaml(file, BundleError)
+        version = content.get("format")
+        if not isinstance(version, int) or version < 1:
+            raise BundleError(f"{file}: is no bundle description (key 'format' is {version!r})")
+        if version > FORMAT:
+            raise BundleError(
+                f"{file}: has format {version}; this dmg_bmi {__version__} reads up to {FORMAT}: upgrade it"
+            )
+        given = content.pop("checksum", None)
+        if given is None or given != _checksum(content):
+            raise BundleError(f"{file}: does not match its checksum: it is torn or was edited by hand")
+        if content.keys() != _KEYS - {"checksum"}:
+            odd = ", ".join(sorted(content.keys() ^ (_KEYS - {"checksum"})))
+            raise BundleError(f"{file}: missing or unknown keys: {odd}")
+        try:
+            weights, digest = content["weights"]["file"], content["weights"]["sha256"]
+            table = from_plain(content["variables"])
+            if not 0 < float(content["model"]["step"]) < inf:
+                raise ValueError(f"a model's step is a number of seconds, not {content['model']['step']}")
+        except (KeyError, TypeError, ValueError) as problem:
+            raise BundleError(f"{file}: is not a valid bundle description: {problem}") from problem
+        if not isinstance(weights, str) or Path(weights).name != weights or "\0" in weights:
+            raise BundleError(f"{file}: weights file {weights!r} must lie in the bundle's folder")
+        return cls(
+            content["name"],
+            content["summary"],
+            content["model"],
+            table,
+            content["provenance"],
+            weights,
+            digest,
+            folder,
+        )
+
+    def copy(self, folder: Path) -> BundleInfo:
+        """Write the same bundle into another folder; BundleError if it is not good."""
+
+        def content(info: BundleInfo) -> tuple[str, bytes, bytes]:
+            description, weights = _read(info.path / DESCRIPTION), info._weights()
+            if BundleInfo.read(info.path).fingerprint != info.fingerprint:
+                raise BundleError(f"{info.path}: is being replaced; try again")
+            return info.weights_file, weights, description
+
+        return _write(folder, *self._as_it_is(content))
+
+    def _as_it_is(self, act: Callable[[BundleInfo], T]) -> T:
+        """What `act` makes of this bundle, or of the one that was saved over it since it was read."""
+        info = self
+        for _ in range(RETRIES):
+            try:
+                return act(info)
+            except BundleError:
+                now = BundleInfo.read(self.path)
+                if now.fingerprint == info.fingerprint or now.variables != self.variables:
+                    raise
+                info = replace(now, network_precision=self.network_precision)
+        return act(info)
+
+    def load(self) -> tuple[BundleInfo, DeltaModel]:
+        """Load the model, and the description that it belongs to.
+
+        That is this one, or the one with the same variables that another process has saved over it since.
+
+        Raises
+        ------
+        BundleError, ConfigError
+            As :meth:`load_model`.
+        """
+        return self._as_it_is(lambda info: (info, info.load_model()))
+
+    def _weights(self) -> bytes:
+        """The content of the weights file, which is what the description says."""
+        file = self.path / self.weights_file
+        content = _read(file)
+        if sha256(content) != self.weights_sha256:
+            raise BundleError(f"{file}: does not match its checksum: it is torn or was replaced")
+        return content
+
+    def load_model(self) -> DeltaModel:
+        """Build the model and load its weights, in evaluation mode.
+
+        Raises
+        ------
+        BundleError
+            If the weights are missing, torn, or do not fit the description, or the model cannot step.
+        ConfigError
+            If its networks cannot have the precision that is asked for.
+        """
+        content = self._weights()
+        try:
+            weights = safetensors.torch.load(content)
+            _check_sizes(self.description, weights)
+            _check_finite(weights)
+            model = DeltaModel.build(**self.description)
+            dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
+            model.to(dtype).load_state_dict(weights)
+            derived = {(v.kind, v.symbol): (v.size, v.of) for v in checked(variable_table(model))}
+        except Exception as problem:  # a description may be wrong in any way
+            raise BundleError(f"{self.path}: weights and description do not fit: {problem}") from problem
+        for variable in self.variables:
+            if derived.get((variable.kind, variable.symbol)) != (variable.size, variable.of):
+                raise BundleError(
+                    f"{self.path}: the model has no {variable.kind} {variable.symbol!r} of size "
+                    f"{variable.size}" + (f" that is made of {variable.of!r}" if variable.of else "")
+                )
+        known = {(v.kind, v.symbol) for v in self.variables}
+        for kind, symbol in derived:
+            if kind in ("input", "attribute") and (kind, symbol) not in known:
+                raise BundleError(
+                    f"{self.path}: the model needs the {kind} {symbol!r}, which is not in its table"
+                )
+        _check_steps(model, self.name)
+        if self.network_precision is not None:
+            _round(model, self.name)
+        return model.eval().requires_grad_(False)
+
+
+@dataclass
+class Bundle:
+    """A trained model with what is needed to use it elsewhere.
+
+    Parameters
+    ----------
+    model : DeltaModel
+    name : str
+    summary : str
+        One line for people.
+    provenance : mapping
+        Training data, period, scores; plain data.
+    """
+
+    model: DeltaModel
+    name: str
+    summary: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Load a bundle folder, or a shipped bundle by its name; BundleError if it is not good."""
+        info, model = BundleInfo.read(path).load()
+        return cls(model, info.name, info.summary, info.provenance)
+
+    def save(self, path: str | Path) -> BundleInfo:
+        """Write the bundle into a folder, replacing an older one there in one step.
+
+        The weights get a name of their own first; renaming ``bundle.yaml`` into place is what
+        makes the new bundle valid, so a crash leaves the old one whole. Of several processes
+        that save into one folder the last wins, whole.
+
+        Raises
+        ------
+        BundleError
+            If a process model runs whole sequences only, or the folder cannot be written.
+        """
+        _check_steps(self.model, self.name)
+        folder = Path(path)
+        state = {k: v.detach().contiguous().cpu() for k, v in self.model.state_dict().items()}
+        try:
+            _check_finite(state)
+        except ConfigError as problem:
+            raise BundleError(f"{self.name}: cannot be saved: {problem}") from problem
+        weights = safetensors.torch.save(state)
+        digest = sha256(weights)
+        file = f"weights-{digest[:12]}.safetensors"
+        content = json.loads(
+            json.dumps(
+                {
+                    "format": FORMAT,
+                    "name": self.name,
+                    "summary": self.summary,
+                    "model": self.model.describe(),
+                    "variables": to_plain(variable_table(self.model)),
+                    "provenance": {
+                        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                        "dmg_bmi": __version__,
+                        "torch": torch.__version__,
+                        **self.provenance,
+                    },
+                    "weights": {"file": file, "sha256": digest},
+                },
+                default=float,
+            )
+        )
+        content["checksum"] = sha256(canonical(content))
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+        return _write(folder, file, weights, text.encode("utf-8"))
+
+
+def _read(file: Path) -> bytes:
+    return read_bytes(file, BundleError, MAX_WEIGHTS)
+
+
+def _write(folder: Path, file: str, weights: bytes, description: bytes) -> BundleInfo:
+    """Put weights and then the description into a folder, and remove the weights of an older bundle."""
+    make_folder(folder)
+    with locked(folder / DESCRIPTION) as workspace:
+        for name, content in ((file, weights), (DESCRIPTION, description)):
+            create(workspace / name, content)
+            put(workspace / name, folder / name)
+        # Without locks, weights that look stale may be those that another process is about to publish.
+        for stale in folder.iterdir() if (workspace / LOCK).exists() else ():
+            if _WEIGHTS.fullmatch(stale.name) and stale.name != file:
+                stale.unlink(missing_ok=True)
+        return BundleInfo.read(folder)
+
+
+def find(path: str | Path) -> Path:
+    """The folder that `path` means: itself, or the shipped bundle of that name."""
+    folder = as_path(path, BundleError)
+    if not os.path.isfile(folder / DESCRIPTION):
+        shipped = SHIPPED / str(path)
+        if os.path.isfile(shipped / DESCRIPTION):
+            if os.path.exists(folder):
+                log.warning("%s: is no bundle here; the shipped bundle of that name is taken", folder)
+            return shipped
+        names = ", ".join(sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}")))
+        raise BundleError(
+            f"{folder}: there is no bundle here (no {DESCRIPTION}); shipped are {names or 'none'}"
+        )
+    return folder
+
+
+def _check_sizes(description: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a description of other sizes than the weights have, before memory is taken for it."""
+    try:
+        with torch.device("meta"):
+            meant = DeltaModel.build(**description).state_dict()
+    except Exception:  # what cannot be built without memory is judged when it is built with it
+        return
+    odd = [
+        k
+        for k in {*meant, *weights}
+        if k not in meant or k not in weights or meant[k].shape != weights[k].shape
+    ]
+    if odd:
+        raise ConfigError(f"other names or sizes: {', '.join(sorted(odd)[:3])}")
+
+
+def _check_finite(weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights that are no finite numbers, naming the first tensor that has some."""
+    for name, values in weights.items():
+        # One pass over a tensor; a sum may also overflow, so only then is each number looked at.
+        if values.is_floating_point() and not values.sum().isfinite():
+            bad = int((~values.isfinite()).sum())
+            if bad:
+                raise ConfigError(
+                    f"tensor {name!r} has {bad} of {values.numel()} values that are NaN or infinite; "
+                    "train the model again, or take an earlier bundle of it"
+                )
+
+
+def _check_steps(model: DeltaModel, name: str) -> None:
+    """Refuse what the BMI, which steps, could not run."""
+    for part in model.modules():
+        if isinstance(part, ProcessModel) and part.sequence_only:
+            raise BundleError(
+                f"{name}: process model {part.declaration.name!r} trains and runs forward, but a bundle "
+                f"and the BMI need one that steps: {part.sequence_only}"
+            )
+
+
+def _round(model: DeltaModel, name: str) -> None:
+    """Weights of networks in bfloat16."""
+    if not model.networks:
+        raise ConfigError(f"network_precision: {name} has no networks; leave it out")
+    for key, network in model.networks.items():
+        if not network.takes_bfloat16:
+            raise ConfigError(
+                f"network_precision: network {key!r} ({type(network).__name__}) runs only as it was trained; "
+                "leave it out"
+            )
+        network.to(torch.bfloat16)
+
+
+def _checksum(content: Mapping[str, Any]) -> str | None:
+    """Of plain data; None for what no bundle holds (a date, keys that do not sort)."""
+    try:
+        return sha256(canonical(content))
+    except TypeError:
+        return None
+
+
+def _fingerprint(description: Mapping[str, Any], weights_sha256: str) -> str:
+    return sha256(canonical({"model": description, "weights": weights_sha256}))

@@ -1,0 +1,196 @@
+"""Blocks of steps compiled by PyTorch: once per model, kept on disk for the processes that follow.
+
+It is the model's own code that is compiled, for any number of rows. What cannot be compiled,
+and what is left over at the end of a sequence, runs eagerly with the same answers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from time import perf_counter
+from types import FunctionType
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import DmgBmiError
+from ..io.private_folders import cache_base, private_compiler_cache
+from ..physics import ProcessModel, State
+from ..physics.contract import NO_PROCESSES, ProcessFunction
+from . import aot_cache as aot
+
+log = logging.getLogger("dmg_bmi")
+
+Processes = Mapping[str, ProcessFunction]
+Function = Callable[[Processes, list[Tensor]], Sequence[Tensor]]
+#: The code of a gradient is several times as long.
+STEPS, STEPS_WITH_GRADIENT = 8, 4
+#: Of forcing, dynamic parameters, state, parameters and static, in this order.
+Names = tuple[tuple[str, ...], ...]
+
+
+class CompiledBlocks:
+    """A :class:`~dmg_bmi.physics.run.BlockRunner`; nothing is compiled before a block runs."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of a block: twice as many gain little, and take a compiler twice as long."""
+        return STEPS_WITH_GRADIENT if torch.is_grad_enabled() else STEPS
+
+    def __call__(
+        self,
+        model: ProcessModel,
+        forcing: Mapping[str, Tensor],
+        state: State,
+        parameters: Mapping[str, Tensor],
+        static: Mapping[str, Tensor],
+        dt: float,
+        dynamic: Mapping[str, Tensor],
+        processes: Processes,
+        outputs: Collection[str],
+    ) -> tuple[dict[str, Tensor], State]:
+        """See :meth:`ProcessModel.run`."""
+        groups = (forcing, dynamic, state, parameters, static)
+        names = tuple(tuple(group) for group in groups)
+        # Compiled code takes strides for granted.
+        tensors = [tensor.contiguous() for group in groups for tensor in group.values()]
+        gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        if gradient:
+            # So is the state after the first block; one function then serves all blocks.
+            first = len(forcing) + len(dynamic)
+            last = first + len(state)
+            tensors[first:last] = map(_with_gradient, tensors[first:last])
+        kinds = tuple(
+            (t.dtype, t.shape[1 + (k < len(forcing) + len(dynamic)) :]) for k, t in enumerate(tensors)
+        )
+        modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), tensors[0].device.type)
+        what = (repr(model.describe()), dt, names, kinds, tuple(outputs))
+        key = (type(model), what, tuple(processes), gradient, modes)
+        if key not in _BLOCKS:
+            block = _Block(model, dt, names, tuple(outputs))
+            _BLOCKS[key] = _made(block, processes, tensors, gradient, repr(what))
+        given = _BLOCKS[key](processes, tensors)
+        n = len(outputs)
+        return dict(zip(outputs, given[:n], strict=True)), dict(zip(state, given[n:], strict=True))
+
+
+_BLOCKS: dict[tuple[object, ...], Function] = {}
+
+
+class _Block(nn.Module):
+    """A block of a model on a flat list of tensors: the outputs, and the state after it."""
+
+    def __init__(self, model: ProcessModel, dt: float, names: Names, outputs: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model, self.dt, self.names, self.outputs = model, dt, names, outputs
+
+    def forward(self, *tensors: Tensor, processes: Processes = NO_PROCESSES) -> tuple[Tensor, ...]:
+        rest = iter(tensors)
+        forcing, dynamic, state, parameters, static = (
+            {name: next(rest) for name in group} for group in self.names
+        )
+        fluxes, new = self.model.run(
+            forcing, state, parameters, static, self.dt, dynamic, processes, self.outputs
+        )
+        return (
+            *(fluxes[name] for name in self.outputs),
+            *(new.get(name, old) for name, old in state.items()),
+        )
+
+    @property
+    def series(self) -> int:
+        """How many of the tensors have time first, before rows."""
+        return len(self.names[0]) + len(self.names[1])
+
+
+def _made(block: _Block, processes: Processes, tensors: list[Tensor], gradient: bool, what: str) -> Function:
+    """The compiled block, or the eager one with a line that says why.
+
+    With gradients, or with networks inside the step, whose weights may change, `torch.compile`
+    makes it. Otherwise it is compiled ahead of time, which costs less to find again and to call.
+    """
+    name = block.model.declaration.name
+    try:
+        if reason := _unable(block.model, tensors[0].device.type):
+            raise DmgBmiError(reason)
+        if gradient or processes:
+            return _traced(block, processes, tensors)
+        return _ahead(block, tensors, what)
+    except (DmgBmiError, RuntimeError, OSError) as problem:
+        text = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+        log.warning("%s: not compiled (%s); going on with the eager engine", name, text)
+        return lambda processes, tensors: block(*tensors, processes=processes)
+
+
+def _unable(model: ProcessModel, device: str) -> str | None:
+    """Why a model is not even tried."""
+    if model.declaration.graph:
+        return "its rows act on each other along a graph"
+    if any(True for _ in (*model.parameters(), *model.buffers())):
+        return "it holds tensors of its own"
+    return aot.missing_compiler(device)
+
+
+def _ahead(block: _Block, tensors: list[Tensor], what: str) -> Function:
+    """From the cache, or compiled into it."""
+    device = tensors[0].device.type
+    key = aot.key(block, device, block=what)
+    folder = cache_base() / "blocks" / key[:32]
+    found = aot.load(folder, key) if (folder / aot.INDEX).is_file() else "it is not there"
+    if isinstance(found, str):
+        with _timed(block, "once for this user"):
+            axes = [int(k < block.series) for k in range(len(tensors))]
+            example = [_example(t, axis) for t, axis in zip(tensors, axes, strict=True)]
+            aot.build(block, example, axes, folder, {"key": key}, device)
+        found = aot.load(folder, key)
+    if isinstance(found, str):
+        raise DmgBmiError(found)
+    run = found[0]
+    return lambda processes, tensors: run(tensors)
+
+
+def _example(tensor: Tensor, axis: int) -> Tensor:
+    shape = list(tensor.shape)
+    shape[axis] = 3
+    return tensor.new_ones(shape)
+
+
+def _traced(block: _Block, processes: Processes, tensors: list[Tensor]) -> Function:
+    """By `torch.compile`, which keeps its results in a folder that is the user's own too."""
+    private_compiler_cache()
+
+    def function(processes: Processes, tensors: list[Tensor]) -> Sequence[Tensor]:
+        return block(*tensors, processes=processes)
+
+    # PyTorch counts and searches what it has compiled by code object, so each block has its own.
+    own = FunctionType(
+        function.__code__.replace(), function.__globals__, function.__name__, None, function.__closure__
+    )
+    compiled: Function = torch.compile(own, fullgraph=True, options={"size_asserts": False})
+    for k, tensor in enumerate(tensors):
+        torch._dynamo.maybe_mark_dynamic(tensor, int(k < block.series))
+    with _timed(block, "with its gradient; later processes find it again in seconds"):
+        compiled(processes, tensors)
+    return compiled
+
+
+class _timed:
+    """Say what is happening, and what it took."""
+
+    def __init__(self, block: _Block, how: str) -> None:
+        self.name, self.how = block.model.declaration.name, how
+
+    def __enter__(self) -> None:
+        log.info("%s: compiling blocks of steps, %s; about a minute ...", self.name, self.how)
+        self.begin = perf_counter()
+
+    def __exit__(self, *problem: object) -> None:
+        if problem[0] is None:
+            log.info("%s: compiled in %.0f s", self.name, perf_counter() - self.begin)
+
+
+def _with_gradient(tensor: Tensor) -> Tensor:
+    if tensor.requires_grad or not tensor.is_floating_point():
+        return tensor
+    return tensor.detach().requires_grad_()

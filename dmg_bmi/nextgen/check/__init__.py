@@ -1,0 +1,1 @@
+"""Checks of a realization: what makes `ngen` crash, or compute something else than was meant."""

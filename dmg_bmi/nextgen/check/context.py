@@ -1,0 +1,82 @@
+"""What is examined together: a realization, its hydrofabric, its forcing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError, NextGenError
+from ...hydrofabric.reader import require_layout
+from ...io.geopackage import GeoPackage
+from ...io.units import parse
+from ..forcing import Forcing
+from .findings import Findings
+
+#: Seconds between calls of modules, whatever a realization says.
+STEP = 3600
+#: Begin of the first step and end of the last.
+Period = tuple[np.datetime64, np.datetime64]
+
+
+#: Spellings that are read here, for files of other kinds, and that UDUNITS does not know.
+_NOT_UDUNITS = re.compile(
+    r"water|w\.e\.|\bper\b|c[fm]s|cumec|sq ?km|\bha\b|none|less|fraction|--|\d[a-z]", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Divides:
+    """Divides of a hydrofabric as `ngen` sees them: all columns of the layer but the geometry."""
+
+    ids: tuple[str, ...]
+    properties: Mapping[str, Sequence[Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> Divides:
+        """The layer ``divides`` of a GeoPackage."""
+        with GeoPackage(path, {}) as file:
+            require_layout(file)
+            columns = file.everything(("divides",), "divide_id", ("toid",))
+        if columns is None:
+            raise NextGenError(f"{path}: has no table divides; is it a hydrofabric?")
+        return cls(tuple(columns["divide_id"]), columns)
+
+
+@dataclass
+class Case:
+    """One realization under examination.
+
+    Parameters
+    ----------
+    document : mapping
+        The realization.
+    base : Path
+        The folder that `ngen` will run in.
+    divides : Divides
+    findings : Findings
+    forcing : Forcing, optional
+    period : Period, optional
+        Where the realization has one.
+    """
+
+    document: Mapping[str, Any]
+    base: Path
+    divides: Divides
+    findings: Findings
+    forcing: Forcing | None = None
+    period: Period | None = None
+
+
+def convertible(given: str, wanted: str) -> bool:
+    """Whether UDUNITS turns one unit into the other: no water has a density there."""
+    if _NOT_UDUNITS.search(given or ""):
+        return False
+    try:
+        return parse(given or "1").exponents == parse(wanted).exponents
+    except ConfigError:
+        return False

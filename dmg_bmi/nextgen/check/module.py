@@ -1,0 +1,244 @@
+"""One module of a realization that runs this package: what it is configured with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...bmi import DeltaModelBmi
+from ...errors import DmgBmiError
+from ...model.variables import Variable
+from ...runtime.component import Component
+from ...runtime.config import implausible, utc
+from ...runtime.restart import TIME
+from .context import STEP, Case
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's parameters, and what it is; None for one of another package.
+
+    Parameters
+    ----------
+    where : str
+        Place in the realization.
+    params : mapping
+    component : Component, optional
+        Of the first catchment.
+    """
+
+    where: str
+    params: Mapping[str, Any]
+    component: Component | None
+
+    @property
+    def alias(self) -> Mapping[str, str]:
+        """Other names of its variables."""
+        return self.params.get("variables_names_map") or {}
+
+
+def examine(case: Case, where: str, params: Mapping[str, Any], ids: Sequence[str]) -> Module:
+    """Examine one module by itself."""
+    return Module(where, params, _module(case, where, params, ids))
+
+
+def _module(
+    case: Case,
+    where: str,
+    params: Mapping[str, Any],
+    ids: Sequence[str],
+) -> Component | None:
+    stop, note = case.findings.stop, case.findings.note
+    for key in ("variables_names_map", "mass_balance", "model_params"):
+        if params.get(key) == {}:
+            stop(f"{where}.{key}", "an empty object ends ngen; remove the key")
+    if params.get("uses_forcing_file") or params.get("forcing_file"):
+        stop(f"{where}.uses_forcing_file", "is not supported any more and ends ngen; remove it")
+    for key in ("output_precision", "fixed_time_step"):
+        if key in params:
+            hint = " (output.precision at the top level has)" if key == "output_precision" else ""
+            note(f"{where}.{key}", f"has no effect{hint}")
+    if "module_path" in params and not os.path.isdir(case.base / params["module_path"]):
+        stop(f"{where}.module_path", f"{params['module_path']} is no folder, which ends ngen")
+    python_type = str(params.get("python_type", ""))
+    if "python_type" in params and "." not in python_type:
+        stop(f"{where}.python_type", f"{python_type!r} has no module; write dmg_bmi.DeltaModelBmi")
+    if python_type.partition(".")[0] != "dmg_bmi":
+        return None
+    config = _init_configs(case, where, params, ids)
+    if config is None:
+        return None
+    bmi = DeltaModelBmi()
+    try:
+        bmi.initialize(str(config))
+    except DmgBmiError as problem:
+        stop(f"{where}.init_config", str(problem))
+        return None
+    component = bmi.component
+    # Not finalized: that would write a restart file.
+    component.group.leave(component)
+    _run_config(case, where, component, ids)
+    _params(case, f"{where}.model_params", params.get("model_params") or {}, component, ids)
+    _mass_balance(case, f"{where}.mass_balance", params.get("mass_balance"), component)
+    if not params.get("cache_input_variable_metadata") and component.about.inputs:
+        note(f"{where}.cache_input_variable_metadata", "true saves half of the calls at every step")
+    return component
+
+
+def _init_configs(case: Case, where: str, params: Mapping[str, Any], ids: Sequence[str]) -> Path | None:
+    pattern = str(params.get("init_config", ""))
+    paths = {i: case.base / pattern.replace("{{id}}", i) for i in ids}
+    missing = [i for i, path in paths.items() if not os.path.isfile(path)]
+    if missing:
+        case.findings.stop(f"{where}.init_config", f"{pattern}: there are no such files", missing)
+        return None
+    return next(iter(paths.values()))
+
+
+def _run_config(
+    case: Case,
+    where: str,
+    component: Component,
+    ids: Sequence[str],
+) -> None:
+    stop, config = case.findings.stop, component.config
+    at = config.shared or f"{where}.init_config"
+    if component.clock.step != STEP:
+        stop(
+            at, f"time_step: ngen steps by 3600 s, this by {component.clock.step:g} s; write time_step: 3600"
+        )
+    known = set(component.group.table.ids)
+    absent = [i for i in ids if i not in known]
+    if absent and config.shared is not None:
+        stop(at, "catchments of the hydrofabric are not in the table of catchments", absent)
+    if config.shared is None and len(ids) > 1:
+        stop(at, "every catchment is a model of its own; use a shared configuration (keys shared, catchment)")
+    if config.restart.read is not None and "{id}" in str(config.restart.read):
+        lost = [i for i in ids if not _state_of(component, i).is_file()]
+        if lost:
+            stop(at, f"restart.read: there is no {_state_of(component, '<id>')}", lost)
+    if case.period is None:
+        return
+    start, end = case.period
+    if config.start_time is None:
+        if component.clock.ratio > 1:
+            case.findings.note(at, "without start_time days count from the first step")
+    elif np.datetime64(utc(config.start_time).replace(tzinfo=None), "s") != start:
+        stop(at, f"start_time {config.start_time} is not that of the realization, {start}")
+    seconds = float((end - start) / np.timedelta64(1, "s"))
+    if component.clock.end < seconds:
+        stop(at, f"end_time lies before the end of the last step, {end}; remove it or write that")
+    store = component.group.store
+    if store is not None:
+        last = (component.clock.phase * component.clock.step + seconds) / component.clock.model_step
+        missing = store.lacks(int(np.ceil(last - 1e-9)) - 1)
+        if missing:
+            stop(
+                store.path,
+                f"ends {missing:g} s too early: ngen includes its end, so the last step is that before "
+                f"{end}, and a model step needs all of its forcing. End the run earlier or store more",
+            )
+
+
+def _state_of(component: Component, name: str) -> Path:
+    """The state file that a catchment would read."""
+    path, time = str(component.config.restart.read), component.valid_time
+    return Path(path.replace("{id}", name).replace("{time}", "" if time is None else time.strftime(TIME)))
+
+
+def _params(
+    case: Case, where: str, given: Mapping[str, Any], component: Component, ids: Sequence[str]
+) -> None:
+    stop, table = case.findings.stop, component.about.by_name
+    for name, value in given.items():
+        at = f"{where}.{name}"
+        variable = table.get(name)
+        if variable is None:
+            stop(at, "there is no such variable, which ends ngen; `dmg-bmi inspect` lists those that exist")
+            continue
+        if variable.kind == "state" and component.config.restart.read is not None:
+            stop(at, "is set after the restart file is read, and replaces what that says; remove one of them")
+        if variable.kind not in ("attribute", "state", "multiplier"):
+            stop(at, f"is an {variable.kind}, which a parameter cannot set for more than a step")
+            continue
+        if isinstance(value, Mapping):
+            _from_hydrofabric(case, at, name, value, variable, ids)
+            continue
+        numbers = _as_numbers(value)
+        if numbers is None:
+            stop(at, f"{value!r} is no number, which ngen skips with a warning")
+        elif len(numbers) != variable.size:
+            stop(
+                at,
+                f"has {len(numbers)} numbers, {name} has {variable.size}: what is too short is filled with "
+                "memory that nobody set, what is too long is cut",
+            )
+        else:
+            _judge(case, at, np.array(numbers), variable)
+
+
+def _as_numbers(value: Any) -> list[float] | None:
+    """The numbers that `ngen` makes of a JSON value: it reads text as a number where it can."""
+    values = value if isinstance(value, list) else [value]
+    flat: list[Any] = []
+    for item in values:
+        flat += item if isinstance(item, list) else [item]
+    try:
+        return None if any(isinstance(v, bool) or v is None for v in flat) else [float(v) for v in flat]
+    except (TypeError, ValueError):
+        return None
+
+
+def _judge(case: Case, at: str, values: np.ndarray, variable: Variable, ids: Sequence[str] = ()) -> None:
+    bad = implausible(values) | (values < variable.lower) | (values > variable.upper)
+    if bad.any():
+        limits = f" from {variable.lower:g} to {variable.upper:g}" if isfinite(variable.lower) else ""
+        named = [ids[k] for k in np.flatnonzero(bad).tolist()] if len(ids) else ()
+        case.findings.stop(at, f"{values[bad][0]:g} is no plausible value{limits}", named)
+
+
+def _from_hydrofabric(
+    case: Case, at: str, name: str, value: Mapping[str, Any], variable: Variable, ids: Sequence[str]
+) -> None:
+    stop = case.findings.stop
+    if value.get("source") != "hydrofabric":
+        stop(at, f"source {value.get('source')!r} is unknown and ends ngen; the only one is hydrofabric")
+        return
+    column = str(value.get("from", name))
+    if column not in case.divides.properties:
+        stop(
+            at,
+            f"the layer divides has no column {column} (divide-attributes are not visible to ngen), so the "
+            "parameter would silently keep its value",
+        )
+        return
+    by_id = dict(zip(case.divides.ids, case.divides.properties[column], strict=True))
+    empty = [i for i in ids if not isinstance(by_id[i], int | float)]
+    if empty:
+        stop(at, f"{column} is no number in the hydrofabric and would be skipped", empty)
+    if variable.size != 1:
+        stop(at, f"one number of the hydrofabric cannot fill {variable.size} of {name}")
+    rest = [i for i in ids if isinstance(by_id[i], int | float)]
+    _judge(case, at, np.array([float(by_id[i]) for i in rest]), variable, rest)
+
+
+def _mass_balance(case: Case, where: str, given: Any, component: Component) -> None:
+    if not given:
+        return
+    stop = case.findings.stop
+    if component.group.balance is None:
+        stop(where, f"{component.info.name} has no balance of water, so ngen would switch the check off")
+    if not given.get("check", True):
+        case.findings.note(where, "check is false: nothing is checked")
+    if given.get("frequency", 1) < 0:
+        stop(where, "a negative frequency never checks anything; write a number of steps such as 24")
+    elif given.get("frequency", 1) == 0:
+        stop(where, "frequency 0 switches the check off; write a number of steps such as 24")
+    if given.get("tolerance", 1e-16) < 1e-9:
+        stop(where, "tolerance must be given, 1e-9 (mm) or more: the default 1e-16 is below rounding")

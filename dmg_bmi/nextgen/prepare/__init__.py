@@ -1,0 +1,1 @@
+"""Everything that `ngen` needs to run a bundle over a hydrofabric."""

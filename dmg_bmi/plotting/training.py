@@ -1,0 +1,176 @@
+"""Pictures of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..training.trainer import History
+from .hydrographs import BLACK, BLUE, GREY, Target, pyplot, save
+
+Array = NDArray[np.floating]
+COLOURS = {"train": GREY, "validation": "#d98b2b", "test": BLUE, "ungauged": "#2f8f5b"}
+
+
+def training_curve(path: Target, history: History, loss: str) -> None:
+    """Save loss by step, smoothed, and the validation scores if there are any."""
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    values = np.array(history.loss)
+    steps = np.arange(1, len(values) + 1)
+    axes.plot(steps, values, color=GREY, linewidth=0.6)
+    half = len(values) // 40
+    smooth = np.convolve(values, np.ones(2 * half + 1) / (2 * half + 1), "valid")
+    axes.plot(steps[half : len(steps) - half], smooth, color=BLUE, linewidth=1.5)
+    axes.set(xlabel="step", xlim=(1, max(len(values), 2)))
+    axes.set_ylabel(f"training loss ({loss})", color=BLUE)
+    axes.spines[["top", "right"]].set_visible(False)
+    if history.scores:
+        right = axes.twinx()
+        right.plot(*zip(*history.scores, strict=True), "o-", color=BLACK, markersize=4)
+        right.set_ylabel("median NSE of the validation period")
+        right.spines[["top"]].set_visible(False)
+    save(figure, path)
+
+
+def metric_cdf(path: Target, scores: Mapping[str, Mapping[str, Array]], metrics: Sequence[str]) -> None:
+    """Save what share of basins lies below each value of some metrics.
+
+    Parameters
+    ----------
+    scores : mapping of split to mapping of metric to array ``[basins]``
+        NaN where a basin has none. Metrics whose best value is 1; axes begin at -1.
+    """
+    plt = pyplot()
+    figure, row = plt.subplots(
+        1, len(metrics), figsize=(4 * len(metrics), 3.6), layout="constrained", squeeze=False
+    )
+    for axes, metric in zip(row[0], metrics, strict=True):
+        for split, values in scores.items():
+            there = np.sort(values[metric][np.isfinite(values[metric])])
+            if not len(there):
+                continue
+            label = f"{split}: median {np.median(there):.2f}"
+            share = np.arange(1, len(there) + 1) / len(there)
+            colour = COLOURS.get(split, BLACK)
+            axes.step(
+                [-1.0, *np.clip(there, -1, 1), 1.0],
+                [0.0, *share, 1.0],
+                where="post",
+                color=colour,
+                label=label,
+            )
+        axes.set(xlabel=metric, xlim=(-1, 1), ylim=(0, 1), xticks=[-1, -0.5, 0, 0.5, 1])
+        axes.grid(color="#e4e8ec", linewidth=0.7)
+        axes.legend(loc="upper left", frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    row[0][0].set_ylabel("share of basins below")
+    save(figure, path)
+
+
+def parameters(
+    path: Target,
+    values: Mapping[str, Array],
+    bounds: Mapping[str, tuple[float, float]],
+    units: Mapping[str, str],
+    places: tuple[Array, Array] | None = None,
+) -> None:
+    """Save learned parameters: maps where `places` are known, else their spread between the bounds.
+
+    Parameters
+    ----------
+    values : mapping of name to array ``[basins]``
+    bounds : mapping of name to two floats
+    units : mapping of name to str
+    places : two arrays ``[basins]``, optional
+        Longitude and latitude, degrees.
+    """
+    if places is None:
+        _spreads(path, values, bounds, units)
+        return
+    plt = pyplot()
+    columns = min(4, len(values))
+    rows = -(-len(values) // columns)
+    longitude, latitude = places
+    # Degrees of longitude are shorter than those of latitude.
+    stretch = 1 / float(np.cos(np.deg2rad(np.mean(latitude))))
+    extent = stretch * float(np.ptp(latitude)) / max(float(np.ptp(longitude)), 0.1)
+    height = 0.5 + float(np.clip(2.4 * extent, 0.8, 3.0))
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(3.4 * columns, height * rows),
+        layout="constrained",
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    size = float(np.clip(900 / len(latitude), 8, 60))
+    for axes, (name, found) in zip(grid.flat, values.items(), strict=False):
+        points = axes.scatter(
+            longitude, latitude, c=found, s=size, cmap="viridis", edgecolors="white", linewidths=0.4
+        )
+        lower, upper = bounds[name]
+        axes.set_title(f"{_with_units(name, units)}, {lower:g} to {upper:g}", loc="left", fontsize=9)
+        axes.set_aspect(stretch, adjustable="box")
+        axes.tick_params(labelsize=7)
+        axes.grid(color="#e4e8ec", linewidth=0.6)
+        axes.set_axisbelow(True)
+        figure.colorbar(points, ax=axes, shrink=0.8).ax.tick_params(labelsize=7)
+    for axes in list(grid.flat)[len(values) :]:
+        axes.set_visible(False)
+    for axes in list(grid.flat)[: len(values)][-columns:]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel("longitude", fontsize=9)
+    figure.supylabel("latitude", fontsize=9)
+    save(figure, path)
+
+
+def _spreads(
+    path: Target,
+    values: Mapping[str, Array],
+    bounds: Mapping[str, tuple[float, float]],
+    units: Mapping[str, str],
+) -> None:
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(8, 0.6 + 0.3 * len(values)), layout="constrained")
+    for line, (name, found) in enumerate(values.items()):
+        lower, upper = bounds[name]
+        axes.plot([0, 1], [line, line], color="#e4e8ec", linewidth=1, zorder=0)
+        axes.scatter(
+            (found - lower) / (upper - lower), np.full(len(found), line), s=14, color=BLUE, alpha=0.5
+        )
+        axes.text(-0.01, line, f"{lower:g}", ha="right", va="center", fontsize=7, color=BLACK)
+        axes.text(1.01, line, f"{upper:g}", ha="left", va="center", fontsize=7, color=BLACK)
+    axes.set_yticks(range(len(values)), [_with_units(name, units) for name in values], fontsize=8)
+    axes.tick_params(axis="y", pad=34, length=0)
+    axes.set(xticks=[], xlim=(0, 1), ylim=(len(values) - 0.5, -0.5))
+    axes.spines[:].set_visible(False)
+    save(figure, path)
+
+
+def storages(path: Target, times: NDArray[np.datetime64], stores: Mapping[str, tuple[Array, str]]) -> None:
+    """Save what a basin holds, one panel a store: name to series ``[time]`` and unit."""
+    plt = pyplot()
+    figure, column = plt.subplots(
+        len(stores),
+        1,
+        figsize=(10, 1.5 * len(stores) + 0.4),
+        layout="constrained",
+        squeeze=False,
+        sharex=True,
+    )
+    for axes, (name, (series, unit)) in zip(column[:, 0], stores.items(), strict=True):
+        axes.fill_between(times, series, color=BLUE, alpha=0.25, linewidth=0)
+        axes.plot(times, series, color=BLUE, linewidth=1.0)
+        axes.set(xlim=(times[0], times[-1]), ylim=(0, None if np.nanmax(series) > 0 else 1))
+        axes.set_ylabel(f"{name.replace('_', ' ')}\n({unit})", fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def _with_units(name: str, units: Mapping[str, str]) -> str:
+    unit = units.get(name, "")
+    return name if unit in ("", "1") else f"{name} ({unit})"

@@ -1,0 +1,1 @@
+"""Engines: ways to run one step of a model."""

@@ -1,0 +1,222 @@
+"""Compiled steps: built once by ``dmg-bmi compile``, loaded in milliseconds.
+
+A package never lives in a bundle: it stands in the user's private cache, or in a folder that the
+user's environment trusts (`DMG_BMI_TRUSTED_COMPILED`), which no file can ask for. Where none can be
+used the eager engine gives the same answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import DmgBmiError
+from ...io.private_folders import cache_base
+from ...model import aot_cache as aot
+from ...model.aot_cache import INDEX, LIBRARY
+from ...model.bundle import BundleInfo
+from ...model.delta_model import DeltaModel
+from ...physics import State
+from ...physics.routing.network import JUMPS, LAKE, river_static
+
+__all__ = ["INDEX", "LIBRARY", "Package", "Signature", "build", "cache_folder", "find", "key"]
+
+log = logging.getLogger("dmg_bmi")
+NO_GRAPH: State = {}
+#: Names folders of packages that may be loaded whoever owns them, as in the image of a container.
+TRUSTED = "DMG_BMI_TRUSTED_COMPILED"
+#: Of many rows, so many at a time: what a network of some hundred units makes of them fits a cache of 2 MB.
+ROWS = 512
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Names of the tensors that a package takes and gives, in order."""
+
+    forcing: tuple[str, ...]
+    prepared: tuple[str, ...]
+    state: tuple[str, ...]
+    fluxes: tuple[str, ...]
+    renewed: tuple[str, ...]
+
+
+class _FlatStep(nn.Module):
+    """One step of a model on a flat list of tensors."""
+
+    def __init__(self, model: DeltaModel, signature: Signature) -> None:
+        super().__init__()
+        self.model, self.signature = model, signature
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        s, rest = self.signature, iter(tensors)
+        forcing, state, prepared = (
+            {k: next(rest) for k in names} for names in (s.forcing, s.state, s.prepared)
+        )
+        fluxes, new = self.model.run(forcing, prepared, state)
+        return (*(fluxes[k] for k in s.fluxes), *(new[k] for k in s.renewed))
+
+
+class Package:
+    """The engine of a compiled step.
+
+    Parameters
+    ----------
+    step : callable
+        From a flat list of tensors to another.
+    index : mapping
+        With its signature.
+    together : bool
+        Whether rows act on each other, so that all have to run at once.
+    """
+
+    def __init__(self, step: aot.Flat, index: Mapping[str, Any], together: bool = False) -> None:
+        self.signature = Signature(**{k: tuple(v) for k, v in index["signature"].items()})
+        self._prepared: State = {}
+        self._constant: list[Tensor] = []
+        self._step, self._together = step, together
+
+    def run(
+        self,
+        forcing: Mapping[str, Tensor],
+        prepared: State,
+        state: State,
+        outputs: Collection[str] | None = None,
+    ) -> tuple[dict[str, Tensor], State]:
+        """See :class:`dmg_bmi.runtime.engines.eager.Engine`."""
+        s = self.signature
+        if prepared is not self._prepared:
+            self._prepared = prepared
+            self._constant = [prepared[k].contiguous() for k in s.prepared]
+        series = [*map(forcing.__getitem__, s.forcing)]
+        rows = series[0].shape[1]
+        in_parts = rows > ROWS and not self._together and series[0].is_cpu
+        results = (self._parts if in_parts else self._steps)(series, state, self._constant)
+        fluxes = dict(zip(s.fluxes, results, strict=False))
+        if outputs is not None:
+            fluxes = {k: v for k, v in fluxes.items() if k in outputs}
+        return fluxes, {**state, **dict(zip(s.renewed, results[len(s.fluxes) :], strict=True))}
+
+    def _steps(self, series: list[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
+        """Fluxes ``[time, rows]``, then what is renewed of the state, in the order of the signature."""
+        if len(series[0]) == 1:
+            return self._one(series, state, constant)
+        s, n, kept = self.signature, len(self.signature.fluxes), []
+        for now in zip(*(values.split(1) for values in series), strict=True):
+            result = self._one(now, state, constant)
+            state = {**state, **dict(zip(s.renewed, result[n:], strict=True))}
+            kept.append(result[:n])
+        return [*map(torch.cat, zip(*kept, strict=True)), *result[n:]]
+
+    def _one(self, now: Sequence[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
+        given = (*now, *map(state.__getitem__, self.signature.state))
+        # Compiled code takes the strides of its arguments for granted, and gives back views.
+        return self._step([*map(Tensor.contiguous, given), *constant])
+
+    @torch.inference_mode()
+    def _parts(self, series: list[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
+        """As :meth:`_steps`, for some rows after the other, so that what is in between stays in cache."""
+        rows, n = series[0].shape[1], len(self.signature.fluxes)
+        joined: list[Tensor] = []
+        for begin in range(0, rows, ROWS):
+            part = slice(begin, begin + ROWS)
+            results = self._steps(
+                [v[:, part] for v in series],
+                {k: state[k][part] for k in self.signature.state},
+                [v[part] for v in constant],
+            )
+            if not joined:
+                joined = [v.new_empty((len(v), rows)) for v in results[:n]]
+                joined += [v.new_empty((rows, *v.shape[1:])) for v in results[n:]]
+            for k, (whole, v) in enumerate(zip(joined, results, strict=True)):
+                (whole[:, part] if k < n else whole[part]).copy_(v)
+        return joined
+
+
+def build(info: BundleInfo, folder: Path, device: str = "cpu", graph: State = NO_GRAPH) -> Path:
+    """Compile one step of a bundle's model, for any number of rows, into `folder`.
+
+    Parameters
+    ----------
+    graph : mapping of name to Tensor
+        Which rows act on which, of a model whose rows do. It is compiled for all graphs of that depth.
+
+    Raises
+    ------
+    DmgBmiError
+        If there is no compiler, or compiling fails.
+    """
+    model = info.load_model().to(device)
+    n, similar = _small(graph)
+    arguments, signature = _example(model, device, n, similar)
+    index = {"key": key(info, device, graph), "signature": asdict(signature)}
+    axes = [tensor.shape.index(n) for tensor in arguments]
+    try:
+        return aot.build(_FlatStep(model, signature), arguments, axes, folder, index, device)
+    except DmgBmiError as problem:
+        raise DmgBmiError(f"{info.name}: {problem}") from problem
+
+
+def _small(graph: State) -> tuple[int, State]:
+    """A small graph with as many rounds as this one, and its rows."""
+    if not graph:
+        return 3, {}
+    chain = 2 ** graph[JUMPS].shape[0]
+    n = chain + 3
+    below = torch.arange(1, n + 1)
+    below[chain - 1 :] = n
+    return n, river_static(below, torch.zeros(n, dtype=torch.bool) if LAKE in graph else None)
+
+
+def _example(model: DeltaModel, device: str, n: int, graph: State) -> tuple[tuple[Tensor, ...], Signature]:
+    """Arguments of a small step, and the names of what goes in and comes out."""
+    attributes = {k: torch.ones(n, dtype=torch.float64, device=device) for k in model.attribute_names}
+    attributes |= {k: tensor.to(device) for k, tensor in graph.items()}
+    forcing = {k: torch.ones(1, n, dtype=torch.float64, device=device) for k in model.forcing_names}
+    with torch.no_grad():
+        prepared = model.prepare(attributes, n)
+        state = model.init_state(n, device=device)
+        fluxes, new = model.run(forcing, prepared, state)
+    signature = Signature(tuple(forcing), tuple(prepared), tuple(state), tuple(fluxes), tuple(new))
+    given = (*forcing.values(), *state.values(), *prepared.values())
+    return tuple(tensor.contiguous() for tensor in given), signature
+
+
+def key(info: BundleInfo, device: str, graph: State = NO_GRAPH) -> str:
+    """Of all that a package depends on; of a graph that is what it has, and its rounds."""
+    rounds = {name: graph[name].shape[0] if name == JUMPS else 1 for name in sorted(graph)}
+    with torch.device("meta"):
+        model = DeltaModel.build(**info.description)
+    precision = info.network_precision
+    return aot.key(model, device, bundle=info.fingerprint, graph=rounds, precision=precision)
+
+
+def cache_folder(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Path:
+    """Where the user's own package of a bundle stands."""
+    return cache_base() / "compiled" / key(info, device, graph)[:32]
+
+
+def find(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Package | None:
+    """The compiled step of a bundle if a usable one is there; one line says why not.
+
+    Parameters
+    ----------
+    graph : mapping of name to Tensor
+        As for :func:`build`.
+    """
+    own = cache_folder(info, device, graph)
+    named = [Path(folder) for folder in os.environ.get(TRUSTED, "").split(os.pathsep) if folder]
+    folder = next((place for place in (*named, own) if os.path.isfile(place / INDEX)), None)
+    if folder is None:
+        return None
+    found = aot.load(folder, key(info, device, graph), trusted=folder in named)
+    if isinstance(found, str):
+        log.warning("%s: the compiled step is not used: %s; going on with the eager engine", folder, found)
+        return None
+    return Package(*found, together=bool(graph))

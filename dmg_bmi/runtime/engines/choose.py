@@ -1,0 +1,42 @@
+"""Which engine a configuration gets."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import torch
+
+from ...model.bundle import BundleInfo
+from ...model.delta_model import DeltaModel
+from ...physics import State
+from .aot import find
+from .cuda_graph import Recorded
+from .eager import Eager, Engine
+from .substeps import Substeps
+
+log = logging.getLogger("dmg_bmi")
+
+
+def make_engine(
+    name: Literal["auto", "eager", "compiled"],
+    model: DeltaModel,
+    info: BundleInfo,
+    device: str = "cpu",
+    graph: State | None = None,
+) -> Engine:
+    """The engine a config names; ``auto`` is the compiled step if it is at hand, else eager.
+
+    With a `graph`, by which rows act on each other, it is the compiled sub-step. On a GPU either is
+    recorded and replayed, but for ``eager``.
+
+    It never compiles: ``dmg-bmi compile`` does, before.
+    """
+    eager = Eager(model)
+    if name == "eager":
+        return eager
+    package: Engine | None = Substeps.find(info, model, device, graph) if graph else find(info, device)
+    if package is None and name == "compiled":
+        log.warning("%s: there is no compiled step; run `dmg-bmi compile` first. Going on eagerly", info.name)
+    engine = eager if package is None else package
+    return Recorded(engine) if torch.device(device).type == "cuda" else engine

@@ -1,0 +1,1 @@
+"""Forcing of a component: pushed by a framework or stored, aggregated to steps of the model."""

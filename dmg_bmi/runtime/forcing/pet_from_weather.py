@@ -1,0 +1,191 @@
+"""Forcing with potential evapotranspiration that is computed from the weather.
+
+NextGen's forcing (AORC) has none. With the key ``pet`` a component takes the weather instead,
+under the CSDMS names that NextGen knows its fields by, and computes PET when the weather of a
+model step is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import ConfigError
+from ...model.variables import Variable
+from ...physics import pet
+from ...physics.forcings import PET
+from ..config import Pet
+from .aggregation import Inputs, Place
+
+FloatArray = NDArray[np.float64]
+HOUR, DAY = 3600.0, 86400.0
+#: Height of AORC's wind above ground, m.
+WIND_HEIGHT = 10.0
+
+
+def _aorc(name: str, symbol: str, units: str, meaning: str, lower: float, upper: float) -> Variable:
+    model_units = "degC" if units == "K" else units
+    return Variable(name, symbol, "input", model_units, model_units, meaning, "mean", lower, upper)
+
+
+_AIR, _RADIATION = "land_surface_air", "land_surface_radiation~incoming"
+#: Fields of AORC by the name of their column, under the CSDMS names that NextGen gives them.
+AORC = {
+    v.symbol: v
+    for v in (
+        _aorc(f"{_AIR}__temperature", "TMP_2maboveground", "degC", "air temperature", -95.0, 65.0),
+        _aorc(f"{_AIR}__pressure", "PRES_surface", "Pa", "air pressure", 3e4, 1.2e5),
+        # NextGen calls specific humidity so.
+        _aorc(
+            "atmosphere_air_water~vapor__relative_saturation",
+            "SPFH_2maboveground",
+            "kg kg-1",
+            "specific humidity of the air",
+            0.0,
+            0.1,
+        ),
+        _aorc(f"{_RADIATION}~shortwave__energy_flux", "DSWRF_surface", "W m-2", "shortwave", -5.0, 1600.0),
+        _aorc(f"{_RADIATION}~longwave__energy_flux", "DLWRF_surface", "W m-2", "longwave", 10.0, 900.0),
+        _aorc(
+            "land_surface_wind__x_component_of_velocity",
+            "UGRD_10maboveground",
+            "m s-1",
+            "wind",
+            -120.0,
+            120.0,
+        ),
+        _aorc(
+            "land_surface_wind__y_component_of_velocity",
+            "VGRD_10maboveground",
+            "m s-1",
+            "wind",
+            -120.0,
+            120.0,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a way to compute PET needs of the weather (names in :data:`AORC`) and of the catchments."""
+
+    weather: tuple[str, ...]
+    attributes: tuple[str, ...] = ()
+
+
+_T, _HUMID, _SUN = "TMP_2maboveground", ("SPFH_2maboveground", "PRES_surface"), "DSWRF_surface"
+METHODS = {
+    "penman_monteith": Method(
+        (_T, *_HUMID, _SUN, "DLWRF_surface", "UGRD_10maboveground", "VGRD_10maboveground")
+    ),
+    "priestley_taylor": Method((_T, *_HUMID, _SUN), ("latitude", "elevation")),
+    "hargreaves": Method((_T,), ("latitude",)),
+    "oudin": Method((_T,), ("latitude",)),
+}
+
+
+class Weather(Inputs):
+    """Inputs of a model whose PET is computed from the weather.
+
+    Parameters
+    ----------
+    forcings : sequence of Variable
+        Of the model.
+    step : float
+        Seconds for which one value stands.
+    model_step : float
+        Seconds of a step of the model.
+    method : str
+        A key of :data:`METHODS`.
+
+    Raises
+    ------
+    ConfigError
+        If the method does not fit the steps, or the model takes no PET.
+    """
+
+    def __init__(self, forcings: Sequence[Variable], step: float, model_step: float, method: str) -> None:
+        needs = METHODS[method]
+        own = [v for v in forcings if v.name != PET.standard_name]
+        computed = [v for v in forcings if v.name == PET.standard_name]
+        if not computed:
+            raise ConfigError("pet: this model takes no potential evapotranspiration; remove the key")
+        if method == "penman_monteith" and step > HOUR:
+            raise ConfigError(
+                f"pet.method: penman_monteith is computed hour by hour, not by {step:g} s; write "
+                "time_step: 3600"
+            )
+        if method != "penman_monteith" and model_step != DAY:
+            raise ConfigError(
+                f"pet.method: {method} needs whole days and this model steps by {model_step:g} s; "
+                "choose penman_monteith"
+            )
+        if method == "hargreaves" and step == model_step:
+            raise ConfigError(
+                "pet.method: hargreaves needs the range of hourly temperatures; give hourly forcing"
+            )
+        super().__init__([*own, *(AORC[name] for name in needs.weather)], step)
+        self._symbol, self._method, self.attributes = computed[0].symbol, method, needs.attributes
+        self._own = {v.symbol for v in own}
+        self._hours = step / HOUR
+
+    def join(self, series: FloatArray, place: Place | None = None) -> dict[str, FloatArray]:
+        """See :meth:`Inputs.join`; with PET."""
+        joined = super().join(series)
+        weather = {
+            v.symbol: torch.from_numpy(series[:, k] * scale + offset)
+            for k, v, (scale, offset) in zip(self._from, self.forcings, self._to_model, strict=True)
+            if v.symbol not in self._own
+        }
+        forcing = {name: values for name, values in joined.items() if name in self._own}
+        if self._method == "penman_monteith":
+            forcing[self._symbol] = np.nansum(self._hourly(weather).numpy(), axis=0) * self._hours
+        else:
+            assert place is not None  # noqa: S101  the group knows that this method needs it
+            there = ~np.isnan(series[:, 0])
+            # The part of a first day that lies before time zero evaporates nothing.
+            forcing[self._symbol] = self._daily(weather, place).numpy() * there.mean(0)
+        return forcing
+
+    def _hourly(self, weather: Mapping[str, Tensor]) -> Tensor:
+        temperature, pressure = weather[_T], weather["PRES_surface"]
+        radiation = pet.balance_of_radiation(
+            temperature, torch.relu(weather["DSWRF_surface"]), weather["DLWRF_surface"]
+        )
+        wind = pet.wind_speed(weather["UGRD_10maboveground"], weather["VGRD_10maboveground"])
+        return pet.penman_monteith_hourly(
+            temperature,
+            radiation,
+            pet.wind_at_2m(wind, WIND_HEIGHT),
+            pet.vapour_pressure(weather["SPFH_2maboveground"], pressure),
+            pressure,
+        )
+
+    def _daily(self, weather: Mapping[str, Tensor], place: Place) -> Tensor:
+        latitude, day = (
+            torch.from_numpy(place.attributes["latitude"]),
+            torch.from_numpy(place.day_of_year).to(torch.float64),
+        )
+        temperature = weather[_T]
+        mean = temperature.nanmean(0)
+        if self._method == "oudin":
+            return pet.oudin(mean, latitude, day)
+        if self._method == "hargreaves":
+            values = temperature.numpy()
+            low, high = (torch.from_numpy(f(values, axis=0)) for f in (np.nanmin, np.nanmax))
+            return pet.hargreaves(low, high, mean, latitude, day)
+        humidity = pet.vapour_pressure(weather["SPFH_2maboveground"], weather["PRES_surface"]).nanmean(0)
+        elevation = torch.from_numpy(place.attributes["elevation"])
+        shortwave = torch.relu(weather[_SUN].nanmean(0))
+        return pet.priestley_taylor(mean, shortwave, humidity, elevation, latitude, day)
+
+
+def make_inputs(forcings: Sequence[Variable], step: float, model_step: float, wanted: Pet | None) -> Inputs:
+    """The inputs of a model: its forcings, or the weather that they are made of."""
+    return Inputs(forcings, step) if wanted is None else Weather(forcings, step, model_step, wanted.method)

@@ -1,0 +1,178 @@
+"""Forcing stored as plain arrays, mapped into memory.
+
+A folder with ``forcing.yaml`` and one ``.npy`` file ``[time, catchment]`` per variable. It needs
+no NetCDF library, which a framework may not bear, and is known in advance, so that a daily
+model's flow falls on its own day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ConfigError, ForcingError, TimeError
+from ...io.files import mapped
+from ...io.typed_yaml import from_mapping, read_yaml
+from ...model.variables import Variable
+from ..clock import Clock
+from ..config import Pet, utc
+from .pet_from_weather import make_inputs
+
+FloatArray = NDArray[np.float64]
+INDEX = "forcing.yaml"
+
+
+@dataclass(frozen=True)
+class StoredVariable:
+    """One variable of a store: an array file ``[time, catchment]`` and its units."""
+
+    file: str
+    units: str
+
+
+@dataclass(frozen=True)
+class StoreIndex:
+    """Content of ``forcing.yaml``.
+
+    Parameters
+    ----------
+    ids : list of str
+        Catchments, in the order of the arrays' columns.
+    start_time : datetime
+        UTC, start of the first record.
+    step : float
+        Seconds of a record; a whole part of the model's step.
+    variables : mapping of model symbol or standard name to StoredVariable
+    partial_end : bool
+        Whether the last model step may be made of fewer records, those that the arrays still hold. A
+        run that ends within a model step has no more.
+    """
+
+    ids: list[str]
+    start_time: datetime
+    step: float
+    variables: dict[str, StoredVariable]
+    partial_end: bool = False
+
+
+class Store:
+    """Series of a store, cut into model steps.
+
+    Parameters
+    ----------
+    folder : Path
+    forcings : sequence of Variable
+    ids : sequence of str
+        Catchments that will be asked for.
+    clock : Clock
+    start_time : datetime, optional
+        UTC, of time zero.
+    pet : Pet, optional
+        How potential evapotranspiration is made of the weather that is stored.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        forcings: Sequence[Variable],
+        ids: Sequence[str],
+        clock: Clock,
+        start_time: datetime | None,
+        pet: Pet | None = None,
+    ) -> None:
+        self.path = folder / INDEX
+        index = from_mapping(StoreIndex, read_yaml(self.path), str(self.path))
+        if start_time is None:
+            raise ConfigError(f"{self.path}: stored forcing has dates, so the config needs start_time")
+        try:
+            self._records = Clock(index.step, clock.model_step).ratio
+        except ConfigError as problem:
+            raise ConfigError(f"{self.path}: step: {problem}") from problem
+        self.inputs = make_inputs(forcings, index.step, clock.model_step, pet)
+        column = {name: k for k, name in enumerate(index.ids)}
+        if len(column) != len(index.ids):
+            raise ConfigError(f"{self.path}: an id appears twice in ids")
+        absent = [name for name in ids if name not in column]
+        if absent:
+            raise ForcingError(f"{self.path}: has no catchment {', '.join(absent[:5])}")
+        self._columns = np.array([column[name] for name in ids])
+        self._partial_end = index.partial_end
+        lead = (utc(start_time) - utc(index.start_time)).total_seconds()
+        skipped = clock.phase * clock.step
+        self._first = round((lead - skipped) / index.step)
+        self._skip = skipped / index.step
+        if (lead - skipped) % index.step:
+            raise ConfigError(
+                f"{self.path}: its records of {index.step:g} s do not meet start_time {start_time}"
+            )
+        self._series, self._scale, self._offset = [], [], []
+        self._sizes: dict[Path, int] = {}
+        for variable in self.inputs.variables:
+            also = [v.symbol for v in self.inputs.forcings if v.name == variable.name]
+            stored = next((index.variables[n] for n in (*also, variable.name) if n in index.variables), None)
+            if stored is None:
+                raise ForcingError(
+                    f"{self.path}: has no {variable.symbol} ({variable.name}); "
+                    f"it holds {', '.join(index.variables)}"
+                )
+            self._series.append(_map(folder, stored.file, len(index.ids)))
+            self._sizes[folder / stored.file] = (folder / stored.file).stat().st_size
+            try:
+                scale, offset = variable.from_units(stored.units, index.step)
+            except ConfigError as problem:
+                raise ConfigError(f"{self.path}: units of {variable.symbol}: {problem}") from problem
+            self._scale.append(scale)
+            self._offset.append(offset)
+
+    @property
+    def _length(self) -> int:
+        return min(len(series) for series in self._series)
+
+    def lacks(self, model_count: int) -> float:
+        """Seconds of forcing that are missing to complete a model step, as :attr:`Clock.model_count`."""
+        needed = self._first + (model_count + 1) * self._records
+        if self._partial_end:
+            needed -= self._records - 1
+        return max(0, needed - self._length) * self.inputs.step
+
+    def take(self, model_count: int, first: bool, rows: NDArray[np.int_], now: float) -> FloatArray:
+        """Records ``[time, variable, rows]`` of a model step, in the units of the inputs.
+
+        Parameters
+        ----------
+        model_count : int
+            Which model step, as :attr:`Clock.model_count`.
+        first : bool
+            Whether the run begins in it, perhaps after its start.
+        """
+        if first and self._skip % 1:
+            raise ConfigError(
+                f"{self.path}: start_time lies within one of its records; start the run at the begin of one"
+            )
+        begin = self._first + model_count * self._records + (int(self._skip) if first else 0)
+        end = self._first + (model_count + 1) * self._records
+        if self._partial_end and begin < self._length:
+            end = min(end, self._length)
+        if begin < 0 or end > self._length:
+            raise TimeError(f"{self.path}: holds no forcing at {now:g} s after start_time")
+        for path, size in self._sizes.items():
+            # Reading beyond the end of a mapped file would end the process.
+            if path.stat().st_size < size:
+                raise ForcingError(f"{path}: has become shorter since the run began; write the store again")
+        columns = self._columns[rows]
+        values = np.stack([series[begin:end, columns] for series in self._series], axis=1)
+        return values.astype(np.float64) * np.array(self._scale)[:, None] + np.array(self._offset)[:, None]
+
+
+def _map(folder: Path, name: str, n: int) -> NDArray[np.floating]:
+    if Path(name).name != name:
+        raise ForcingError(f"{folder / INDEX}: file {name!r} must lie in the same folder")
+    array = mapped(folder / name, ForcingError)
+    if array.ndim != 2 or array.shape[1] != n or array.dtype.kind != "f":
+        raise ForcingError(f"{folder / name}: must be a float array [time, {n} catchments]")
+    return array

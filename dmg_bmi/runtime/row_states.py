@@ -1,0 +1,168 @@
+"""What the rows of a group hold as tensors: their state, and what follows from their attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..physics import Balance, State
+from .shared_setup import Setup
+
+FloatArray = NDArray[np.float64]
+Rows = NDArray[np.int_]
+
+
+class RowStates:
+    """State of rows, rows first; it knows nothing of who owns them.
+
+    Tensors are never written to, only replaced: what was taken of them stays what it was.
+
+    Parameters
+    ----------
+    setup : Setup
+    capacity : int
+        The most rows that there can be.
+
+    Attributes
+    ----------
+    attributes, multipliers : dict of name to array ``[capacity]``
+        After a change say so by :meth:`changed`.
+    size : int
+        Rows that have a state.
+    current, prepared : dict of name to Tensor
+        Of all of them.
+    """
+
+    def __init__(self, setup: Setup, capacity: int) -> None:
+        self._setup = setup
+        self.attributes = {name: np.zeros(capacity) for name in setup.table.attributes}
+        multipliers = [v for v in setup.info.variables if v.kind == "multiplier"]
+        self.multipliers = {v.name: np.ones(capacity) for v in multipliers}
+        self._parameter = {v.name: v.of for v in multipliers}
+        self._multiplied: set[str] = set()
+        self.size = 0
+        self.current: State = {}
+        self.prepared: State = {}
+        #: Before a step that ran ahead of some owners, and rows whose attributes changed: replaced as well.
+        self.saved: State = {}
+        self.stale: frozenset[int] = frozenset()
+
+    # -- state --------------------------------------------------------------------
+
+    def grow(self, n: int) -> None:
+        """Rows up to `n`, new ones with their initial state."""
+        state = self._setup.initial(n - self.size)
+        self.current = {
+            name: torch.cat([self.current[name], value]) if self.size else value
+            for name, value in state.items()
+        }
+        self.changed(range(self.size, n))
+        self.size = n
+
+    def take(self, rows: Rows) -> State:
+        """The state of rows."""
+        return _taken(self.current, self._index(rows))
+
+    def put(self, rows: Rows, state: State) -> None:
+        """Replace the state of rows, or some tensors of it."""
+        index = self._index(rows)
+        with torch.inference_mode():
+            self.current = {
+                name: old.index_copy(0, index, state[name].to(old.device, old.dtype))
+                if name in state
+                else old
+                for name, old in self.current.items()
+            }
+
+    def remember(self, rows: Rows) -> None:
+        """Keep the state of rows before a step that runs ahead of some of their owners."""
+        if len(rows) == self.size or not self.saved:
+            self.saved = self.current
+            return
+        index = self._index(rows)
+        with torch.inference_mode():
+            self.saved = {
+                name: _grown(old, self.size).index_copy(0, index, self.current[name].index_select(0, index))
+                for name, old in self.saved.items()
+            }
+
+    def before(self, rows: Rows) -> State:
+        """The state of rows when it was last remembered."""
+        return _taken(self.saved, self._index(rows))
+
+    # -- what follows from attributes -----------------------------------------------
+
+    def changed(self, rows: Iterable[int]) -> None:
+        """Attributes or multipliers of rows have changed, or will before the next step."""
+        self.stale = self.stale | frozenset(rows)
+
+    def multiplied(self, name: str) -> bool:
+        """Whether a multiplier has been in use; from now on it is."""
+        used = name in self._multiplied
+        self._multiplied.add(name)
+        return used
+
+    def prepare(self) -> None:
+        """Compute anew what follows from attributes and multipliers where they have changed."""
+        if not self.stale:
+            return
+        rows = np.array(sorted(self.stale))
+        attributes = {name: self._tensor(values[rows]) for name, values in self.attributes.items()}
+        factors = {
+            self._parameter[name]: self._tensor(self.multipliers[name][rows]) for name in self._multiplied
+        }
+        with torch.inference_mode():
+            prepared = self._setup.prepare(attributes, len(rows), factors)
+            if len(rows) == self.size:
+                self.prepared = prepared
+            else:
+                index = self._index(rows)
+                self.prepared = {
+                    name: _grown(self.prepared[name], self.size).index_copy(0, index, value)
+                    for name, value in prepared.items()
+                }
+        self.stale = frozenset()
+
+    # -- stepping -----------------------------------------------------------------
+
+    def step(self, rows: Rows, forcing: Mapping[str, FloatArray]) -> FloatArray:
+        """Run one model step of rows on ``forcing[rows]``; ``[output, rows]`` in the order of the setup."""
+        tensors = {name: self._tensor(values)[None] for name, values in forcing.items()}
+        engine = self._setup.engine
+        if len(rows) == self.size:
+            fluxes, state = engine.run(tensors, self.prepared, self.current)
+            self.current = {**self.current, **state}
+        else:
+            index = self._index(rows)
+            fluxes, state = engine.run(tensors, _taken(self.prepared, index), _taken(self.current, index))
+            self.put(rows, state)
+        # One transfer, where they come from a GPU.
+        return torch.cat([fluxes[v.symbol] for v in self._setup.outputs]).cpu().numpy()
+
+    def storage(self, balance: Balance, state: State, rows: Rows) -> FloatArray:
+        """What a state of rows holds of a conserved quantity, ``[rows]``."""
+        model = self._setup.model
+        prepared: State = {}
+        if len(model.process_models) > 1:
+            prepared = _taken(self.prepared, self._index(rows))
+        return model.storage(balance, state, prepared).cpu().numpy()
+
+    def _tensor(self, values: FloatArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64)).to(self._setup.device)
+
+    def _index(self, rows: Rows) -> Tensor:
+        return torch.from_numpy(rows).to(self._setup.device)
+
+
+def _taken(tensors: State, index: Tensor) -> State:
+    return {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
+
+
+def _grown(tensor: Tensor, n: int) -> Tensor:
+    """With rows added up to `n`, to be filled by the caller."""
+    more = n - tensor.shape[0]
+    return torch.cat([tensor, tensor.new_zeros((more, *tensor.shape[1:]))]) if more else tensor

@@ -1,0 +1,1 @@
+"""Rivers: channels, networks and the routing of flow along them."""

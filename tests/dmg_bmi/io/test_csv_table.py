@@ -1,0 +1,61 @@
+"""One reader of text tables: what it takes, and what it says of what it refuses."""
+
+import numpy as np
+import pytest
+
+from dmg_bmi.errors import AttributeTableError, NextGenError
+from dmg_bmi.io.csv_table import CsvTable
+
+GOOD = '﻿id; name ;area\n\na ;Elbe, upper;1.5\n;;\nb;"Oder;\nlower"; \n'
+
+
+@pytest.fixture
+def table(tmp_path):
+    def of(text, delimiter=";"):
+        (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+        return CsvTable.read(tmp_path / "t.csv", AttributeTableError, delimiter)
+
+    return of
+
+
+def test_cells_are_read_by_column_and_ids_by_row(table):
+    good = table(GOOD)
+    assert good.columns == {"id": ("a", "b"), "name": ("Elbe, upper", "Oder;\nlower"), "area": ("1.5", "")}
+    assert good.rows() == {"a": 0, "b": 1}
+    np.testing.assert_array_equal(good.numbers("area", [1, 0, 0]), [np.nan, 1.5, 1.5])
+    assert good.numbers("area", []).shape == (0,)
+
+
+def test_only_the_rows_that_are_asked_for_must_be_numbers(table):
+    mixed = table("id,slope\na,steep\nb,2\n", ",")
+    np.testing.assert_array_equal(mixed.numbers("slope", [1]), [2.0])
+    with pytest.raises(AttributeTableError, match=r"t\.csv, line 2: slope is 'steep', not a number; correct"):
+        mixed.numbers("slope", [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", r"t\.csv: needs a header line, and a line for each row"),
+        ("id;slope\n\n ; \n", r"t\.csv: needs a header line, and a line for each row"),
+        ("id;slope\n\na;1\nb\n", r"t\.csv, line 4: has not as many cells as the header \(1, not 2\); leave"),
+        ("id;slope\na;1;2\n", r"t\.csv, line 2: .* \(3, not 2\); .* quote one with ';' in it"),
+        ('id;slope\n"a;1\n', r"t\.csv, line 2: .* \(1, not 2\)"),
+    ],
+)
+def test_a_table_that_is_not_whole_is_refused_with_its_line(table, text, said):
+    with pytest.raises(AttributeTableError, match=said):
+        table(text)
+
+
+def test_an_id_that_stands_twice_is_named_with_its_second_line(table):
+    with pytest.raises(AttributeTableError, match=r"t\.csv, line 5: 'b' stands twice in the first column"):
+        table("id;slope\na;1\nb;2\nc;3\nb;2\na;4\n").rows()
+
+
+def test_a_file_that_is_not_there_or_no_text_is_refused_as_its_reader_wants(tmp_path):
+    with pytest.raises(NextGenError, match=r"none\.csv: cannot be read"):
+        CsvTable.read(tmp_path / "none.csv", NextGenError)
+    (tmp_path / "latin.csv").write_bytes("id,slope\nä,1\n".encode("latin-1"))
+    with pytest.raises(NextGenError, match=r"latin\.csv: is not UTF-8 text"):
+        CsvTable.read(tmp_path / "latin.csv", NextGenError)

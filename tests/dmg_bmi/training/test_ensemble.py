@@ -1,0 +1,161 @@
+"""Ensembles in one bundle: members learn as if alone, and the model is their mean."""
+
+import csv
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dmg_bmi import Bundle, DeltaModel
+from dmg_bmi.errors import ConfigError
+from dmg_bmi.training import train
+from dmg_bmi.training.config import Model, Training
+from dmg_bmi.training.data import Tensors
+from dmg_bmi.training.ensemble import copies, equal, of_each
+from dmg_bmi.training.trainer import fit
+
+SPEC = Model(
+    nn={"static": {"name": "mlp", "hidden_sizes": [4]}, "dynamic": {"name": "lstm", "hidden_size": 4}},
+    phy_model={"name": "hbv", "nmul": 2, "routing": 5},
+    roles=[
+        {"network": "static", "attributes": ["aridity"]},
+        {"network": "dynamic", "inputs": ["P", "T"], "dynamic": ["BETA"]},
+    ],
+)
+OPTIONS = Training(steps=6, batch=4, learning_rate=0.05, average=0.1, clip=1e9)
+CONFIG = """
+name: small
+data: {reader: synthetic, basins: 6, years: 3, seed: 3, attributes: [elev_mean, aridity]}
+periods:
+  train: [2000-10-01, 2002-09-30]
+  test: [2002-10-01, 2003-09-30]
+  spin_up: 100
+model:
+  nn: {name: mlp, hidden_sizes: [8]}
+  phy_model: {name: hbv, routing: 5}
+training: {steps: 3, batch: 6, window: 200, members: 2}
+"""
+
+
+def make(spec: Model) -> DeltaModel:
+    return DeltaModel.build(nn=spec.nn, phy_model=spec.phy_model, roles=spec.roles)
+
+
+@pytest.fixture
+def data() -> Tensors:
+    g = torch.Generator().manual_seed(0)
+    rain = 10 * torch.rand(80, 3, generator=g) * (torch.rand(80, 3, generator=g) < 0.4)
+    forcing = {"P": rain, "T": 10 + torch.randn(80, 3, generator=g), "PET": torch.full((80, 3), 2.0)}
+    return Tensors(forcing, {"aridity": torch.tensor([0.5, 1.0, 2.0])}, {"Q": 0.3 * rain})
+
+
+def test_members_learn_what_each_learns_alone(data):
+    torch.manual_seed(0)
+    alone = make(SPEC)
+    together = make(copies(SPEC, 2, ["aridity"]))
+    equal(together)
+    for name in ("static", "dynamic"):
+        for number in (1, 2):
+            weights = alone.networks[name].state_dict()
+            together.networks[f"{name}_{number}"].load_state_dict(weights)
+    before = alone.networks["static"].layers[0].weight.clone()
+    losses = fit(alone, data, OPTIONS, window=30, spin_up=10).loss
+    # The loss is the members' mean: doubled, each has the gradient that it has alone.
+    twice = replace(OPTIONS, members=2, loss={"nse": 2.0})
+    doubled = fit(together, data, twice, window=30, spin_up=10).loss
+    assert not torch.equal(alone.networks["static"].layers[0].weight, before)
+    torch.testing.assert_close(torch.tensor(doubled), 2 * torch.tensor(losses))
+    for name in ("static", "dynamic"):
+        for number in (1, 2):
+            weights = together.networks[f"{name}_{number}"].state_dict()
+            for key, expected in alone.networks[name].state_dict().items():
+                torch.testing.assert_close(weights[key], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_flow_is_the_mean_of_members_that_differ(data):
+    torch.manual_seed(0)
+    model = make(copies(SPEC, 3, ["aridity"]))
+    equal(model)
+    fit(model, data, replace(OPTIONS, members=3, weight_decay=1.0), window=30, spin_up=10)
+    with torch.no_grad():
+        fluxes, _ = model(data.forcing, data.attributes)
+    flows = torch.stack([member["Q"] for member in of_each(model, fluxes)])
+    assert len(flows) == 3
+    assert (flows - flows[0]).abs()[1:].amax((1, 2)).min() > 1e-3
+    torch.testing.assert_close(fluxes["Q"], flows.mean(0))
+
+
+def test_members_of_several_process_models_have_each_its_own_networks_and_one_mean(data):
+    several = replace(
+        SPEC,
+        nn=SPEC.nn | {"other": {"name": "mlp", "hidden_sizes": [4]}},
+        phy_model={"wet": SPEC.phy_model, "dry": {"name": "gr4j"}},
+        roles=[
+            *({**role, "model": "wet"} for role in SPEC.roles),
+            {"network": "other", "model": "dry", "attributes": ["aridity"]},
+        ],
+    )
+    torch.manual_seed(0)
+    model = make(copies(several, 2, ["aridity"]))
+    equal(model)
+    assert [*model.process_models] == ["wet_1", "dry_1", "wet_2", "dry_2"]
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    fit(model, data, replace(OPTIONS, members=2), window=30, spin_up=10)
+    still = [name for name, values in model.state_dict().items() if torch.equal(values, before[name])]
+    assert all(name.startswith("nn.mean.") for name in still)
+    with torch.no_grad():
+        fluxes, _ = model(data.forcing, data.attributes)
+    flows = torch.stack([member["Q"] for member in of_each(model, fluxes)])
+    assert len(flows) == 4
+    torch.testing.assert_close(fluxes["Q"], flows.mean(0))
+
+
+def test_members_run_side_by_side_as_each_runs_alone(data):
+    torch.manual_seed(0)
+    model = make(copies(SPEC, 3, ["aridity"])).eval()
+    with torch.no_grad():
+        fluxes, state = model(data.forcing, data.attributes)
+        for number, member in enumerate(of_each(model, fluxes), start=1):
+            alone = make(SPEC).eval()
+            for name, network in alone.networks.items():
+                network.load_state_dict(model.networks[f"{name}_{number}"].state_dict())
+            expected, after = alone(data.forcing, data.attributes)
+            for name, series in expected.items():
+                torch.testing.assert_close(member[name], series)
+            torch.testing.assert_close(state[f"phy_{number}.SM"], after["phy.SM"])
+
+
+def test_an_ensemble_is_one_bundle_with_one_flow_to_score(tmp_path):
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    run = train(tmp_path / "small.yaml", tmp_path / "run")
+    model = Bundle.load(run.bundle).model
+    assert [*model.process_models] == ["phy_1", "phy_2"]
+    assert run.scores["test"].target == "Q"
+    with open(run.folder / "metrics.csv", newline="") as file:
+        assert {row["target"] for row in csv.DictReader(file)} == {"Q"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["model.phy_model={a: {name: hbv}, b: {name: gr4j}}"], "which model it acts on; there are a, b"),
+        (
+            [
+                "model.nn={x: {name: mlp}, y: {name: mlp}, z: {name: mlp}}",
+                "model.phy_model={a: {name: hbv}, b: {name: gr4j}}",
+                "model.roles=[{network: x, model: a}, {network: y, model: b}, {network: z, role: weights}]",
+            ],
+            "this model has a, b and roles parameters, weights",
+        ),
+        (
+            ["model.phy_model={}", "model.roles=[{role: output, inputs: [P], outputs: [Q]}]"],
+            "no process model and roles output",
+        ),
+        (["training.members=0"], "members must be above zero"),
+    ],
+)
+def test_what_cannot_be_copied_is_named(tmp_path, changes, said):
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    with pytest.raises(ConfigError, match=said):
+        train(tmp_path / "small.yaml", tmp_path / "run", changes)
+    assert not (tmp_path / "run" / "bundle").exists()
