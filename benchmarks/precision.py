@@ -52,11 +52,11 @@ def volumes(bundle: str, years: int, networks: torch.dtype) -> dict[str, NDArray
     series = {name: torch.from_numpy(values) for name, values in weather(years).items()}
     totals = {"Q": np.zeros(n), "ET": np.zeros(n)}
     with torch.inference_mode():
-        prepared = model.prepare(attributes, n, torch.float64)
+        constants = model.precompute(attributes, n, torch.float64)
         state = model.init_state(n, dtype=torch.float64)
         for begin in range(0, years * DAYS, BLOCK):
             block = {name: values[begin : begin + BLOCK] for name, values in series.items()}
-            fluxes, state = model.run(block, prepared, state, tuple(totals))
+            fluxes, state = model.run(block, constants, state, tuple(totals))
             for name in totals:
                 totals[name] += fluxes[name].sum(0).numpy()
     return totals

@@ -23,7 +23,7 @@ from dmg_bmi.physics import ProcessModel, run
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dmg_bmi.io.timeseries import COORDINATES, Dataset
+from dmg_bmi.io.timeseries import COORDINATES, BasinDataset
 from dmg_bmi.model.bundle import Bundle
 from dmg_bmi.model.compiled_blocks import CompiledBlocks
 from dmg_bmi.model.registry import build_process_model
@@ -89,7 +89,7 @@ def trained(config: TrainingConfig, folder: Path) -> Bundle:
     return Bundle.load(folder / "bundle")
 
 
-def tested(dataset: Dataset, config: TrainingConfig) -> tuple[Dataset, Dataset]:
+def tested(dataset: BasinDataset, config: TrainingConfig) -> tuple[BasinDataset, BasinDataset]:
     """What is simulated, from the spin-up of the first period to the end of the test, and what counts."""
     (start, end), (trained_from, _) = bounds(config.periods.test), bounds(config.periods.train)
     spin_up = np.timedelta64(config.periods.spin_up, "D")
@@ -97,7 +97,7 @@ def tested(dataset: Dataset, config: TrainingConfig) -> tuple[Dataset, Dataset]:
     return whole, whole.period(max(start, whole.times[0] + spin_up), end)
 
 
-def flow(bundle: Bundle, dataset: Dataset, config: TrainingConfig) -> Flow:
+def flow(bundle: Bundle, dataset: BasinDataset, config: TrainingConfig) -> Flow:
     """Simulated in the test period, ``[time, basins]``."""
     whole, part = tested(dataset, config)
     return predict(bundle.model, whole)["Q"][-len(part.times) :]
@@ -129,7 +129,7 @@ def simulate(
     return run(hbv, after, state, values, {}, 1.0, outputs=("Q",), block=block)[0]["Q"]
 
 
-def calibrated(hbv: ProcessModel, dataset: Dataset, config: TrainingConfig, file: Path) -> Tensor:
+def calibrated(hbv: ProcessModel, dataset: BasinDataset, config: TrainingConfig, file: Path) -> Tensor:
     """Parameters of each basin ``[basins, parameters]``, each found by Adam for itself.
 
     Loss, windows, spin-up, schedule and running average are those of the configuration. Of a basin's
@@ -175,7 +175,7 @@ def calibrated(hbv: ProcessModel, dataset: Dataset, config: TrainingConfig, file
 
 
 def most_similar(
-    dataset: Dataset, names: Sequence[str], known: Sequence[int], unknown: Sequence[int]
+    dataset: BasinDataset, names: Sequence[str], known: Sequence[int], unknown: Sequence[int]
 ) -> list[int]:
     """Of the known basins the nearest to each unknown one in the named attributes, normalised."""
     stats = statistics(dataset.columns(list(known)), list(names))
@@ -189,7 +189,7 @@ def most_similar(
 
 def gauged_and_left_out(
     path: Path, output: Path, seed: int, basins: Sequence[str], overrides: Sequence[str]
-) -> tuple[dict[str, Flow], dict[str, Flow], Dataset]:
+) -> tuple[dict[str, Flow], dict[str, Flow], BasinDataset]:
     """Flow of the test period by model: trained on all basins, and on the folds without the basin."""
     gauged: dict[str, Flow] = {}
     left_out: dict[str, Flow] = {}
@@ -229,7 +229,7 @@ def gauged_and_left_out(
     return gauged, left_out, part
 
 
-def scored(flows: Sequence[Mapping[str, Flow]], part: Dataset) -> dict[str, list[dict[str, Flow]]]:
+def scored(flows: Sequence[Mapping[str, Flow]], part: BasinDataset) -> dict[str, list[dict[str, Flow]]]:
     """Scores by model of each seed, and last of the mean of their flows."""
     observed = part.target["Q"]
     return {

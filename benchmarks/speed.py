@@ -37,7 +37,7 @@ from speed_table import COMPILED, MEASURED, Table, best, in_turn, into, peak, pl
 from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.model.bundle import BundleInfo
 from dmg_bmi.model.compiled_blocks import CompiledBlocks
-from dmg_bmi.runtime.engines import aot as package
+from dmg_bmi.runtime.engines import aot
 from dmg_bmi.runtime.engines.eager import Eager
 
 BASINS, DAYS, NMUL, DYNAMIC = 100, 730, 16, ("BETA", "BETAET")
@@ -88,12 +88,12 @@ class Stepping:
     def __init__(self, engine, model: DeltaModel, rows: int) -> None:
         attributes = {k: torch.rand(rows, dtype=torch.float64) for k in model.attribute_names}
         with torch.inference_mode():
-            self.prepared = model.prepare(attributes, rows)
+            self.constants = model.precompute(attributes, rows)
         self.engine, self.state = engine, model.init_state(rows)
         self.forcing = weather(1, rows, torch.float64)
 
     def __call__(self) -> None:
-        _, self.state = self.engine.run(self.forcing, self.prepared, self.state)
+        _, self.state = self.engine.run(self.forcing, self.constants, self.state)
 
 
 def sequence_products(network, days: int, rows: int, backward: bool = False) -> float:
@@ -179,12 +179,12 @@ def large_model(hidden: int = 256, nmul: int = NMUL) -> DeltaModel:
 
 def packaged(table: Table, title: str, info: BundleInfo):
     """The compiled step of a bundle, made now if it is not there."""
-    folder = package.cache_folder(info)
+    folder = aot.cache_folder(info)
     if not folder.is_dir():
         begin = time.perf_counter()
-        package.build(info, folder)
+        aot.build(info, folder)
         print(f"({title}: compiled in {time.perf_counter() - begin:.0f} s)", flush=True)
-    return package.find(info)
+    return aot.find(info)
 
 
 def single_steps(table: Table, folder: Path, python: Path | None) -> dict[str, list[tuple[int, float]]]:
@@ -252,11 +252,11 @@ def training(table: Table, python: Path | None) -> None:
 
     def step(with_gradient: bool) -> None:
         optimiser.zero_grad()
-        prepared = model.prepare(attributes, BASINS, torch.float32)
+        constants = model.precompute(attributes, BASINS, torch.float32)
         state = model.init_state(BASINS, dtype=torch.float32)
         with torch.set_grad_enabled(with_gradient):
-            _, state = model.run({k: v[:365] for k, v in forcing.items()}, prepared, state, ("Q",))
-        fluxes, _ = model.run({k: v[365:] for k, v in forcing.items()}, prepared, state, ("Q",))
+            _, state = model.run({k: v[:365] for k, v in forcing.items()}, constants, state, ("Q",))
+        fluxes, _ = model.run({k: v[365:] for k, v in forcing.items()}, constants, state, ("Q",))
         fluxes["Q"].square().mean().backward()
         optimiser.step()
 

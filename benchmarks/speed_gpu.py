@@ -25,8 +25,8 @@ from speed_table import seconds
 from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.errors import DmgBmiError
 from dmg_bmi.model.bundle import BundleInfo
-from dmg_bmi.runtime.engines import aot as package
-from dmg_bmi.runtime.engines.cuda_graph import Recorded
+from dmg_bmi.runtime.engines import aot
+from dmg_bmi.runtime.engines.cuda_graph import CudaGraphEngine
 from dmg_bmi.runtime.engines.eager import Eager, Engine
 
 #: Numbers of the copy and rows of the product that are the limits.
@@ -64,13 +64,13 @@ def engines(info: BundleInfo, model: DeltaModel, device: str) -> dict[str, Engin
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "package"
         try:
-            package.build(info, folder, device)
+            aot.build(info, folder, device)
         except DmgBmiError as problem:
             print(f"({problem})", flush=True)
         else:
-            there["package"] = package.find(info, device, folder)
+            there["package"] = aot.find(info, device, folder)
     if device.startswith("cuda"):
-        there |= {f"{name}, recorded": Recorded(engine) for name, engine in there.items()}
+        there |= {f"{name}, recorded": CudaGraphEngine(engine) for name, engine in there.items()}
     return there
 
 
@@ -86,15 +86,15 @@ def steps(rows: list[int], device: str, bandwidth: float, rate: float) -> None:
         attributes = {k: torch.rand(n, dtype=torch.float64, device=device) for k in model.attribute_names}
         forcing = {k: v.to(device) for k, v in weather(1, n, torch.float64).items()}
         with torch.inference_mode():
-            prepared, begin = model.prepare(attributes, n), model.init_state(n, device=device)
+            constants, begin = model.precompute(attributes, n), model.init_state(n, device=device)
         # A step reads what is prepared and the state, and writes the state, at the least.
-        moved = sum(t.nbytes for t in prepared.values()) + 2 * sum(t.nbytes for t in begin.values())
+        moved = sum(t.nbytes for t in constants.values()) + 2 * sum(t.nbytes for t in begin.values())
         for title, engine in run.items():
             state = begin
 
-            def step(engine=engine, prepared=prepared, forcing=forcing):
+            def step(engine=engine, constants=constants, forcing=forcing):
                 nonlocal state
-                _, state = engine.run(forcing, prepared, state)
+                _, state = engine.run(forcing, constants, state)
 
             took = best(step, device)
             share = f"{n * flops / took / rate:.0%} | {moved / took / bandwidth:.0%}"
@@ -110,11 +110,11 @@ def training(device: str, rate: float, beside_dmg: bool) -> None:
 
     def step() -> None:
         optimiser.zero_grad()
-        prepared = model.prepare(attributes, BASINS, torch.float32)
+        constants = model.precompute(attributes, BASINS, torch.float32)
         state = model.init_state(BASINS, dtype=torch.float32, device=device)
         with torch.no_grad():
-            _, state = model.run({k: v[:365] for k, v in forcing.items()}, prepared, state, ("Q",))
-        fluxes, _ = model.run({k: v[365:] for k, v in forcing.items()}, prepared, state, ("Q",))
+            _, state = model.run({k: v[:365] for k, v in forcing.items()}, constants, state, ("Q",))
+        fluxes, _ = model.run({k: v[365:] for k, v in forcing.items()}, constants, state, ("Q",))
         fluxes["Q"].square().mean().backward()
         optimiser.step()
 

@@ -25,7 +25,7 @@ from .runtime.clock import Clock
 from .runtime.component import Component
 from .runtime.config import RunConfig
 from .runtime.metadata import Metadata
-from .runtime.ngen_protocols import Protocols, Reserving
+from .runtime.ngen_protocols import NgenProtocols, ReservedVariables
 
 GRID = 0
 AnyArray = NDArray[np.generic]
@@ -56,7 +56,7 @@ class DeltaModelBmi(Bmi):
     def _let_go(self) -> None:
         self._component: Component | None = None
         self._clock: Clock | None = None
-        self._protocols: Protocols | None = None
+        self._protocols: NgenProtocols | None = None
         self._about = Metadata() if self.bundle is None else Metadata(self.bundle.variables)
         #: Of one catchment what is set and read at every step, by name: the arrays of length one.
         self._set: Mapping[str, FloatArray] = {}
@@ -352,12 +352,12 @@ class DeltaModelBmi(Bmi):
             return self.component.values(name)
         return self._reserved(name).array(name)
 
-    def _reserved(self, name: str) -> Reserving:
+    def _reserved(self, name: str) -> ReservedVariables:
         """Where a name that is in no table may be reserved; raises what is due if it is not."""
         if self._component is None:
             self._known(name)
         if self._protocols is None:
-            self._protocols = Protocols(self.component)
+            self._protocols = NgenProtocols(self.component)
         self._protocols.find(name)
         return self._protocols
 

@@ -18,7 +18,7 @@ from .model.variables import FLOW, unknown_variable
 from .runtime.component import Component, number
 from .runtime.config import RunConfig
 from .runtime.metadata import Metadata
-from .runtime.ngen_protocols import Reserved, Reserving
+from .runtime.ngen_protocols import Reserved, ReservedVariables
 
 SOURCE_IDS = "land_surface_water_source__id"
 COUNTS = (f"{FLOW}__count", f"{SOURCE_IDS}__count")
@@ -135,7 +135,7 @@ class RoutingBmi(DeltaModelBmi):
             return self._sources.names
         return super().item_ids(name)
 
-    def _reserved(self, name: str) -> Reserving:
+    def _reserved(self, name: str) -> ReservedVariables:
         if self._sources is not None and name in self._sources.known:
             return self._sources
         return super()._reserved(name)

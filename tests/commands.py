@@ -22,8 +22,8 @@ import yaml
 
 from dmg_bmi.cli import demo, main
 from dmg_bmi.io import netcdf
-from dmg_bmi.io.timeseries import Dataset
-from dmg_bmi.synthetic import river_basin as synthetic_basin
+from dmg_bmi.io.timeseries import BasinDataset
+from dmg_bmi.synthetic import river_basin
 
 HOUR = np.timedelta64(3600, "s")
 SMALL = """
@@ -118,7 +118,7 @@ def _forcing(given: Path, weather, seed: int, days: int = 12) -> Path:
     times = np.datetime64("2001-10-01", "s") + np.arange(days) * 24 * HOUR
     units = {"P": "mm d-1", "T": "degC", "PET": "mm d-1"}
     series = weather(days, 2, seed)
-    netcdf.write(path, Dataset(("cat-7", "cat-8"), times, 86400.0, series, {}, {}, units))
+    netcdf.write(path, BasinDataset(("cat-7", "cat-8"), times, 86400.0, series, {}, {}, units))
     return path
 
 
@@ -177,8 +177,8 @@ def _compile(tools: SimpleNamespace) -> Command:
     return Command(write(b"old"), write(b"new"))
 
 
-def _basin(given: Path, name: str, divides: int, seed: int) -> tuple[synthetic_basin.Basin, Path]:
-    basin = synthetic_basin.generate(divides, area=30.0 * divides, seed=seed)
+def _basin(given: Path, name: str, divides: int, seed: int) -> tuple[river_basin.Basin, Path]:
+    basin = river_basin.generate(divides, area=30.0 * divides, seed=seed)
     (given / name).mkdir()
     basin.write(given / name / "basin.gpkg")
     return basin, given / name / "basin.gpkg"
@@ -188,10 +188,10 @@ def _couple(tools: SimpleNamespace) -> Command:
     def write(name, seed):
         basin, _ = _basin(tools.given, name, 5, 7)
         folder = tools.given / name
-        dataset = synthetic_basin.weather(basin, days=2, seed=seed)
+        dataset = river_basin.weather(basin, days=2, seed=seed)
         with (
-            patch.object(synthetic_basin, "generate", lambda *_, **__: basin),
-            patch.object(synthetic_basin, "weather", lambda *_, **__: dataset),
+            patch.object(river_basin, "generate", lambda *_, **__: basin),
+            patch.object(river_basin, "weather", lambda *_, **__: dataset),
         ):
             config = demo._prepare(folder)
         state = tools.folder / "coupled-{time}.state"
@@ -205,11 +205,11 @@ def _demo(tools: SimpleNamespace) -> Command:
     """On fewer divides and days."""
 
     def command(folder):
-        weather = partial(synthetic_basin.weather, days=2)
-        generate = synthetic_basin.generate
+        weather = partial(river_basin.weather, days=2)
+        generate = river_basin.generate
         with (
-            patch.object(synthetic_basin, "generate", lambda *_, **__: generate(6, area=150.0, seed=7)),
-            patch.object(synthetic_basin, "weather", weather),
+            patch.object(river_basin, "generate", lambda *_, **__: generate(6, area=150.0, seed=7)),
+            patch.object(river_basin, "weather", weather),
         ):
             return call("demo", "--output", folder)
 

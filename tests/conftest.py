@@ -22,7 +22,7 @@ from dmg_bmi.physics.forcings import P
 from hypothesis import HealthCheck, settings
 from torch import Tensor
 
-from dmg_bmi import DeltaModel, ParameterRole, Statistic
+from dmg_bmi import DeltaModel, FeatureStatistics, ParameterRole
 from dmg_bmi.model.delta_model import resolve_roles
 from dmg_bmi.model.registry import PROCESS_MODELS, build_network, build_process_model
 
@@ -273,14 +273,14 @@ def hybrid(
     }
     limited = [*phy.declaration.forcings, *phy.declaration.attributes]
     statistics = {
-        q.name: Statistic((q.lower + q.upper) / 2, (q.upper - q.lower) / 4)
+        q.name: FeatureStatistics((q.lower + q.upper) / 2, (q.upper - q.lower) / 4)
         for q in limited
         if isfinite(q.upper - q.lower)
     }
     statistics |= {
-        "P": Statistic(-0.3, 0.3, "log_sqrt"),
-        "T": Statistic(4.0, 9.0),
-        "PET": Statistic(2.0, 2.0),
+        "P": FeatureStatistics(-0.3, 0.3, "log_sqrt"),
+        "T": FeatureStatistics(4.0, 9.0),
+        "PET": FeatureStatistics(2.0, 2.0),
     }
     model = DeltaModel(built, phy, spelt, fixed, statistics)
     with torch.no_grad():

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from dmg_bmi.nextgen.precompute import tables
 
 from dmg_bmi.coupling import CouplingConfig
 from dmg_bmi.errors import BundleError, ConfigError, DmgBmiError, ForcingError
@@ -24,15 +25,14 @@ from dmg_bmi.interop.import_dmg import import_dmg
 from dmg_bmi.io import forcing_file
 from dmg_bmi.io.csv_table import CsvTable
 from dmg_bmi.io.files import read_yaml
-from dmg_bmi.model import aot_cache as aot
+from dmg_bmi.model import aot_cache
 from dmg_bmi.model.bundle import SHIPPED, Bundle, BundleInfo, _checksum
 from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.forcing import open_forcing
-from dmg_bmi.nextgen.prepare import tables
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 from dmg_bmi.runtime.clock import Clock
 from dmg_bmi.runtime.config import RunConfig
-from dmg_bmi.runtime.forcing.stored import Store, _map
+from dmg_bmi.runtime.forcing.stored import StoredForcing, _map
 from dmg_bmi.training import checkpoint
 from dmg_bmi.training.config import TrainingConfig
 
@@ -229,10 +229,10 @@ DOORS = {
     "training": ("f.yaml", TrainingConfig.read),
     "bundle": ("bundle.yaml", lambda path: BundleInfo.read(path.parent)),
     "weights": (WEIGHTS, lambda path: BundleInfo.read(path.parent).load_model()),
-    "state": ("f.state", codec.read),
+    "state": ("f.state", state_codec.read),
     "checkpoint of a training": ("f.safetensors", checkpoint.load),
     "configuration of dmg": ("config.yaml", lambda path: import_dmg(path.parent)),
-    "store": ("forcing.yaml", lambda path: Store(path.parent, (), (), Clock(86400.0, 86400.0), None)),
+    "store": ("forcing.yaml", lambda path: StoredForcing(path.parent, (), (), Clock(86400.0, 86400.0), None)),
     "array": ("f.npy", lambda path: _map(path.parent, path.name, 1)),
     "forcing": ("f.nc", forcing_file.read),
     "forcing of ngen": ("f.nc", open_forcing),
@@ -242,7 +242,7 @@ DOORS = {
     "table": ("f.csv", tables.read),
     "table in NetCDF": ("f.nc", tables.read),
     "CSV": ("f.csv", lambda path: CsvTable.read(path, ConfigError)),
-    "compiled code": (aot.INDEX, lambda path: said(aot.load(path.parent, {}))),
+    "compiled code": (aot_cache.INDEX, lambda path: said(aot_cache.load(path.parent, {}))),
 }
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from dmg_bmi import RoutingBmi
 from dmg_bmi.cli.compile import _meant as meant
 from dmg_bmi.hydrofabric import reader as hydrofabric
-from dmg_bmi.model import aot_cache as aot
-from dmg_bmi.runtime.engines import aot as package
+from dmg_bmi.model import aot_cache
+from dmg_bmi.runtime.engines import aot_cache as aot
 
 FLOW = "land_surface_water_source__volume_flow_rate"
 DISCHARGE = "channel_exit_water_x-section__volume_flow_rate"
@@ -64,10 +64,10 @@ def speed(fabrics: Mapping[str, Path], compiled: bool) -> None:
 def compile_for(config: Path) -> None:
     """Compile what the configuration runs, once."""
     info, graph = meant(str(config))
-    folder = package.cache_folder(info, "cpu", graph)
-    if not (folder / aot.INDEX).is_file():
+    folder = aot.cache_folder(info, "cpu", graph)
+    if not (folder / aot_cache.INDEX).is_file():
         begun = time.process_time()
-        package.build(info, folder, "cpu", graph)
+        aot.build(info, folder, "cpu", graph)
         print(f"  compiled in {time.process_time() - begun:.0f} s of this process, and a compiler's")
 
 
@@ -99,7 +99,7 @@ def at_once(river: RoutingBmi) -> float:
     """The same of a record that the engine is given whole."""
     group = river.component.group
     lateral = torch.from_numpy(inflows(river, _hours(river)))
-    given = {"lateral_inflow": lateral}, group.states.prepared, group.states.current, ("discharge",)
+    given = {"lateral_inflow": lateral}, group.states.constants, group.states.current, ("discharge",)
     return seconds(lambda: group.setup.engine.run(*given)) * 1e6 / (lateral.numel() * 12)
 
 

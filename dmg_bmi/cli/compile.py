@@ -51,12 +51,12 @@ def _meant(what: str) -> tuple[BundleInfo, dict[str, Tensor]]:
 
 def command(given: argparse.Namespace) -> None:
     """``dmg-bmi compile``."""
-    from ..runtime.engines import aot as package
+    from ..runtime.engines import aot
 
     info, graph = _meant(given.bundle)
     info = replace(info, network_precision=given.network_precision)
-    folder = given.output or package.cache_folder(info, given.device, graph)
+    folder = given.output or aot.cache_folder(info, given.device, graph)
     print(f"compiling one step of {info.name}, once; about a minute ...", flush=True)
     begin = perf_counter()
-    package.build(info, folder, given.device, graph)
+    aot.build(info, folder, given.device, graph)
     print(f"done in {perf_counter() - begin:.0f} s: {folder}")

@@ -59,11 +59,11 @@ def _prepare(folder: Path) -> Path:
 
     from ..io import netcdf
     from ..runtime.initial_state import write_initial_state
-    from ..synthetic import river_basin as synthetic_basin
+    from ..synthetic import river_basin
 
-    basin = synthetic_basin.generate(40, area=900.0, seed=7)
+    basin = river_basin.generate(40, area=900.0, seed=7)
     basin.write(folder / "basin.gpkg")
-    dataset = synthetic_basin.weather(basin, seed=35)
+    dataset = river_basin.weather(basin, seed=35)
     netcdf.write(folder / "forcing.nc", dataset, title="synthetic weather")
     info = BundleInfo.read(BUNDLE)
     attributes = [v.name for v in info.variables if v.kind == "attribute"]
@@ -85,7 +85,7 @@ def _draw(folder: Path, files: dict[str, Path]) -> tuple[Path, Path]:
     """Hydrograph and map."""
     from ..hydrofabric import reader as hydrofabric
     from ..io import netcdf
-    from ..plotting import basin_map as maps
+    from ..plotting import basin_map
     from ..plotting import hydrographs as plots
 
     fabric = hydrofabric.read(folder / "basin.gpkg")
@@ -119,7 +119,7 @@ def _draw(folder: Path, files: dict[str, Path]) -> tuple[Path, Path]:
         title=f"Hybrid runoff of {len(area)} divides, routed to the outlet",
     )
     peak = int(flow[:, outlet].argmax())
-    maps.basin(
+    basin_map.basin(
         pictures[1],
         folder / "basin.gpkg",
         dict(zip(network.ids, flow[peak].tolist(), strict=True)),

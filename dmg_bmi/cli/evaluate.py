@@ -22,7 +22,7 @@ from ..model.bundle import BundleInfo
 from ..model.training_range import check_trained
 
 if TYPE_CHECKING:
-    from ..io.timeseries import Dataset
+    from ..io.timeseries import BasinDataset
     from ..training import TrainingConfig
 
 #: What splitting and networks in float32 may change (docs/decisions.md): relative, and absolute of what
@@ -128,7 +128,7 @@ class Agreement:
         return "\n".join(lines)
 
 
-def through_bmi(info: BundleInfo, dataset: Dataset) -> Agreement:
+def through_bmi(info: BundleInfo, dataset: BasinDataset) -> Agreement:
     """Step a bundle over a dataset by ``dmg-bmi run``, and compare its fluxes with one forward.
 
     The forward has networks in float32 and equations in float64, as the BMI runs them.

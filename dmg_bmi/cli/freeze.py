@@ -21,7 +21,7 @@ from ..errors import ConfigError, ForcingError
 from ..interop.dmg import warmed_up
 from ..io import forcing_file
 from ..io.cf_time import parse_date
-from ..io.timeseries import Dataset
+from ..io.timeseries import BasinDataset
 from ..model.bundle import BundleInfo
 from ..runtime.config import CatchmentTable, RunConfig, utc
 from ..runtime.initial_state import write_initial_state
@@ -101,7 +101,7 @@ def freeze(
     return names
 
 
-def _compare_start(config: RunConfig, window: Dataset, warmup: int, path: Path) -> None:
+def _compare_start(config: RunConfig, window: BasinDataset, warmup: int, path: Path) -> None:
     """Refuse a run that does not start where the warm-up ends."""
     if not 0 < warmup < len(window.times):
         raise ConfigError(
@@ -116,7 +116,7 @@ def _compare_start(config: RunConfig, window: Dataset, warmup: int, path: Path) 
         )
 
 
-def _window(data: Dataset, start: str | None, end: str | None) -> Dataset:
+def _window(data: BasinDataset, start: str | None, end: str | None) -> BasinDataset:
     first, last = data.times[0], data.times[-1] + 1
     if start:
         first = parse_date(start, "--start", ConfigError).astype("datetime64[D]")

@@ -22,7 +22,7 @@ from ..bmi import DeltaModelBmi
 from ..errors import ConfigError, ForcingError
 from ..io import forcing_file, netcdf
 from ..io.atomic import make_folder
-from ..io.timeseries import Dataset
+from ..io.timeseries import BasinDataset
 from ..io.units import conversion, is_rate_of
 from ..model.variables import Variable
 from ..plotting import hydrographs as plots
@@ -123,7 +123,7 @@ def _blocks(
             yield begin, block
 
 
-def _records(forcing: Dataset, config: RunConfig, bmi: DeltaModelBmi, path: str) -> range:
+def _records(forcing: BasinDataset, config: RunConfig, bmi: DeltaModelBmi, path: str) -> range:
     """Which records of the file the run takes."""
     if forcing.step != bmi.get_time_step():
         raise ForcingError(
@@ -149,7 +149,7 @@ def _records(forcing: Dataset, config: RunConfig, bmi: DeltaModelBmi, path: str)
 
 def _draw(
     path: Path,
-    forcing: Dataset,
+    forcing: BasinDataset,
     records: range,
     runoff: FloatArray,
     catchment: str,

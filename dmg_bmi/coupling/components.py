@@ -26,25 +26,25 @@ from ..io.forcing_file import model_input, read
 from ..io.netcdf import Column
 from ..io.units import conversion
 from ..model.variables import Variable
-from ..runtime import state_codec as codec
+from ..runtime import state_codec
 from ..runtime.config import utc
 from ..runtime.metadata import Metadata
 from ..runtime.restart import stamp, steps_between
-from .config import CouplingConfig, Exchange, Part
-from .links import Link
+from .config import ComponentConfig, CouplingConfig, ExchangeConfig
+from .links import Exchange
 
 FloatArray = NDArray[np.float64]
 STATE, SIZE, CREATE, FREE = (f"ngen::serialization_{what}" for what in ("state", "size", "create", "free"))
 log = logging.getLogger("dmg_bmi")
 
 
-class Model:
+class CoupledComponent:
     """One component at work.
 
     Parameters
     ----------
     name : str
-    part : Part
+    part : ComponentConfig
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Model:
         Updates in one step of the coupled clock.
     """
 
-    def __init__(self, name: str, part: Part) -> None:
+    def __init__(self, name: str, part: ComponentConfig) -> None:
         self.name, self.part = name, part
         cls = find_class(part.bmi, f"components.{name}.bmi:")
         log.info("%s is %s, configured by %s", name, part.bmi, part.config)
@@ -234,7 +234,7 @@ class Coupling:
 
     def __init__(self, config: CouplingConfig) -> None:
         self.config = config
-        self.models: dict[str, Model] = {}
+        self.models: dict[str, CoupledComponent] = {}
         try:
             self._start()
         except BaseException:
@@ -244,7 +244,7 @@ class Coupling:
     def _start(self) -> None:
         config = self.config
         for name, part in config.components.items():
-            self.models[name] = Model(name, part)
+            self.models[name] = CoupledComponent(name, part)
         self.step = max(model.step for model in self.models.values())
         for name, model in self.models.items():
             model.substeps = round(self.step / model.step)
@@ -257,7 +257,7 @@ class Coupling:
             raise ConfigError(
                 f"end_time: {config.seconds:g} s are no whole number of steps of {self.step:g} s"
             )
-        self.links = [Link(exchange, *self._ends(exchange)) for exchange in config.exchanges]
+        self.links = [Exchange(exchange, *self._ends(exchange)) for exchange in config.exchanges]
         fed = [(link.target.name, link.variable) for link in self.links]
         twice = next((pair for pair in fed if fed.count(pair) > 1), None)
         if twice is not None:
@@ -273,7 +273,7 @@ class Coupling:
         if config.restart.write is not None:
             self._state()  # whether it can be saved is told now, not at the end
 
-    def _ends(self, exchange: Exchange) -> tuple[Model, str, Model, str]:
+    def _ends(self, exchange: ExchangeConfig) -> tuple[CoupledComponent, str, CoupledComponent, str]:
         ends: list[Any] = []
         for key in ("source", "target"):
             name, _, variable = getattr(exchange, key).partition(".")
@@ -315,7 +315,7 @@ class Coupling:
         if path is not None:
             path = Path(str(path).replace("{time}", stamp(self.now)))
             make_folder(path.parent)
-            codec.write(path, self._state())
+            state_codec.write(path, self._state())
 
     def _header(self) -> dict[str, object]:
         return {
@@ -327,11 +327,11 @@ class Coupling:
     def _state(self) -> bytes:
         states = {f"component.{name}": model.save() for name, model in self.models.items()}
         values = {f"exchange.{k}": torch.from_numpy(link.value) for k, link in enumerate(self.links)}
-        return codec.encode(self._header(), states | values)
+        return state_codec.encode(self._header(), states | values)
 
     def _load(self, path: Path) -> None:
         path = Path(str(path).replace("{time}", stamp(self.now)))
-        header, tensors = codec.decode(codec.read(path), str(path))
+        header, tensors = state_codec.decode(state_codec.read(path), str(path))
         for key, value in self._header().items():
             if header.get(key) != value:
                 raise StateError(f"{path}: its {key} is {header.get(key)}, that of the run is {value}")

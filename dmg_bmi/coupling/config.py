@@ -14,7 +14,7 @@ from ..runtime.config import Restart, utc
 
 
 @dataclass(frozen=True)
-class Part:
+class ComponentConfig:
     """One component.
 
     Parameters
@@ -40,7 +40,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Exchange:
+class ExchangeConfig:
     """What one component gives another.
 
     Parameters
@@ -76,7 +76,7 @@ class CouplingConfig:
         Date and time, or seconds after the start.
     components : mapping of name to Part
         They step in this order.
-    exchanges : list of Exchange
+    exchanges : list of ExchangeConfig
         What a component gives to one further up reaches it in the next step.
     restart : Restart
         One file holds the states of all components.
@@ -84,8 +84,8 @@ class CouplingConfig:
 
     start_time: datetime
     end_time: datetime | float
-    components: dict[str, Part]
-    exchanges: list[Exchange] = field(default_factory=list)
+    components: dict[str, ComponentConfig]
+    exchanges: list[ExchangeConfig] = field(default_factory=list)
     restart: Restart = field(default_factory=Restart)
 
     def __post_init__(self) -> None:

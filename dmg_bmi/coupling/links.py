@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, there_is
 from ..io.csv_table import CsvTable
 from ..io.units import conversion, is_rate_of, parse
-from .config import Exchange
+from .config import ExchangeConfig
 
 if TYPE_CHECKING:
-    from .components import Model
+    from .components import CoupledComponent
 
 FloatArray = NDArray[np.float64]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]
 
 
-class Link:
+class Exchange:
     """What one component gives another, step by step.
 
     Items add up where several give to one, which therefore must be volumes or flows.
 
     Parameters
     ----------
-    exchange : Exchange
-    source : Model
+    exchange : ExchangeConfig
+    source : CoupledComponent
     given : str
         The variable of the source.
-    target : Model
+    target : CoupledComponent
     variable : str
         The variable of the target.
 
@@ -41,7 +41,14 @@ class Link:
         Of the source over the latest step of the clock, before conversion.
     """
 
-    def __init__(self, exchange: Exchange, source: Model, given: str, target: Model, variable: str) -> None:
+    def __init__(
+        self,
+        exchange: ExchangeConfig,
+        source: CoupledComponent,
+        given: str,
+        target: CoupledComponent,
+        variable: str,
+    ) -> None:
         self.source, self.target, self.variable = source, target, variable
         self._given, self._adds = given, exchange.join == "sum"
         self._what = f"exchange {exchange.source} -> {exchange.target}"
@@ -85,7 +92,7 @@ class Link:
             raise ConfigError(f"{self._what}: {problem}{hint}") from problem
         return scale, offset
 
-    def _pairs(self, exchange: Exchange, size: int) -> Pairs:
+    def _pairs(self, exchange: ExchangeConfig, size: int) -> Pairs:
         """Items of the source, those of the target that they give to, and which share."""
         own, others = self.source.ids(self._given), self.target.ids(self.variable)
         if exchange.map is None and (own is None or others is None):

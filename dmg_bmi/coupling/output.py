@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..io.netcdf import Writer
 from ..runtime.config import utc
-from .components import Model
+from .components import CoupledComponent
 
 FloatArray = NDArray[np.float64]
 #: Numbers in a block.
@@ -25,12 +25,12 @@ class Recorder:
     Parameters
     ----------
     path : Path
-    model : Model
+    model : CoupledComponent
     start : datetime
         UTC, of the first record.
     """
 
-    def __init__(self, path: Path, model: Model, start: datetime) -> None:
+    def __init__(self, path: Path, model: CoupledComponent, start: datetime) -> None:
         self.path = path
         ids, columns = model.columns()
         self._symbols = dict(zip(model.written, columns, strict=True))

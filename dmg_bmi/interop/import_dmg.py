@@ -27,7 +27,7 @@ from ..io.files import read_bytes, read_json, sha256
 from ..io.typed_yaml import read_yaml
 from ..model.bundle import Bundle
 from ..model.delta_model import DeltaModel
-from ..model.normalisation import Statistic
+from ..model.normalisation import FeatureStatistics
 from ..model.roles.resolve import ParameterRole
 
 log = logging.getLogger("dmg_bmi")
@@ -245,7 +245,7 @@ class _Spec:
             "(dmg-bmi freeze takes them from a window)"
         )
 
-    def build(self, statistics: Mapping[str, Statistic]) -> DeltaModel:
+    def build(self, statistics: Mapping[str, FeatureStatistics]) -> DeltaModel:
         """A model of the same layout, weights yet to be loaded."""
         inputs = tuple(self.symbols.get(name, name) for name in self.forcings)
         phy: dict[str, Any] = {"name": self.equations.name, "nmul": self.nmul}
@@ -405,7 +405,7 @@ def _find_checkpoint(folder: Path, model: str, epoch: int | None) -> Path:
     return found[wanted]
 
 
-def _statistics(path: Path, spec: _Spec) -> dict[str, Statistic]:
+def _statistics(path: Path, spec: _Spec) -> dict[str, FeatureStatistics]:
     given = read_json(path, ImportDmgError)
     if not isinstance(given, dict):
         raise ImportDmgError(f"{path}: must map names to statistics, it holds {type(given).__name__}")
@@ -425,7 +425,7 @@ def _statistics(path: Path, spec: _Spec) -> dict[str, Statistic]:
                 f"{path}: {name} must be [10th percentile, 90th percentile, mean, std], not {given[name]}"
             ) from problem
         symbol = spec.symbols.get(name, name)
-        result[symbol] = Statistic(
+        result[symbol] = FeatureStatistics(
             mean, std, "log_sqrt" if name in spec.logarithmic else "none", units.get(symbol, "")
         )
     return result

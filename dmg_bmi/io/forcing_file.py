@@ -13,10 +13,10 @@ from ..model.variables import Variable
 from ..nextgen.forcing import WELL_KNOWN, CsvFolder, open_forcing
 from ..physics.forcings import PET
 from . import netcdf
-from .timeseries import Dataset, Series
+from .timeseries import BasinDataset, Series
 
 
-def read(path: str | Path) -> Dataset:
+def read(path: str | Path) -> BasinDataset:
     """Read a file or folder of any of these layouts whole.
 
     Raises
@@ -35,17 +35,17 @@ def _is_of_ngen(path: Path) -> bool:
         return {"ids", "Time"} <= {*data.variables} and "catchment" not in data.variables
 
 
-def _of_ngen(path: Path) -> Dataset:
+def _of_ngen(path: Path) -> BasinDataset:
     forcing = open_forcing(path)
     series: Series = {name: forcing.read(name, forcing.ids).T for name in forcing.units}
     if isinstance(forcing, CsvFolder) and forcing.problems:
         name, problem = next(iter(forcing.problems.items()))
         raise ForcingError(f"{forcing.files[name]}: {problem}")
     step = netcdf.step_of(forcing.times, str(path))
-    return Dataset(forcing.ids, forcing.times, step, series, {}, {}, forcing.units)
+    return BasinDataset(forcing.ids, forcing.times, step, series, {}, {}, forcing.units)
 
 
-def series_of(forcing: Dataset, variable: Variable, path: str) -> str | None:
+def series_of(forcing: BasinDataset, variable: Variable, path: str) -> str | None:
     """What the series of an input is called: by the model, by frameworks, or by `ngen`'s files.
 
     Raises
@@ -63,7 +63,9 @@ def series_of(forcing: Dataset, variable: Variable, path: str) -> str | None:
     return found[0] if found else None
 
 
-def model_input(forcing: Dataset, variable: Variable, ids: Sequence[str], path: str) -> NDArray[np.float64]:
+def model_input(
+    forcing: BasinDataset, variable: Variable, ids: Sequence[str], path: str
+) -> NDArray[np.float64]:
     """One input ``[time, catchment]`` in the units the component takes."""
     name = series_of(forcing, variable, path)
     if name is None:

@@ -30,7 +30,7 @@ from .atomic import make_folder, replacing
 from .cf_time import decode
 from .files import opened
 from .netcdf3 import TornError, missing_bytes
-from .timeseries import LATITUDE, LONGITUDE, Dataset
+from .timeseries import LATITUDE, LONGITUDE, BasinDataset
 from .units import conversion, is_rate_of
 
 log = logging.getLogger("dmg_bmi")
@@ -76,7 +76,7 @@ class Column:
     aggregation: Aggregation = "mean"
 
 
-def read(path: str | Path) -> Dataset:
+def read(path: str | Path) -> BasinDataset:
     """Read a file of this layout whole.
 
     Raises
@@ -86,7 +86,7 @@ def read(path: str | Path) -> Dataset:
     """
     with Reader(path) as file:
         series = {name: file.series(name) for name in (*file.forcings, *file.targets)}
-        return Dataset(
+        return BasinDataset(
             file.ids,
             file.times,
             file.step,
@@ -103,7 +103,7 @@ class Reader:
     Attributes
     ----------
     ids, times, step, units
-        As of :class:`~dmg_bmi.io.timeseries.Dataset`.
+        As of :class:`~dmg_bmi.io.timeseries.BasinDataset`.
     forcings, targets, attributes : list of str
         Names of its series and of what does not change.
 
@@ -217,7 +217,7 @@ class Reader:
         self.data.close()
 
 
-def write(path: str | Path, dataset: Dataset, **attributes: str) -> None:
+def write(path: str | Path, dataset: BasinDataset, **attributes: str) -> None:
     """Write a dataset whole: forcing, observations, attributes."""
     names = [*dataset.forcing, *dataset.target]
     columns = {

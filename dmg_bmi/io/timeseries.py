@@ -18,7 +18,7 @@ COORDINATES = {n: "degree_north" for n in LATITUDE} | {n: "degree_east" for n in
 
 
 @dataclass(frozen=True)
-class Dataset:
+class BasinDataset:
     """Aligned series of several basins.
 
     Parameters

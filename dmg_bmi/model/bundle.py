@@ -28,7 +28,7 @@ from ..io.atomic import LOCK, create, locked, make_folder, put
 from ..io.files import as_path, canonical, read_bytes, read_yaml, sha256
 from ..physics import ProcessModel
 from .delta_model import DeltaModel, typed_statistics
-from .normalisation import Statistic
+from .normalisation import FeatureStatistics
 from .variables import Variable, checked, from_plain, to_plain, variable_table
 
 FORMAT = 1
@@ -85,7 +85,7 @@ class BundleInfo:
         return {v.symbol: v for v in table} | {v.name: v for v in table}
 
     @cached_property
-    def statistics(self) -> dict[str, Statistic]:
+    def statistics(self) -> dict[str, FeatureStatistics]:
         """Of the networks' inputs, by symbol."""
         try:
             return typed_statistics(self.description.get("statistics") or {})

@@ -18,7 +18,7 @@ from ..errors import DmgBmiError
 from ..io.private_folders import cache_base, private_compiler_cache
 from ..physics import ProcessModel, State
 from ..physics.contract import NO_PROCESSES, ProcessFunction
-from . import aot_cache as aot
+from . import aot_cache
 
 log = logging.getLogger("dmg_bmi")
 
@@ -129,21 +129,21 @@ def _unable(model: ProcessModel, device: str) -> str | None:
         return "its rows act on each other along a graph"
     if any(True for _ in (*model.parameters(), *model.buffers())):
         return "it holds tensors of its own"
-    return aot.missing_compiler(device)
+    return aot_cache.missing_compiler(device)
 
 
 def _ahead(block: _Block, tensors: list[Tensor], what: str) -> Function:
     """From the cache, or compiled into it."""
     device = tensors[0].device.type
-    key = aot.key(block, device, block=what)
+    key = aot_cache.key(block, device, block=what)
     folder = cache_base() / "blocks" / key[:32]
-    found = aot.load(folder, key) if (folder / aot.INDEX).is_file() else "it is not there"
+    found = aot_cache.load(folder, key) if (folder / aot_cache.INDEX).is_file() else "it is not there"
     if isinstance(found, str):
         with _timed(block, "once for this user"):
             axes = [int(k < block.series) for k in range(len(tensors))]
             example = [_example(t, axis) for t, axis in zip(tensors, axes, strict=True)]
-            aot.build(block, example, axes, folder, {"key": key}, device)
-        found = aot.load(folder, key)
+            aot_cache.build(block, example, axes, folder, {"key": key}, device)
+        found = aot_cache.load(folder, key)
     if isinstance(found, str):
         raise DmgBmiError(found)
     run = found[0]

@@ -8,13 +8,13 @@ from math import inf
 
 from ..errors import ConfigError
 from ..physics import Attribute, Balance, Declaration, Flux, Forcing, ProcessModel, Quantity, fluxes, forcings
-from .normalisation import Statistic
+from .normalisation import FeatureStatistics
 from .roles.bindings import correction
 from .roles.resolve import CorrectInputRole, CorrectOutputRole, OutputRole, Role, WeightRole
 
 Models = Mapping[str, ProcessModel]
 Roles = Sequence[Role]
-Statistics = Mapping[str, Statistic]
+Statistics = Mapping[str, FeatureStatistics]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Output:
     needs: tuple[tuple[str, str], ...] = ()
 
 
-def declare(
+def compose_declaration(
     models: Models, roles: Roles, statistics: Statistics, fixed: Mapping[str, float | str]
 ) -> tuple[Declaration, tuple[Output, ...]]:
     """Inputs, attributes, states, outputs and balances of the whole, and where outputs come from."""

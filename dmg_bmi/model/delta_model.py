@@ -14,11 +14,11 @@ from ..errors import AttributeTableError, ConfigError, ForcingError
 from ..nn_models import Network
 from ..physics import Balance, ProcessModel, State
 from .compiled_blocks import CompiledBlocks
-from .declaration import declare
-from .normalisation import Statistic
+from .declaration import compose_declaration
+from .normalisation import FeatureStatistics
 from .registry import build_network, build_process_models, descriptions
-from .roles.base import Block, below
-from .roles.bindings import Parameters, Weights, bind, multiplied
+from .roles.base import ForwardContext, with_prefix
+from .roles.bindings import EnsembleWeighting, ParameterBinding, bind, multiplied
 from .roles.resolve import ParameterRole, Role, from_plain, resolve_roles
 
 __all__ = ["DAY", "DeltaModel", "ParameterRole", "resolve_roles"]
@@ -66,7 +66,7 @@ class DeltaModel(nn.Module):
         phy_model: Modules = None,
         roles: Role | Sequence[Role] = (),
         fixed: Mapping[str, float | str] | None = None,
-        statistics: Mapping[str, Statistic] | None = None,
+        statistics: Mapping[str, FeatureStatistics] | None = None,
         step: float = DAY,
     ) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class DeltaModel(nn.Module):
         self._acts = [bind(role, models, self.statistics) for role in self.roles]
         for act in self._acts:
             act.check(self.networks[act.key])
-        self.declaration, self._outputs = declare(models, self.roles, self.statistics, self.fixed)
+        self.declaration, self._outputs = compose_declaration(models, self.roles, self.statistics, self.fixed)
 
     # -- what it is ---------------------------------------------------------------
 
@@ -140,7 +140,7 @@ class DeltaModel(nn.Module):
         phy_model: Mapping[str, Any] | None = None,
         roles: Sequence[Mapping[str, Any] | Role] = (),
         fixed: Mapping[str, float | str] | None = None,
-        statistics: Mapping[str, Mapping[str, Any] | Statistic] | None = None,
+        statistics: Mapping[str, Mapping[str, Any] | FeatureStatistics] | None = None,
         step: float = DAY,
     ) -> Self:
         """A new model from plain data; sizes of the networks follow from their roles.
@@ -200,12 +200,12 @@ class DeltaModel(nn.Module):
             raise ForcingError(f"forcing lacks {', '.join(missing)}")
         first = next(iter(forcing.values()))
         n = first.shape[1]
-        prepared = self.prepare(attributes or {}, n, dtype=first.dtype)
+        constants = self.precompute(attributes or {}, n, dtype=first.dtype)
         if state is None:
             state = self.init_state(n, dtype=first.dtype, device=first.device)
-        return self.run(forcing, prepared, state, outputs)
+        return self.run(forcing, constants, state, outputs)
 
-    def prepare(
+    def precompute(
         self,
         attributes: Mapping[str, Tensor],
         n: int,
@@ -235,32 +235,32 @@ class DeltaModel(nn.Module):
         if missing:
             raise AttributeTableError(f"attributes lack {', '.join(missing)}")
         device = next((t.device for t in attributes.values()), torch.device("cpu"))
-        prepared: State = {}
+        constants: State = {}
         for act in self._acts:
-            prepared |= act.prepare(self.networks[act.key], attributes, dtype)
+            constants |= act.precompute(self.networks[act.key], attributes, dtype)
         for key, model in self.process_models.items():
             declaration = model.declaration
             for attribute in declaration.attributes:
-                prepared[f"{key}.static.{attribute.name}"] = attributes[attribute.name]
+                constants[f"{key}.static.{attribute.name}"] = attributes[attribute.name]
             for name in declaration.graph:
                 if name in attributes:
-                    prepared[f"{key}.static.{name}"] = attributes[name]
+                    constants[f"{key}.static.{name}"] = attributes[name]
             for parameter in declaration.parameters:
                 if parameter.name in self.fixed:
                     held = self.fixed[parameter.name]
                     of_row = attributes[held] if isinstance(held, str) else torch.tensor(held, dtype=dtype)
                     of_row = of_row.to(device, dtype).reshape(-1, *(1 for _ in parameter.shape))
-                    prepared[f"{key}.{parameter.name}"] = of_row.expand(n, *parameter.shape).clone()
+                    constants[f"{key}.{parameter.name}"] = of_row.expand(n, *parameter.shape).clone()
                 name = f"{key}.{parameter.name}"
-                if name in multipliers and name in prepared:
-                    prepared[name] = multiplied(prepared[name], multipliers[name], parameter)
+                if name in multipliers and name in constants:
+                    constants[name] = multiplied(constants[name], multipliers[name], parameter)
                 elif name in multipliers:
-                    prepared[f"{key}.multiplier.{parameter.name}"] = multipliers[name]
-            known = below(prepared, key)
+                    constants[f"{key}.multiplier.{parameter.name}"] = multipliers[name]
+            known = with_prefix(constants, key)
             if declaration.derived and all(p in known for ps in declaration.derived.values() for p in ps):
                 derived = model.derive(known, self.dt)
-                prepared |= {f"{key}.{name}": value for name, value in derived.items()}
-        return prepared
+                constants |= {f"{key}.{name}": value for name, value in derived.items()}
+        return constants
 
     def init_state(
         self, n: int, *, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
@@ -285,10 +285,10 @@ class DeltaModel(nn.Module):
         """
         first = next(iter(forcing.values()))
         n = first.shape[1]
-        prepared = self.prepare(attributes, n, dtype=first.dtype)
-        block = self._block(forcing, prepared, self.init_state(n, dtype=first.dtype, device=first.device))
+        constants = self.precompute(attributes, n, dtype=first.dtype)
+        block = self._block(forcing, constants, self.init_state(n, dtype=first.dtype, device=first.device))
         for act in self._acts:
-            if isinstance(act, Parameters):
+            if isinstance(act, ParameterBinding):
                 act.freeze(self.networks[act.key], block)
         return block.state
 
@@ -304,21 +304,21 @@ class DeltaModel(nn.Module):
         """
         first = next(iter(forcing.values()))
         n = first.shape[1]
-        prepared = self.prepare(attributes, n, dtype=first.dtype)
-        block = self._block(forcing, prepared, self.init_state(n, dtype=first.dtype, device=first.device))
+        constants = self.precompute(attributes, n, dtype=first.dtype)
+        block = self._block(forcing, constants, self.init_state(n, dtype=first.dtype, device=first.device))
         for act in self._acts:
             act.before(self.networks[act.key], block)
         dynamic = {f"{key}.{name}": v for key, series in block.dynamic.items() for name, v in series.items()}
-        return {name: dynamic[name] if name in dynamic else prepared[name] for name in self.learned}
+        return {name: dynamic[name] if name in dynamic else constants[name] for name in self.learned}
 
     def run(
         self,
         forcing: Mapping[str, Tensor],
-        prepared: State,
+        constants: State,
         state: State,
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
-        """As :meth:`forward`, from what :meth:`prepare` made of the attributes.
+        """As :meth:`forward`, from what :meth:`precompute` made of the attributes.
 
         Without gradients a long sequence runs in pieces, so that memory does not grow with its length.
         """
@@ -326,58 +326,60 @@ class DeltaModel(nn.Module):
         piece = max(PIECE // max(rows, 1), MIN_PIECE)
         whole = torch.is_grad_enabled() or self.training
         if whole or length <= piece or any(m.sequence_only for m in self.process_models.values()):
-            return self._run(forcing, prepared, state, outputs)
+            return self._run(forcing, constants, state, outputs)
         kept: list[dict[str, Tensor]] = []
         for start in range(0, length, piece):
             now = {name: values[start : start + piece] for name, values in forcing.items()}
-            fluxes, state = self._run(now, prepared, state, outputs)
+            fluxes, state = self._run(now, constants, state, outputs)
             kept.append(fluxes)
         return {name: torch.cat([fluxes[name] for fluxes in kept]) for name in kept[0]}, state
 
     def _run(
-        self, forcing: Mapping[str, Tensor], prepared: State, state: State, outputs: Collection[str] | None
+        self, forcing: Mapping[str, Tensor], constants: State, state: State, outputs: Collection[str] | None
     ) -> tuple[dict[str, Tensor], State]:
         wanted = self._outputs if outputs is None else [o for o in self._outputs if o.flux.name in outputs]
-        block = self._block(forcing, prepared, state)
+        block = self._block(forcing, constants, state)
         networks = self.networks
         for act in self._acts:
             act.before(networks[act.key], block)
-        for keys in self._alike(block, prepared):
-            known = _beside([below(prepared, key) for key in keys])
+        for keys in self._batchable_groups(block, constants):
+            known = _stack_rows([with_prefix(constants, key) for key in keys])
             series, own = physics.run(
                 self.process_models[keys[0]],
-                _beside([block.driving[key] for key in keys], rows=1),
-                _beside([below(state, key) for key in keys]),
+                _stack_rows([block.driving[key] for key in keys], rows=1),
+                _stack_rows([with_prefix(state, key) for key in keys]),
                 known,
-                below(known, "static"),
+                with_prefix(known, "static"),
                 self.dt,
-                dynamic=_beside([block.dynamic[key] for key in keys], rows=1),
+                dynamic=_stack_rows([block.dynamic[key] for key in keys], rows=1),
                 processes=block.processes[keys[0]],
                 outputs=None if outputs is None else {n for o in wanted for k, n in o.needs if k in keys},
                 block=CompiledBlocks() if self.compiled else None,
             )
             for place, key in enumerate(keys):
-                block.fluxes[key] |= _of(series, place, len(keys), rows=1)
-                block.new |= {f"{key}.{name}": value for name, value in _of(own, place, len(keys)).items()}
+                block.fluxes[key] |= _unstack_rows(series, place, len(keys), rows=1)
+                block.new |= {
+                    f"{key}.{name}": value for name, value in _unstack_rows(own, place, len(keys)).items()
+                }
         for act in self._acts:
             act.after(networks[act.key], block)
         return {o.flux.name: block.fluxes[o.key][o.name] for o in wanted}, block.new
 
-    def _alike(self, block: Block, prepared: State) -> list[list[str]]:
+    def _batchable_groups(self, block: ForwardContext, constants: State) -> list[list[str]]:
         """Process models by key, those together that can run as rows of one: a step costs by its calls."""
         found: dict[object, list[str]] = {}
         for key, model in self.process_models.items():
             alone = model.declaration.graph or block.processes[key]
             # One module has the same equations for sure, which two with equal descriptions need not have.
-            kind = key if alone else (id(model), *block.dynamic[key], *below(prepared, key))
+            kind = key if alone else (id(model), *block.dynamic[key], *with_prefix(constants, key))
             found.setdefault(kind, []).append(key)
         return [*found.values()]
 
-    def _block(self, forcing: Mapping[str, Tensor], prepared: State, state: State) -> Block:
+    def _block(self, forcing: Mapping[str, Tensor], constants: State, state: State) -> ForwardContext:
         models = self.process_models
-        return Block(
+        return ForwardContext(
             forcing,
-            prepared,
+            constants,
             state,
             driving={
                 key: {f.name: forcing[f.name] for f in m.declaration.forcings} for key, m in models.items()
@@ -389,15 +391,17 @@ class DeltaModel(nn.Module):
 
     # -- what it conserves --------------------------------------------------------
 
-    def storage(self, balance: Balance, state: State, prepared: State) -> Tensor:
+    def storage(self, balance: Balance, state: State, constants: State) -> Tensor:
         """What `state` holds of a conserved quantity, ``[rows]``: of an ensemble the weighted mean."""
         held = {}
         for key, model in self.process_models.items():
             own = tuple(name[len(key) + 1 :] for name in balance.stored if name.startswith(f"{key}."))
             if own:
-                held[key] = physics.storage(model, below(state, key), replace(balance, stored=own))
+                held[key] = physics.storage(model, with_prefix(state, key), replace(balance, stored=own))
         if len(held) > 1:
-            weights = next(act.by_model(prepared) for act in self._acts if isinstance(act, Weights))
+            weights = next(
+                act.by_model(constants) for act in self._acts if isinstance(act, EnsembleWeighting)
+            )
             held = {key: weights[key] * stored for key, stored in held.items()}
         return torch.stack([*held.values()]).sum(0)
 
@@ -406,23 +410,23 @@ class DeltaModel(nn.Module):
         balance: Balance,
         forcing: Mapping[str, Tensor],
         fluxes: Mapping[str, Tensor],
-        prepared: State,
+        constants: State,
         before: State,
         after: State,
     ) -> Tensor:
         """In + exchange - out - change of storage over a sequence, ``[rows]``; zero when closed."""
-        change = self.storage(balance, after, prepared) - self.storage(balance, before, prepared)
+        change = self.storage(balance, after, constants) - self.storage(balance, before, constants)
         supplied = physics.supplied(balance, forcing, fluxes).sum(0)
         return supplied - physics.withdrawn(balance, fluxes).sum(0) - change
 
 
-def _beside(parts: Sequence[Mapping[str, Tensor]], rows: int = 0) -> dict[str, Tensor]:
+def _stack_rows(parts: Sequence[Mapping[str, Tensor]], rows: int = 0) -> dict[str, Tensor]:
     """The rows, which stand at this place of the shapes, of several mappings in one."""
     first = parts[0]
     return {**first} if len(parts) == 1 else {n: torch.cat([part[n] for part in parts], rows) for n in first}
 
 
-def _of(whole: Mapping[str, Tensor], place: int, count: int, rows: int = 0) -> dict[str, Tensor]:
+def _unstack_rows(whole: Mapping[str, Tensor], place: int, count: int, rows: int = 0) -> dict[str, Tensor]:
     """One part of what :func:`_beside` made of so many."""
     return {n: v.tensor_split(count, rows)[place] for n, v in whole.items()} if count > 1 else {**whole}
 
@@ -442,15 +446,17 @@ def _by_key(module: nn.Module | None, default: str) -> dict[str, Any]:
     return dict(module.items()) if isinstance(module, nn.ModuleDict) else {default: module}
 
 
-def typed_statistics(given: Mapping[str, Mapping[str, Any] | Statistic]) -> dict[str, Statistic]:
+def typed_statistics(
+    given: Mapping[str, Mapping[str, Any] | FeatureStatistics],
+) -> dict[str, FeatureStatistics]:
     """Statistics of names from plain data; ConfigError naming the one that is none."""
     return {name: _statistic(name, one) for name, one in given.items()}
 
 
-def _statistic(name: str, given: Mapping[str, Any] | Statistic) -> Statistic:
-    if isinstance(given, Statistic):
+def _statistic(name: str, given: Mapping[str, Any] | FeatureStatistics) -> FeatureStatistics:
+    if isinstance(given, FeatureStatistics):
         return given
     try:
-        return Statistic(**given)
+        return FeatureStatistics(**given)
     except (TypeError, ConfigError) as error:
         raise ConfigError(f"statistics.{name}: {error}") from error

@@ -20,7 +20,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Statistic:
+class FeatureStatistics:
     """Of one network input over the training data.
 
     Parameters
@@ -114,8 +114,8 @@ class Normaliser:
         Names that it lacks pass unchanged.
     """
 
-    def __init__(self, names: Sequence[str], statistics: Mapping[str, Statistic]) -> None:
-        of = [statistics.get(name, Statistic()) for name in names]
+    def __init__(self, names: Sequence[str], statistics: Mapping[str, FeatureStatistics]) -> None:
+        of = [statistics.get(name, FeatureStatistics()) for name in names]
         self.names = tuple(names)
         self._log = [i for i, s in enumerate(of) if s.transform == "log_sqrt"]
         # What never varied in training has no spread to divide by, and is shown as zero.

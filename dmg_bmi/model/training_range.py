@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AttributeTableError
-from .normalisation import Statistic
+from .normalisation import FeatureStatistics
 
 log = logging.getLogger("dmg_bmi")
 FloatArray = NDArray[np.floating]
@@ -17,20 +17,20 @@ FloatArray = NDArray[np.floating]
 FAR = 3.0
 
 
-def outside(statistic: Statistic, values: FloatArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def outside(statistic: FeatureStatistics, values: FloatArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which values lie a little and which far outside of the range in training."""
     distance = statistic.distance(values)
     far = distance > FAR
     return (distance > 0.0) & ~far, far
 
 
-def seen(statistic: Statistic) -> str:
+def seen(statistic: FeatureStatistics) -> str:
     """The range in training, for people."""
     return f"{statistic.lower:g} to {statistic.upper:g} {statistic.units}".rstrip()
 
 
 def check_trained(
-    statistics: Mapping[str, Statistic],
+    statistics: Mapping[str, FeatureStatistics],
     attributes: Mapping[str, FloatArray],
     ids: Sequence[str],
     told: set[str],

@@ -105,9 +105,9 @@ class NextGenConformance(Conformance):
             )
         for _ in range(self.steps):
             bmi.update()
-            into, out, stored, leaked = (float(bmi.get_value_ptr(name)[0]) for name in MASS)
-            size = abs(into) + abs(out) + abs(stored) + abs(leaked) + 1.0
-            off = into - out - stored - leaked
+            into, out, stored, mass_leaked = (float(bmi.get_value_ptr(name)[0]) for name in MASS)
+            size = abs(into) + abs(out) + abs(stored) + abs(mass_leaked) + 1.0
+            off = into - out - stored - mass_leaked
             require(abs(off) <= 1e-9 * size, f"{off:g} of {into:g} is lost")
 
     def check_ngen_restore(self, bmi: Bmi) -> None:

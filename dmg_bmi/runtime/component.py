@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ..errors import StateError, ValueShapeError, VariableError
 from ..model.bundle import BundleInfo
 from ..model.variables import Kind, Variable, unknown_variable
-from . import restart as saved
+from . import restart
 from .config import RunConfig, check_attribute, implausible, utc
 from .group import Group, group_of, with_rows
-from .mass_balance import Ledger
+from .mass_balance import WaterBudget
 from .metadata import AREA, IDS
 
 FloatArray = NDArray[np.float64]
@@ -98,13 +98,13 @@ class Component:
         #: What was published before the call under way, once it publishes.
         self._shown: FloatArray | None = None
         self._holds = config.missing_forcing == "hold"
-        self._ledger: Ledger | None = None
+        self._ledger: WaterBudget | None = None
         try:
-            self._save_every = saved.steps_between(config.restart.every, self.clock.step)
+            self._save_every = restart.steps_between(config.restart.every, self.clock.step)
             if config.restart.write is not None:
-                saved.meant(self, config.restart.write)  # said now, not when the run has ended
+                restart.meant(self, config.restart.write)  # said now, not when the run has ended
             if config.restart.read is not None:
-                saved.read(self, config.restart.read)
+                restart.read(self, config.restart.read)
         except BaseException:
             group.leave(self)
             raise
@@ -165,10 +165,10 @@ class Component:
         """Forcing ``[time, variable, rows]`` of the model step that is not yet complete."""
         return self.series[: self.clock.position]
 
-    def book(self) -> Ledger:
+    def book(self) -> WaterBudget:
         """The book of the rows' water, opened when it is first asked for."""
         if self._ledger is None:
-            self._ledger = Ledger(self)
+            self._ledger = WaterBudget(self)
         return self._ledger
 
     def update(self, steps: int = 1) -> None:
@@ -246,7 +246,7 @@ class Component:
         clock.count += 1
         self._refresh()
         if self._save_every and clock.count % self._save_every == 0:
-            saved.write(self, self.config.restart.write)
+            restart.write(self, self.config.restart.write)
 
     def _refresh(self) -> None:
         for name, array in self._watched.items():
@@ -376,7 +376,7 @@ class Component:
         if values.size != old.numel():
             raise ValueShapeError(f"{name!r} has {old.numel()} values, not {values.size}")
         new = np.array(values, dtype=np.float64).reshape(self.size, -1)
-        wrong = saved.impossible(self, name, new, implausible(new))
+        wrong = restart.invalid_state_message(self, name, new, implausible(new))
         if wrong:
             raise StateError(wrong)
         ledger = self._ledger
@@ -399,7 +399,7 @@ class Component:
     def save(self) -> bytes:
         """The whole state at the component's own clock; nothing changes."""
         with self.group.lock:
-            return saved.save(self)
+            return restart.save(self)
 
     def load(self, content: bytes, source: str = "state") -> None:
         """Go on from a saved state; it takes effect whole or not at all.
@@ -413,7 +413,7 @@ class Component:
             before = self._mark(waiting=True)
             changed, settable = dict(self.changed), {n: v.copy() for n, v in self.settable.items()}
             try:
-                saved.load(self, content, source)
+                restart.load(self, content, source)
             except BaseException:
                 self._revert(before)
                 for name, values in settable.items():
@@ -442,7 +442,7 @@ class Component:
         group = self.group
         with group.lock:
             if self.config.restart.write is not None:
-                saved.write(self, self.config.restart.write)
+                restart.write(self, self.config.restart.write)
             self.leave()
         if group.filled.any() and not group.members:
             counts = dict(zip(group.inputs.names, group.filled.tolist(), strict=True))

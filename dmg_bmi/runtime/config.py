@@ -18,7 +18,7 @@ from ..errors import AttributeTableError, ConfigError
 from ..io.atomic import write_atomic
 from ..io.csv_table import CsvTable, write_csv
 from ..io.files import as_path, reading
-from ..io.timeseries import Dataset
+from ..io.timeseries import BasinDataset
 from ..io.typed_yaml import from_mapping, read_yaml
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _read_shared(path: Path, mtime_ns: int, size: int) -> RunConfig:
 
 
 def write_config(
-    path: Path, bundle: str, dataset: Dataset, attributes: Sequence[str], start: str | None = None
+    path: Path, bundle: str, dataset: BasinDataset, attributes: Sequence[str], start: str | None = None
 ) -> None:
     """Write a configuration for the basins of a dataset, their attributes as CSV beside it.
 

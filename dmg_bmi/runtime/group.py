@@ -25,7 +25,7 @@ from .clock import Clock
 from .config import RunConfig
 from .metadata import Metadata
 from .row_states import FloatArray, Rows, RowStates
-from .shared_setup import Setup
+from .shared_setup import SharedSetup
 
 log = logging.getLogger("dmg_bmi")
 
@@ -57,7 +57,7 @@ class Group:
     def __init__(self, info: BundleInfo, config: RunConfig) -> None:
         #: Held by whoever reads or changes what the members share.
         self.lock = RLock()
-        self.setup = setup = Setup(info, config)
+        self.setup = setup = SharedSetup(info, config)
         self.info, self.config, self.model, self.table = setup.info, config, setup.model, setup.table
         self.store, self.inputs = setup.store, setup.inputs
         self.outputs, self.balance = setup.outputs, setup.balance
@@ -278,7 +278,7 @@ class Group:
             self._given,
             states.size,
             states.current,
-            states.prepared,
+            states.constants,
             states.saved,
             states.stale,
         )
@@ -295,7 +295,7 @@ class Group:
             self._given,
             states.size,
             states.current,
-            states.prepared,
+            states.constants,
             states.saved,
             states.stale,
         ) = marked
@@ -368,7 +368,7 @@ class Group:
                 given = [*self._given.values()]
                 self.states.put(rows, {name: torch.cat([s[name] for s in given]) for name in given[0]})
                 self._given = {}
-        self.states.prepare()
+        self.states.precompute()
 
 
 _SHARED: WeakValueDictionary[tuple[Path, int, str], Group] = WeakValueDictionary()

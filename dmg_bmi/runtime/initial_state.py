@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..model.bundle import BundleInfo
-from . import state_codec as codec
+from . import state_codec
 from .component import Component
 from .config import Restart, RunConfig
 
@@ -28,6 +28,6 @@ def write_initial_state(config: RunConfig, state: Mapping[str, Tensor], path: st
     component = Component(BundleInfo.read(config.bundle), replace(config, restart=Restart()))
     try:
         component.group.set_state(component, dict(state))
-        codec.write(Path(path), component.save())
+        state_codec.write(Path(path), component.save())
     finally:
         component.close()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 
-class Ledger:
+class WaterBudget:
     """What went in and out of the rows since the book was opened, and what they hold.
 
     At each step of the framework ``went_in = went_out + stored + leaked``, in the units of the
@@ -40,7 +40,9 @@ class Ledger:
         symbols = [v.symbol for v in group.outputs]
         self._out = [symbols.index(name) for name in self._balance.out]
         self._exchange = [symbols.index(name) for name in self._balance.exchange]
-        self.went_in, self.went_out, self.stored, self.leaked = (np.zeros(component.size) for _ in range(4))
+        self.mass_in, self.mass_out, self.stored, self.mass_leaked = (
+            np.zeros(component.size) for _ in range(4)
+        )
         self.open()
 
     def open(self) -> None:
@@ -100,9 +102,9 @@ class Ledger:
     def close(self) -> None:
         """Bring the four totals up to date."""
         held = self._unreleased()
-        self.went_in[...] = self._opened_with + self._supplied + self._buffer
-        self.went_out[...] = self._booked_out + (1.0 - held) * self._step_out
-        self.leaked[...] = self._booked_leak + (1.0 - held) * self._step_leak
+        self.mass_in[...] = self._opened_with + self._supplied + self._buffer
+        self.mass_out[...] = self._booked_out + (1.0 - held) * self._step_out
+        self.mass_leaked[...] = self._booked_leak + (1.0 - held) * self._step_leak
         self.stored[...] = self._store + self._buffer + held * (self._step_out + self._step_leak)
 
     def _take(self) -> None:

@@ -32,7 +32,7 @@ class Reserved:
     dtype: str
 
 
-class Reserving(Protocol):
+class ReservedVariables(Protocol):
     """What answers for variables that stand in no table."""
 
     def find(self, name: str) -> Reserved:
@@ -60,7 +60,7 @@ SERIALIZATION = {
     "serialization_size": Reserved("bytes", "uint64"),
     "serialization_state": Reserved(_OPAQUE, "uint8"),
 }
-#: Name to the total of a :class:`Ledger`.
+#: Name to the total of a :class:`WaterBudget`.
 MASS = {
     f"{PREFIX}mass_in": "went_in",
     f"{PREFIX}mass_out": "went_out",
@@ -69,7 +69,7 @@ MASS = {
 }
 
 
-class Protocols:
+class NgenProtocols:
     """The reserved variables of one component.
 
     Parameters

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import AttributeTableError, ConfigError, StateError
 from ..io.atomic import make_folder
 from ..io.files import require_file_name, sha256
-from . import state_codec as codec
+from . import state_codec
 from .config import check_attribute
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ MOST = 1e30
 
 def save(component: Component) -> bytes:
     """The whole state at the component's own clock; nothing changes."""
-    return codec.encode(_header(component), _tensors(component))
+    return state_codec.encode(_header(component), _tensors(component))
 
 
 def load(component: Component, content: bytes, source: str = "state") -> None:
     """See :meth:`Component.load`."""
-    header, tensors = codec.decode(content, source)
+    header, tensors = state_codec.decode(content, source)
     own = _header(component)
     for key, meaning in (
         ("fingerprint", "another bundle"),
@@ -88,7 +88,7 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
     state = {name: tensor for name, tensor in tensors.items() if not name.startswith(RUNTIME)}
     for name, tensor in state.items():
         values = tensor.to(torch.float64).reshape(component.size, -1).numpy()
-        wrong = impossible(component, name, values, ~(np.abs(values) < MOST))
+        wrong = invalid_state_message(component, name, values, ~(np.abs(values) < MOST))
         if wrong:
             raise StateError(f"{source}: {wrong}")
     fluxes = f"{RUNTIME}fluxes"
@@ -119,7 +119,7 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
     component.restored(shares, due, changed)
 
 
-def impossible(component: Component, name: str, values: FloatArray, bad: NDArray[np.bool_]) -> str:
+def invalid_state_message(component: Component, name: str, values: FloatArray, bad: NDArray[np.bool_]) -> str:
     """What a user should know where a state cannot be ``values[rows, numbers]``, else nothing.
 
     It cannot where `bad`, nor be less than its lower limit.
@@ -178,7 +178,7 @@ def _tensors(component: Component) -> dict[str, torch.Tensor]:
 def read(component: Component, path: Path) -> None:
     """Restore from the file that a path means now."""
     file = meant(component, path)
-    load(component, codec.read(file), str(file))
+    load(component, state_codec.read(file), str(file))
 
 
 def write(component: Component, path: Path | None) -> None:
@@ -187,7 +187,7 @@ def write(component: Component, path: Path | None) -> None:
     file = meant(component, path)
     if file != path:
         make_folder(file.parent)
-    codec.write(file, save(component))
+    state_codec.write(file, save(component))
 
 
 def steps_between(every: float | None, step: float) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..physics import Balance, State
-from .shared_setup import Setup
+from .shared_setup import SharedSetup
 
 FloatArray = NDArray[np.float64]
 Rows = NDArray[np.int_]
@@ -23,7 +23,7 @@ class RowStates:
 
     Parameters
     ----------
-    setup : Setup
+    setup : SharedSetup
     capacity : int
         The most rows that there can be.
 
@@ -37,7 +37,7 @@ class RowStates:
         Of all of them.
     """
 
-    def __init__(self, setup: Setup, capacity: int) -> None:
+    def __init__(self, setup: SharedSetup, capacity: int) -> None:
         self._setup = setup
         self.attributes = {name: np.zeros(capacity) for name in setup.table.attributes}
         multipliers = [v for v in setup.info.variables if v.kind == "multiplier"]
@@ -46,7 +46,7 @@ class RowStates:
         self._multiplied: set[str] = set()
         self.size = 0
         self.current: State = {}
-        self.prepared: State = {}
+        self.constants: State = {}
         #: Before a step that ran ahead of some owners, and rows whose attributes changed: replaced as well.
         self.saved: State = {}
         self.stale: frozenset[int] = frozenset()
@@ -106,7 +106,7 @@ class RowStates:
         self._multiplied.add(name)
         return used
 
-    def prepare(self) -> None:
+    def precompute(self) -> None:
         """Compute anew what follows from attributes and multipliers where they have changed."""
         if not self.stale:
             return
@@ -116,14 +116,14 @@ class RowStates:
             self._parameter[name]: self._tensor(self.multipliers[name][rows]) for name in self._multiplied
         }
         with torch.inference_mode():
-            prepared = self._setup.prepare(attributes, len(rows), factors)
+            constants = self._setup.precompute(attributes, len(rows), factors)
             if len(rows) == self.size:
-                self.prepared = prepared
+                self.constants = constants
             else:
                 index = self._index(rows)
-                self.prepared = {
-                    name: _grown(self.prepared[name], self.size).index_copy(0, index, value)
-                    for name, value in prepared.items()
+                self.constants = {
+                    name: _grown(self.constants[name], self.size).index_copy(0, index, value)
+                    for name, value in constants.items()
                 }
         self.stale = frozenset()
 
@@ -134,11 +134,11 @@ class RowStates:
         tensors = {name: self._tensor(values)[None] for name, values in forcing.items()}
         engine = self._setup.engine
         if len(rows) == self.size:
-            fluxes, state = engine.run(tensors, self.prepared, self.current)
+            fluxes, state = engine.run(tensors, self.constants, self.current)
             self.current = {**self.current, **state}
         else:
             index = self._index(rows)
-            fluxes, state = engine.run(tensors, _taken(self.prepared, index), _taken(self.current, index))
+            fluxes, state = engine.run(tensors, _taken(self.constants, index), _taken(self.current, index))
             self.put(rows, state)
         # One transfer, where they come from a GPU.
         return torch.cat([fluxes[v.symbol] for v in self._setup.outputs]).cpu().numpy()
@@ -146,10 +146,10 @@ class RowStates:
     def storage(self, balance: Balance, state: State, rows: Rows) -> FloatArray:
         """What a state of rows holds of a conserved quantity, ``[rows]``."""
         model = self._setup.model
-        prepared: State = {}
+        constants: State = {}
         if len(model.process_models) > 1:
-            prepared = _taken(self.prepared, self._index(rows))
-        return model.storage(balance, state, prepared).cpu().numpy()
+            constants = _taken(self.constants, self._index(rows))
+        return model.storage(balance, state, constants).cpu().numpy()
 
     def _tensor(self, values: FloatArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64)).to(self._setup.device)

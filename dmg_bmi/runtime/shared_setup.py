@@ -22,8 +22,8 @@ from .config import CatchmentTable, RunConfig, utc
 from .engines.choose import make_engine
 from .engines.eager import Eager
 from .forcing.aggregation import Place
-from .forcing.pet_from_weather import METHODS, make_inputs
-from .forcing.stored import Store
+from .forcing.pet_from_weather import METHODS, make_forcing_inputs
+from .forcing.stored import StoredForcing
 
 log = logging.getLogger("dmg_bmi")
 
@@ -53,7 +53,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class Setup:
+class SharedSetup:
     """A model made ready under one configuration; it holds nothing that changes from step to step.
 
     Parameters
@@ -93,12 +93,14 @@ class Setup:
         self.check_trained(self.table.attributes, self.table.ids)
         self.graph: State = self._graph()
         self.engine = make_engine(config.engine, self.model, info, config.device, self.graph)
-        self.store: Store | None = None
+        self.store: StoredForcing | None = None
         if config.forcing is not None:
-            self.store = Store(config.forcing, forcings, self.table.ids, clock, config.start_time, config.pet)
+            self.store = StoredForcing(
+                config.forcing, forcings, self.table.ids, clock, config.start_time, config.pet
+            )
             self.inputs = self.store.inputs
         else:
-            self.inputs = make_inputs(forcings, clock.step, clock.model_step, config.pet)
+            self.inputs = make_forcing_inputs(forcings, clock.step, clock.model_step, config.pet)
         if self.inputs.attributes and config.start_time is None:
             raise ConfigError("pet: this method needs the day of the year, so give start_time")
         self.outputs = tuple(v for v in table if v.kind == "output" and not v.of)
@@ -175,13 +177,13 @@ class Setup:
         attributes = {name: self.table.attributes[name][of_table] for name in self.inputs.attributes}
         return Place(attributes, day_of_year(dates))
 
-    def prepare(self, attributes: Mapping[str, Tensor], n: int, factors: Mapping[str, Tensor]) -> State:
+    def precompute(self, attributes: Mapping[str, Tensor], n: int, factors: Mapping[str, Tensor]) -> State:
         """What follows for `n` rows from their attributes and the factors on their parameters."""
-        prepared = self.model.prepare({**attributes, **self.graph}, n, torch.float64, {**factors})
-        if not isinstance(self.engine, Eager) and any(".multiplier." in name for name in prepared):
+        constants = self.model.precompute({**attributes, **self.graph}, n, torch.float64, {**factors})
+        if not isinstance(self.engine, Eager) and any(".multiplier." in name for name in constants):
             log.info("%s: factors on parameters that change in time need the eager engine", self.info.name)
             self.engine = Eager(self.model)
-        return prepared
+        return constants
 
     def check_trained(self, attributes: Mapping[str, NDArray[np.float64]], ids: Sequence[str]) -> None:
         """Refuse attributes far from those of the training; of each a little outside warn once."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io.timeseries import Dataset, Series, day_of_year
+from ..io.timeseries import BasinDataset, Series, day_of_year
 
 if TYPE_CHECKING:
     from ..physics import Catchment
@@ -63,7 +63,7 @@ def generate(
     start: str = "2000-10-01",
     noise: float = 0.05,
     seed: int = 0,
-) -> Dataset:
+) -> BasinDataset:
     """Weather, attributes and runoff of several basins.
 
     Parameters
@@ -92,7 +92,7 @@ def generate(
     days = step / DAY
     runoff = _runoff(forcing, true_parameters(attributes), days)
     observed = runoff * rng.lognormal(-0.5 * noise**2, noise, runoff.shape)
-    whole = Dataset(
+    whole = BasinDataset(
         ids=tuple(f"synthetic-{i + 1:03d}" for i in range(basins)),
         times=times,
         step=step,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import WriteError
 from ..io.atomic import replacing
-from ..io.timeseries import Dataset
+from ..io.timeseries import BasinDataset
 from . import basins as synthetic
 
 Floats = NDArray[np.float64]
@@ -311,7 +311,7 @@ CREATE TABLE "flowpath-attributes" (id TEXT, {columns});
 """
 
 
-def weather(basin: Basin, days: int = 40, *, start: str = "2001-03-20", seed: int = 0) -> Dataset:
+def weather(basin: Basin, days: int = 40, *, start: str = "2001-03-20", seed: int = 0) -> BasinDataset:
     """Hourly weather of a basin's divides, and attributes that the shipped models ask for.
 
     Storms cross the basin from west to east in some hours; it is wetter and colder uphill.
@@ -344,7 +344,7 @@ def weather(basin: Basin, days: int = 40, *, start: str = "2001-03-20", seed: in
     n = len(basin.below)
     same = {name: np.full(n, float(known[name][0])) for name in synthetic.ATTRIBUTES if name != "area"}
     waves = np.sin(2 * np.pi * (x + rng.random())) + np.cos(2 * np.pi * (y + rng.random()))
-    return Dataset(
+    return BasinDataset(
         ids=basin.ids,
         times=times[begin:],
         step=3600.0,

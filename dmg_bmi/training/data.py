@@ -14,22 +14,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import AttributeTableError, ConfigError, ForcingError
-from ..io.timeseries import Dataset
+from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
-from ..model.normalisation import Statistic
+from ..model.normalisation import FeatureStatistics
 from ..model.roles.resolve import ParameterRole
 from ..model.variables import Variable, variable_table
 from ..runtime.config import implausible
 
 
 def require(
-    dataset: Dataset, model: DeltaModel, targets: Sequence[str] = (), columns: Sequence[int] | None = None
+    dataset: BasinDataset,
+    model: DeltaModel,
+    targets: Sequence[str] = (),
+    columns: Sequence[int] | None = None,
 ) -> None:
     """Check that a model's inputs are all there, finite, and physically possible.
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : BasinDataset
     model : DeltaModel
     targets : sequence of str
         What the model must say and the data must have observed.
@@ -77,7 +80,7 @@ def require_gradient(model: DeltaModel, spin_up: int) -> None:
             )
 
 
-def _require_forcing(dataset: Dataset, variable: Variable, columns: Sequence[int]) -> None:
+def _require_forcing(dataset: BasinDataset, variable: Variable, columns: Sequence[int]) -> None:
     name = variable.symbol
     if name not in dataset.forcing:
         raise ForcingError(f"the model needs forcing {name}; the data has {', '.join(dataset.forcing)}")
@@ -94,7 +97,7 @@ def _require_forcing(dataset: Dataset, variable: Variable, columns: Sequence[int
             )
 
 
-def _require_observed(dataset: Dataset, name: str, columns: Sequence[int]) -> None:
+def _require_observed(dataset: BasinDataset, name: str, columns: Sequence[int]) -> None:
     """Missing observations are masked; an infinite one is a division by zero somewhere."""
     for column in columns:
         bad = np.flatnonzero(np.isinf(dataset.target[name][:, column]))
@@ -105,7 +108,7 @@ def _require_observed(dataset: Dataset, name: str, columns: Sequence[int]) -> No
             )
 
 
-def _require_attribute(dataset: Dataset, variable: Variable, columns: Sequence[int]) -> None:
+def _require_attribute(dataset: BasinDataset, variable: Variable, columns: Sequence[int]) -> None:
     name = variable.symbol
     if name not in dataset.attributes:
         there = ", ".join(dataset.attributes)
@@ -122,16 +125,16 @@ def _require_attribute(dataset: Dataset, variable: Variable, columns: Sequence[i
 
 
 def statistics(
-    dataset: Dataset, names: Sequence[str], columns: Sequence[int] | None = None
-) -> dict[str, Statistic]:
+    dataset: BasinDataset, names: Sequence[str], columns: Sequence[int] | None = None
+) -> dict[str, FeatureStatistics]:
     """Of the named forcings, attributes and targets of a training split.
 
-    Precipitation, which is skewed, is transformed first (see :class:`Statistic`). Attributes get the
+    Precipitation, which is skewed, is transformed first (see :class:`FeatureStatistics`). Attributes get the
     range of the training basins. Names that the data lacks are left to :func:`require`.
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : BasinDataset
         The training period.
     names : sequence of str
     columns : sequence of int, optional
@@ -154,7 +157,7 @@ def statistics(
         # What never varies tells nothing; it becomes zero, not infinity.
         if not std > 1e-6 * (abs(mean) + 1e-6):
             std = 1.0 if name in series else 0.0
-        result[name] = Statistic(mean, std, transform, dataset.units.get(name, ""), *limits)
+        result[name] = FeatureStatistics(mean, std, transform, dataset.units.get(name, ""), *limits)
     return result
 
 
@@ -188,7 +191,7 @@ class Tensors:
 
 
 def tensors(
-    dataset: Dataset,
+    dataset: BasinDataset,
     forcings: Sequence[str],
     attributes: Sequence[str],
     targets: Sequence[str],

@@ -19,7 +19,7 @@ from .config import Model
 MEAN = "mean"
 
 
-def copies(spec: Model, members: int, attributes: Sequence[str]) -> Model:
+def replicate(spec: Model, members: int, attributes: Sequence[str]) -> Model:
     """A model of `members` copies of each process model of another, and their mean.
 
     Networks and process models are named ``static_1``, ``phy_1``, ``static_2``, ...

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..io.csv_table import write_csv
-from ..io.timeseries import Dataset
+from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
 from .config import bounds
 from .data import tensors
@@ -38,7 +38,7 @@ class Scores:
 
 def predict(
     model: DeltaModel,
-    dataset: Dataset,
+    dataset: BasinDataset,
     outputs: Sequence[str] = (FLOW,),
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, NDArray[np.floating]]:
@@ -49,14 +49,14 @@ def predict(
 
 
 def evaluate(
-    model: DeltaModel, dataset: Dataset, chosen: Iterable[Split], targets: Sequence[str], spin_up: int
+    model: DeltaModel, dataset: BasinDataset, chosen: Iterable[Split], targets: Sequence[str], spin_up: int
 ) -> list[Scores]:
     """Scores of each split and target in one continuous simulation.
 
     Parameters
     ----------
     model : DeltaModel
-    dataset : Dataset
+    dataset : BasinDataset
     chosen : iterable of Split
     targets : sequence of str
     spin_up : int
@@ -95,7 +95,7 @@ def evaluate(
     ]
 
 
-def _blocks(columns: Sequence[int], dataset: Dataset) -> Iterator[list[int]]:
+def _blocks(columns: Sequence[int], dataset: BasinDataset) -> Iterator[list[int]]:
     """As many basins at a time as a model's networks and fluxes find room for."""
     count = max(1, 2**20 // len(dataset.times))
     for first in range(0, len(columns), count):
@@ -103,7 +103,7 @@ def _blocks(columns: Sequence[int], dataset: Dataset) -> Iterator[list[int]]:
 
 
 def _simulate(
-    model: DeltaModel, dataset: Dataset, outputs: Sequence[str], dtype: torch.dtype = torch.float32
+    model: DeltaModel, dataset: BasinDataset, outputs: Sequence[str], dtype: torch.dtype = torch.float32
 ) -> dict[str, NDArray[np.floating]]:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     data = tensors(dataset, model.forcing_names, model.attribute_names, (), dtype, device)

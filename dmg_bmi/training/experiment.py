@@ -18,7 +18,7 @@ from ..errors import ConfigError, TrainingError
 from ..io import netcdf
 from ..io.atomic import alone, make_folder, sweep, write_atomic
 from ..io.csv_table import write_csv
-from ..io.timeseries import COORDINATES, Dataset
+from ..io.timeseries import COORDINATES, BasinDataset
 from ..model.bundle import Bundle
 from ..model.delta_model import DeltaModel
 from ..plotting import hydrographs as plots
@@ -27,7 +27,7 @@ from ..runtime.config import write_config
 from . import checkpoint, distributed
 from .config import TrainingConfig, bounds
 from .data import require, require_gradient, statistics, tensors
-from .ensemble import copies, equal
+from .ensemble import equal, replicate
 from .evaluate import Scores, evaluate, predict, table, write_scores
 from .losses import FLOW
 from .metrics import per_basin
@@ -138,7 +138,7 @@ def _require_unfinished(folder: Path, config: TrainingConfig) -> None:
         )
 
 
-def _require_periods(config: TrainingConfig, dataset: Dataset) -> None:
+def _require_periods(config: TrainingConfig, dataset: BasinDataset) -> None:
     """Each period must have days that can be compared; where data end before it does, that is said."""
     spin_up = config.periods.spin_up
     begin = between(dataset, config).times[0] + np.timedelta64(spin_up, "D")
@@ -163,12 +163,12 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def read(config: TrainingConfig) -> Dataset:
+def read(config: TrainingConfig) -> BasinDataset:
     """The data that a configuration asks for."""
     return readers.read(config.data)
 
 
-def build(config: TrainingConfig, dataset: Dataset) -> DeltaModel:
+def build(config: TrainingConfig, dataset: BasinDataset) -> DeltaModel:
     """The untrained model, with the statistics of the training period."""
     torch.manual_seed(config.training.seed)
     spec, members = config.model, config.training.members
@@ -176,7 +176,7 @@ def build(config: TrainingConfig, dataset: Dataset) -> DeltaModel:
     if attributes is None:
         attributes = tuple(name for name in dataset.attributes if name not in COORDINATES)
     if members > 1:
-        spec = copies(spec, members, attributes)
+        spec = replicate(spec, members, attributes)
     roles = [{"attributes": attributes, **role} for role in spec.roles]
     named = ("inputs", "attributes", "outputs")
     shown = {name for role in roles for key in named for name in role.get(key, ())}
@@ -195,7 +195,7 @@ def build(config: TrainingConfig, dataset: Dataset) -> DeltaModel:
     return model
 
 
-def _run(config: TrainingConfig, dataset: Dataset, model: DeltaModel, folder: Path) -> Run:
+def _run(config: TrainingConfig, dataset: BasinDataset, model: DeltaModel, folder: Path) -> Run:
     options, periods = config.training, config.periods
     device, first = next(model.parameters()).device, distributed.rank() == 0
     per_day = 86400.0 / dataset.step
@@ -263,14 +263,16 @@ def _run(config: TrainingConfig, dataset: Dataset, model: DeltaModel, folder: Pa
     return Run(folder, folder / "bundle", scores, history, history.seconds)
 
 
-def _scores(model: DeltaModel, dataset: Dataset, config: TrainingConfig, chosen: list[Split]) -> list[Scores]:
+def _scores(
+    model: DeltaModel, dataset: BasinDataset, config: TrainingConfig, chosen: list[Split]
+) -> list[Scores]:
     """Scores of each split and target in one continuous simulation, its spin-up left out."""
     return evaluate(model, dataset, chosen, config.training.targets, config.periods.spin_up)
 
 
 def _report(
     folder: Path,
-    dataset: Dataset,
+    dataset: BasinDataset,
     model: DeltaModel,
     history: History,
     scores: Mapping[str, Scores],
@@ -288,7 +290,7 @@ def _report(
 
 def _hydrographs(
     folder: Path,
-    dataset: Dataset,
+    dataset: BasinDataset,
     model: DeltaModel,
     scores: Scores,
     config: TrainingConfig,

@@ -47,7 +47,7 @@ def simulate(
     first = next(iter(batch.forcing.values()))
     time, rows = first.shape
     outputs = (*batch.target,) if outputs is None else (*outputs,)
-    prepared = model.prepare(batch.attributes, rows, dtype=first.dtype)
+    constants = model.precompute(batch.attributes, rows, dtype=first.dtype)
     state = model.init_state(rows, dtype=first.dtype, device=first.device)
     seen = 0 if spin_up_gradient else spin_up
     cut = {*range(seen + truncate, time, truncate)} if truncate else set()
@@ -59,19 +59,19 @@ def simulate(
             state = {name: values.detach() for name, values in state.items()}
         with torch.set_grad_enabled(torch.is_grad_enabled() and begin >= seen):
             if recompute and begin >= seen:
-                fluxes, state = _recomputed(model, part, prepared, state, outputs)
+                fluxes, state = _recomputed(model, part, constants, state, outputs)
             else:
-                fluxes, state = model.run(part, prepared, state, outputs)
+                fluxes, state = model.run(part, constants, state, outputs)
         if begin >= spin_up:
             pieces.append(fluxes)
     return {name: torch.cat([piece[name] for piece in pieces]) for name in outputs}
 
 
 def _recomputed(
-    model: DeltaModel, forcing: Mapping[str, Tensor], prepared: State, state: State, outputs: tuple[str, ...]
+    model: DeltaModel, forcing: Mapping[str, Tensor], constants: State, state: State, outputs: tuple[str, ...]
 ) -> tuple[dict[str, Tensor], State]:
     result: tuple[dict[str, Tensor], State] = checkpoint(
-        model.run, forcing, prepared, state, outputs, use_reentrant=False
+        model.run, forcing, constants, state, outputs, use_reentrant=False
     )
     return result
 

@@ -30,25 +30,25 @@ EPSILON = 0.1
 MARGIN = 0.05
 
 
-def mse(simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
+def mse(simulated: Tensor, observed: Tensor, observed_std: Tensor) -> Tensor:
     """Mean squared error."""
     return _mean(_error(simulated, observed).square(), observed)
 
 
-def rmse(simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
+def rmse(simulated: Tensor, observed: Tensor, observed_std: Tensor) -> Tensor:
     """Root mean squared error over all rows together."""
-    return _root(mse(simulated, observed, spread))
+    return _root(mse(simulated, observed, observed_std))
 
 
-def nse(simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
+def nse(simulated: Tensor, observed: Tensor, observed_std: Tensor) -> Tensor:
     """Squared error over each basin's variance (Kratzert et al., 2019, eq. 11).
 
     https://doi.org/10.5194/hess-23-5089-2019
     """
-    return _mean((_error(simulated, observed) / (spread + EPSILON)).square(), observed)
+    return _mean((_error(simulated, observed) / (observed_std + EPSILON)).square(), observed)
 
 
-def kge(simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
+def kge(simulated: Tensor, observed: Tensor, observed_std: Tensor) -> Tensor:
     """One less the Kling-Gupta efficiency of each row (Gupta et al., 2009, eq. 9), averaged.
 
     https://doi.org/10.1016/j.jhydrol.2009.08.003
@@ -87,7 +87,7 @@ class Loss:
     measure: Measure
     transform: Callable[[Tensor], Tensor] = _same
 
-    def spread(self, observed: Tensor) -> Tensor:
+    def observed_std(self, observed: Tensor) -> Tensor:
         """What the measure wants to know of each basin's training observations, ``[basins]``."""
         result = observed.new_empty(observed.shape[1])
         for part, into in zip(observed.split(64, dim=1), result.split(64), strict=True):
@@ -95,9 +95,9 @@ class Loss:
             into.copy_(standard_deviation(self.transform(part)))
         return result
 
-    def __call__(self, simulated: Tensor, observed: Tensor, spread: Tensor) -> Tensor:
+    def __call__(self, simulated: Tensor, observed: Tensor, observed_std: Tensor) -> Tensor:
         """Of series ``[time, rows]``, with the rows' :meth:`spread`."""
-        return self.measure(self.transform(simulated), self.transform(observed), spread)
+        return self.measure(self.transform(simulated), self.transform(observed), observed_std)
 
 
 LOSSES: Mapping[str, Loss] = {
@@ -150,7 +150,7 @@ class Objective:
 
     def __init__(self, weights: Weights, observed: Mapping[str, Tensor]) -> None:
         self._terms = [
-            (target, LOSSES[name], weight, LOSSES[name].spread(observed[target]))
+            (target, LOSSES[name], weight, LOSSES[name].observed_std(observed[target]))
             for target, losses in by_target(weights).items()
             for name, weight in losses.items()
         ]
@@ -160,8 +160,8 @@ class Objective:
     ) -> Tensor:
         """Of series ``[time, rows]``; `basins` ``[rows]`` says which each row is of."""
         terms = []
-        for target, loss, weight, spread in self._terms:
-            rows = spread[basins.to(spread.device)].to(simulated[target].device)
+        for target, loss, weight, observed_std in self._terms:
+            rows = observed_std[basins.to(observed_std.device)].to(simulated[target].device)
             terms.append(weight * loss(simulated[target], observed[target], rows))
         return torch.stack(terms).sum()
 
@@ -179,7 +179,7 @@ def standard_deviation(observed: Tensor) -> Tensor:
 
 
 @contextmanager
-def places(model: DeltaModel) -> Iterator[list[Tensor]]:
+def normalized_parameters(model: DeltaModel) -> Iterator[list[Tensor]]:
     """Collect where parameters lie between their bounds, 0 to 1, as networks supply them."""
     found: list[Tensor] = []
     networks = {role.network for role in model.roles if isinstance(role, ParameterRole)}

@@ -19,7 +19,7 @@ from ..io import netcdf
 from ..io.atomic import write_atomic
 from ..io.csv_table import CsvTable
 from ..io.files import read_bytes, read_text
-from ..io.timeseries import LATITUDE, LONGITUDE, Dataset
+from ..io.timeseries import LATITUDE, LONGITUDE, BasinDataset
 from ..model.bundle import BundleInfo
 from ..model.delta_model import DeltaModel
 from ..plotting import training as plots
@@ -149,7 +149,7 @@ def _numbers(table: CsvTable, name: str, rows: Sequence[int]) -> NDArray[np.floa
         raise ConfigError(f"{table.path}: column {name!r}: {problem}") from problem
 
 
-def _facts(config: TrainingConfig, info: BundleInfo, dataset: Dataset, model: DeltaModel) -> str:
+def _facts(config: TrainingConfig, info: BundleInfo, dataset: BasinDataset, model: DeltaModel) -> str:
     weights = sum(p.numel() for p in model.parameters())
     options = config.training
     periods = [
@@ -213,7 +213,7 @@ def _image(png: bytes, caption: str) -> str:
     return f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{source}">{text}</figure>'
 
 
-def _parameters(model: DeltaModel, dataset: Dataset) -> list[str]:
+def _parameters(model: DeltaModel, dataset: BasinDataset) -> list[str]:
     """Of the last year's mean where they change in time, of the components' mean where there are several."""
     if not model.learned:
         return ["<p>None: the networks stand alone.</p>"]
@@ -241,7 +241,9 @@ def _parameters(model: DeltaModel, dataset: Dataset) -> list[str]:
     return [_picture(caption, plots.parameters, values, bounds, units, places)]
 
 
-def _storages(model: DeltaModel, dataset: Dataset, ids: Mapping[str, Sequence[str]], scores: Table) -> str:
+def _storages(
+    model: DeltaModel, dataset: BasinDataset, ids: Mapping[str, Sequence[str]], scores: Table
+) -> str:
     stores = [f for f in model.declaration.fluxes if f.aggregation == "last"]
     # Of an ensemble its mean, where there is one.
     stores = [f for f in stores if "." not in f.name] or stores

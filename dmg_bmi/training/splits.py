@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ConfigError, there_is
 from ..io.files import read_text
-from ..io.timeseries import Dataset
+from ..io.timeseries import BasinDataset
 from .config import Basins, Period, TrainingConfig, bounds
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Split:
     columns: list[int]
 
 
-def splits(config: TrainingConfig, dataset: Dataset) -> dict[str, Split]:
+def splits(config: TrainingConfig, dataset: BasinDataset) -> dict[str, Split]:
     """The splits of a dataset by name.
 
     Returns
@@ -63,14 +63,14 @@ def splits(config: TrainingConfig, dataset: Dataset) -> dict[str, Split]:
     return result
 
 
-def between(dataset: Dataset, config: TrainingConfig) -> Dataset:
+def between(dataset: BasinDataset, config: TrainingConfig) -> BasinDataset:
     """From the spin-up of the first period to the end of the last, as far as there is data."""
     ranges = [bounds(period) for period in config.periods.named().values()]
     spin_up = np.timedelta64(config.periods.spin_up, "D")
     return dataset.period(min(start for start, _ in ranges) - spin_up, max(end for _, end in ranges))
 
 
-def _complete(config: TrainingConfig, dataset: Dataset) -> tuple[str, ...]:
+def _complete(config: TrainingConfig, dataset: BasinDataset) -> tuple[str, ...]:
     """The basins, without those that lack forcing if the configuration leaves these out."""
     if getattr(config.data, "missing_forcing", "error") != "leave_out":
         return dataset.ids

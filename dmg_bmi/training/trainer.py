@@ -24,7 +24,7 @@ from .config import Training
 from .data import Batch, Tensors, Windows
 from .ensemble import of_each
 from .forward import mixed_precision, simulate
-from .losses import Objective, places, range_penalty
+from .losses import Objective, normalized_parameters, range_penalty
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class _Loop:
         with ExitStack() as stack:
             if options.precision == "bfloat16":
                 stack.enter_context(mixed_precision(model, torch.bfloat16))
-            found = stack.enter_context(places(model)) if options.range_penalty else []
+            found = stack.enter_context(normalized_parameters(model)) if options.range_penalty else []
             simulated = self._simulate(_rows(batch, own))
             members = of_each(model, simulated) if options.members > 1 else [simulated]
             losses = [self.objective(fluxes, observed, batch.basins) for fluxes in members]

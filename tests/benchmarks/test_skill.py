@@ -107,7 +107,7 @@ def camels(benchmarks):
         values = {name: np.array(value) for name, value in attributes.items()}
         ids = tuple("abcd")
         times = np.arange(0, 2).astype("datetime64[D]").astype("datetime64[s]")
-        return skill.Dataset(ids, times, 86400.0, {}, values, {}, {name: "1" for name in values})
+        return skill.BasinDataset(ids, times, 86400.0, {}, values, {}, {name: "1" for name in values})
 
     return make
 

@@ -6,7 +6,7 @@ import torch
 
 from dmg_bmi.errors import StateError
 from dmg_bmi.model.delta_model import DAY
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 
 HOUR = 3600.0
 FIVE_YEARS = 1826
@@ -294,10 +294,10 @@ def test_a_state_with_a_good_checksum_must_still_fit(configure, weather, bmi_run
     bmi = bmi_run.start(configure(n=2))
     bmi_run.drive(bmi, weather(10, 2), range(10))
     saved = bmi.component.save()
-    header, tensors = codec.decode(saved)
+    header, tensors = state_codec.decode(saved)
     change(header, tensors)
     with pytest.raises(StateError, match=reason):
-        bmi.component.load(codec.encode(header, tensors))
+        bmi.component.load(state_codec.encode(header, tensors))
     assert bmi.component.save() == saved
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dmg_bmi.model.delta_model import DAY
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 
 HOUR = 3600.0
 COLUMNS = ("SNOWPACK", "MELTWATER", "SM", "SUZ", "SLZ")
@@ -24,7 +24,7 @@ def in_transit(bmi, outputs):
 
     As a saved state holds it, which is all that a restart has.
     """
-    header, tensors = codec.decode(bmi.component.save())
+    header, tensors = state_codec.decode(bmi.component.save())
     ratio = round(DAY / bmi.get_time_step()) if bmi.get_component_name() != "hourly" else 1
     fluxes = tensors["runtime.fluxes"].numpy()
     flows = sum(fluxes[:, k] for k, name in enumerate(outputs) if name in ("Q", "ET"))

@@ -10,7 +10,7 @@ from faults import ERRORS, FULL, Faults, limited
 
 from dmg_bmi.errors import DmgBmiError
 from dmg_bmi.model.bundle import Bundle, BundleInfo
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 from dmg_bmi.training import train
 from dmg_bmi.training.experiment import CHECKPOINT
 
@@ -162,7 +162,7 @@ def test_a_bundle_that_is_copied_over_another_is_one_of_the_two(bundles, tmp_pat
 def test_a_state_is_the_old_or_the_new_one(tmp_path, error):
     path, old, new = tmp_path / "run.state", b"old" * 100, b"new" * 100
 
-    codec_write = codec.write
+    codec_write = state_codec.write
     codec_write(path, old)
 
     def check(done):

@@ -22,13 +22,13 @@ from dmg_bmi.errors import (
 )
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.model.bundle import BundleInfo
-from dmg_bmi.synthetic import river_basin as synthetic_basin
+from dmg_bmi.synthetic import river_basin
 
 FLOW = "land_surface_water_source__volume_flow_rate"
 IDS = "land_surface_water_source__id"
 COUNTS = (f"{FLOW}__count", f"{IDS}__count")
 DISCHARGE = "channel_exit_water_x-section__volume_flow_rate"
-BASIN = synthetic_basin.generate(12, area=250.0, seed=7)
+BASIN = river_basin.generate(12, area=250.0, seed=7)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from dmg_bmi.coupling import CouplingConfig
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.io.typed_yaml import from_mapping
 from dmg_bmi.routing_bmi import RoutingConfig
-from dmg_bmi.synthetic import river_basin as synthetic_basin
+from dmg_bmi.synthetic import river_basin
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "rivers.md").read_text(encoding="utf-8")
 CODE = [code for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "RoutedModel" not in code]
@@ -21,7 +21,7 @@ CONFIGS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 @pytest.mark.parametrize("code", CODE)
 def test_an_example_runs(code, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    basin = synthetic_basin.generate(5, area=60.0, seed=1)
+    basin = river_basin.generate(5, area=60.0, seed=1)
     basin.write("basin.gpkg")
     Path("river.yaml").write_text(next(text for text in CONFIGS if "sources" in text), encoding="utf-8")
     inflow = torch.ones(4, len(basin.below), dtype=torch.float64)

@@ -31,12 +31,12 @@ def test_an_example_steps_and_closes(hybrids, splitting, text):
     forcing, attributes = hybrids.everything(model, 20, 2, 1)
     forcing["P"] = forcing["P"].abs()
     whole, end = model(forcing, attributes)
-    prepared, before = model.prepare(attributes, 2), model.init_state(2)
-    pieces, last = splitting.in_pieces(lambda f, s: model.run(f, prepared, s), forcing, before, range(20))
+    constants, before = model.precompute(attributes, 2), model.init_state(2)
+    pieces, last = splitting.in_pieces(lambda f, s: model.run(f, constants, s), forcing, before, range(20))
     splitting.assert_agree(pieces, whole, torch.float64)
     splitting.assert_agree(last, end, torch.float64)
     for balance in model.declaration.balances:
-        lost = model.residual(balance, forcing, whole, prepared, before, end)
+        lost = model.residual(balance, forcing, whole, constants, before, end)
         assert (lost.abs() <= 1e-9 * (supplied(balance, forcing, whole).abs().sum(0) + 1.0)).all()
 
 

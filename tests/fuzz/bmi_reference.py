@@ -176,8 +176,8 @@ class Reference:
             if v.kind == "multiplier" and (self.values[v.name] != 1).any()
         }
         with torch.inference_mode():
-            prepared = self.model.prepare(attributes, self.ready().n, torch.float64, factors)
-            fluxes, self.state = self.model.run(forcing, prepared, self.state)
+            constants = self.model.precompute(attributes, self.ready().n, torch.float64, factors)
+            fluxes, self.state = self.model.run(forcing, constants, self.state)
         self.fluxes = {name: values[0].numpy() for name, values in fluxes.items()}
 
     def publish(self, shares: int) -> None:

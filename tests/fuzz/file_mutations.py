@@ -25,7 +25,7 @@ from dmg_bmi import RoutingBmi, bmi_configs
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.errors import BundleError, DmgBmiError, StateError
 from dmg_bmi.model.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 
 SECONDS = 20
 TOKENS = (
@@ -319,7 +319,7 @@ def attack_state(r: random.Random, folder: Path) -> str:
 def attack_forged_state(r: random.Random, folder: Path) -> str:
     """A state that was changed by somebody who can compute checksums: refused, or it runs on."""
     bmi, twin = _half_way(folder), _half_way(folder)
-    header, tensors = codec.decode(bmi.component.save())
+    header, tensors = state_codec.decode(bmi.component.save())
     way = r.randrange(4)
     if way == 0:
         header = forged(header, r)
@@ -334,7 +334,7 @@ def attack_forged_state(r: random.Random, folder: Path) -> str:
             flat[r.randrange(flat.numel())] = r.choice((np.nan, np.inf, -1e30, -5.0, 1e-30, 5.0, 3.0))
             tensors[name] = flat.reshape(tensors[name].shape)
     try:
-        bmi.component.load(codec.encode(header, tensors))
+        bmi.component.load(state_codec.encode(header, tensors))
     except StateError:
         assert drive(bmi, 5) == drive(twin, 5), "a refused state leaves something behind"
         return "refused"

@@ -22,7 +22,7 @@ from file_mutations import configuration, drive
 
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.model.bundle import SHIPPED, Bundle
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 
 
 def killed(work: Callable[[], object], seconds: float) -> bool:
@@ -56,10 +56,10 @@ def states() -> tuple[bytes, bytes]:
     with tempfile.TemporaryDirectory() as name:
         bmi = start(Path(name))
         drive(bmi, 3)
-        header, tensors = codec.decode(bmi.component.save())
+        header, tensors = state_codec.decode(bmi.component.save())
         drive(bmi, 3)
         more = {**tensors, "ballast": torch.zeros(200_000, dtype=torch.float64)}
-        both = codec.encode(header, more), bmi.component.save()
+        both = state_codec.encode(header, more), bmi.component.save()
         bmi.finalize()
     return both
 
@@ -68,16 +68,16 @@ def kill_state(r: random.Random, folder: Path) -> bool:
     """While a state file is written over and over: it is one of the states, whole."""
     path = folder / "run.state"
     one, other = states()
-    codec.write(path, one)
+    state_codec.write(path, one)
 
     def work() -> None:
         while True:
-            codec.write(path, other)
-            codec.write(path, one)
+            state_codec.write(path, other)
+            state_codec.write(path, one)
 
     was = killed(work, r.uniform(0.0, 0.03))
-    assert codec.read(path) in (one, other), "a torn state"
-    codec.decode(codec.read(path))
+    assert state_codec.read(path) in (one, other), "a torn state"
+    state_codec.decode(state_codec.read(path))
     return was
 
 
@@ -102,7 +102,7 @@ def kill_run(r: random.Random, folder: Path) -> bool:
     state = folder / "run.state"
     done = 0
     if state.exists():
-        header, _ = codec.decode(codec.read(state))
+        header, _ = state_codec.decode(state_codec.read(state))
         done = round(
             (np.datetime64(header["valid_time"][:19]) - np.datetime64("2000-10-01T06:00")).astype(int) / 21600
         )
@@ -141,7 +141,7 @@ def kill_bundle(r: random.Random, folder: Path) -> bool:
 
 def kill_compile(r: random.Random, folder: Path) -> bool:
     """While a compiled step is put in place of another (the compiler is a stand-in): old, new or none."""
-    from dmg_bmi.model import aot_cache as aot
+    from dmg_bmi.model import aot_cache
 
     target = folder / "cache" / "step"
     module = torch.nn.Identity()
@@ -152,13 +152,13 @@ def kill_compile(r: random.Random, folder: Path) -> bool:
                 file.write(bytes(1000))
                 file.flush()
 
-    real = torch._inductor.aoti_compile_and_package, torch.export.export, aot.missing_compiler
+    real = torch._inductor.aoti_compile_and_package, torch.export.export, aot_cache.missing_compiler
     torch._inductor.aoti_compile_and_package = compiler
     torch.export.export = lambda *a, **k: None
-    aot.missing_compiler = lambda device: ""
+    aot_cache.missing_compiler = lambda device: ""
 
     def build() -> None:
-        aot.build(module, (torch.zeros(2),), (0,), target, {"key": "k"}, "cpu")
+        aot_cache.build(module, (torch.zeros(2),), (0,), target, {"key": "k"}, "cpu")
 
     def work() -> None:
         while True:
@@ -168,13 +168,13 @@ def kill_compile(r: random.Random, folder: Path) -> bool:
         build()
         was = killed(work, r.uniform(0.0, 0.03))
         if target.exists():
-            found = aot.load(target, "k", trusted=True)
+            found = aot_cache.load(target, "k", trusted=True)
             assert isinstance(found, str)  # the stand-in's library is none
             assert "torn" not in found
         build()
-        assert {f.name for f in target.iterdir()} == {aot.LIBRARY, aot.INDEX}
+        assert {f.name for f in target.iterdir()} == {aot_cache.LIBRARY, aot_cache.INDEX}
     finally:
-        torch._inductor.aoti_compile_and_package, torch.export.export, aot.missing_compiler = real
+        torch._inductor.aoti_compile_and_package, torch.export.export, aot_cache.missing_compiler = real
     return was
 
 

@@ -42,10 +42,10 @@ from dmg_bmi.model.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
 from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.forcing import open_forcing
 from dmg_bmi.nextgen.prepare import tables
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 from dmg_bmi.runtime.clock import Clock
 from dmg_bmi.runtime.config import CatchmentTable, RunConfig
-from dmg_bmi.runtime.forcing.stored import INDEX, Store
+from dmg_bmi.runtime.forcing.stored import INDEX, StoredForcing
 from dmg_bmi.training import checkpoint
 from dmg_bmi.training.config import TrainingConfig
 
@@ -139,8 +139,10 @@ def state(content: bytes, folder: Path) -> None:
     """The payload of a state, sealed anew: JSON is the header of its tensors."""
     if content[:1] == b"{":
         content = _safetensors(content)
-    content = codec.MAGIC + codec.VERSION.to_bytes(2, "little") + sha256(content).digest() + content
-    codec.decode(codec.read(_put(folder, "x.state", content)))
+    content = (
+        state_codec.MAGIC + state_codec.VERSION.to_bytes(2, "little") + sha256(content).digest() + content
+    )
+    state_codec.decode(state_codec.read(_put(folder, "x.state", content)))
 
 
 @functools.cache
@@ -157,7 +159,7 @@ def _running() -> Any:
 def state_header(content: bytes, folder: Path) -> None:
     """A state of a running component, whose header was merged with some JSON; `tensors` has values in it."""
     component = _running().component
-    header, tensors = codec.decode(component.save())
+    header, tensors = state_codec.decode(component.save())
     try:
         changed = json.loads(content)
         for name, (kind, values) in (changed.pop("tensors", None) or {}).items():
@@ -165,7 +167,7 @@ def state_header(content: bytes, folder: Path) -> None:
     except (ValueError, RecursionError, TypeError, AttributeError, RuntimeError, OverflowError):
         return
     try:
-        sealed = codec.encode({**header, **changed} if isinstance(changed, dict) else changed, tensors)
+        sealed = state_codec.encode({**header, **changed} if isinstance(changed, dict) else changed, tensors)
     except (ValueError, RecursionError, SafetensorError):
         return
     component.load(sealed)
@@ -276,7 +278,7 @@ def store(content: bytes, folder: Path) -> None:
     np.save(folder / "a.npy", np.ones((2, 1), np.float32))
     _put(folder, INDEX, content)
     clock = Clock(86400.0, 86400.0)
-    stored = Store(folder, inputs, ("cat-1",), clock, datetime(2000, 1, 1, tzinfo=UTC))
+    stored = StoredForcing(folder, inputs, ("cat-1",), clock, datetime(2000, 1, 1, tzinfo=UTC))
     stored.lacks(0)
     stored.take(0, True, np.array([0]), 0.0)
 
@@ -288,7 +290,7 @@ def store_array(content: bytes, folder: Path) -> None:
     _put(folder, "a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) % 65536) + text + bytes(64))
     _put(folder, INDEX, _index(inputs))
     clock = Clock(86400.0, 86400.0)
-    Store(folder, inputs, ("cat-1",), clock, datetime(2000, 1, 1, tzinfo=UTC)).take(
+    StoredForcing(folder, inputs, ("cat-1",), clock, datetime(2000, 1, 1, tzinfo=UTC)).take(
         0, True, np.array([0]), 0.0
     )
 
@@ -382,11 +384,11 @@ def _headers(content: bytes) -> bytes:
 
 
 def _of_state() -> bytes:
-    return _running().component.save()[len(codec.MAGIC) + 34 :]
+    return _running().component.save()[len(state_codec.MAGIC) + 34 :]
 
 
 def _header_seed() -> bytes:
-    header, tensors = codec.decode(_running().component.save())
+    header, tensors = state_codec.decode(_running().component.save())
     listed = {n: [str(t.dtype).removeprefix("torch."), t.tolist()] for n, t in tensors.items()}
     return json.dumps(header | {"tensors": listed}).encode()
 

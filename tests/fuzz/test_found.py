@@ -21,7 +21,7 @@ from dmg_bmi.io import netcdf
 from dmg_bmi.io.csv_table import CsvTable
 from dmg_bmi.io.units import parse
 from dmg_bmi.nextgen.check.realization import check
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 from dmg_bmi.training import checkpoint
 from dmg_bmi.training.config import TrainingConfig
 
@@ -51,9 +51,9 @@ def test_a_header_that_counts_impossibly_is_refused_and_nothing_changes(tmp_path
     bmi, twin = start(tmp_path, **keys), start(tmp_path, **keys)
     for each in (bmi, twin):
         drive(each, 5)
-    header, tensors = codec.decode(bmi.component.save())
+    header, tensors = state_codec.decode(bmi.component.save())
     with pytest.raises(StateError):
-        bmi.component.load(codec.encode({**header, key: value}, tensors))
+        bmi.component.load(state_codec.encode({**header, key: value}, tensors))
     assert drive(bmi, 5) == drive(twin, 5)
 
 
@@ -80,11 +80,11 @@ def test_values_that_cannot_be_are_refused_and_nothing_changes(tmp_path, name, v
     bmi, twin = start(tmp_path), start(tmp_path)
     for each in (bmi, twin):
         drive(each, 5)
-    header, tensors = codec.decode(bmi.component.save())
+    header, tensors = state_codec.decode(bmi.component.save())
     spoilt = tensors[name].clone()
     spoilt.view(-1)[0] = value
     with pytest.raises(StateError, match=message):
-        bmi.component.load(codec.encode(header, {**tensors, name: spoilt}))
+        bmi.component.load(state_codec.encode(header, {**tensors, name: spoilt}))
     assert drive(bmi, 5) == drive(twin, 5)
 
 
@@ -92,12 +92,12 @@ def test_a_reach_that_rounding_left_with_less_than_nothing_is_saved_loaded_and_s
     """A lake of 26 million m3 ended at -7.5e-8 m3: its own state must not be refused."""
     bmi = RoutingBmi()
     bmi.initialize(str(Path(bmi_configs.__file__).with_name("river.yaml")))
-    header, tensors = codec.decode(bmi.component.save())
+    header, tensors = state_codec.decode(bmi.component.save())
     tensors["phy.storage"][3] = -1.0
     with pytest.raises(StateError, match=r"'phy.storage' of catchment .* cannot be -1.0"):
-        bmi.component.load(codec.encode(header, tensors))
+        bmi.component.load(state_codec.encode(header, tensors))
     tensors["phy.storage"][3] = -7.5e-8
-    bmi.component.load(codec.encode(header, tensors))
+    bmi.component.load(state_codec.encode(header, tensors))
     assert bmi.component.values("phy.storage")[3] == -7.5e-8
     bmi.set_value("phy.storage", bmi.component.values("phy.storage"))
     bmi.set_value("lateral_inflow", np.full(bmi.component.size, 2.0))
@@ -120,13 +120,13 @@ def test_an_attribute_that_was_set_is_restored_as_it_was_or_refused(tmp_path, ch
     for each in (bmi, twin):
         each.set_value("aridity", np.array([1.7]))
         drive(each, 5)
-    header, tensors = codec.decode(bmi.component.save())
+    header, tensors = state_codec.decode(bmi.component.save())
     fresh = start(tmp_path)
     drive(fresh, 5)
     with pytest.raises(StateError, match="its tensors do not fit this component"):
-        fresh.component.load(codec.encode(header, {**tensors, "runtime.changed.aridity": changed}))
+        fresh.component.load(state_codec.encode(header, {**tensors, "runtime.changed.aridity": changed}))
     assert fresh.get_value_ptr("aridity") == VALUES["aridity"]
-    fresh.component.load(codec.encode(header, tensors))
+    fresh.component.load(state_codec.encode(header, tensors))
     assert fresh.get_value_ptr("aridity") == 1.7
     assert drive(fresh, 8) == drive(twin, 8)
 
@@ -134,9 +134,11 @@ def test_an_attribute_that_was_set_is_restored_as_it_was_or_refused(tmp_path, ch
 @pytest.mark.parametrize("header", ["[" * 100_000, "3", "null", '"x"', "[1]", "{"])
 def test_a_state_whose_header_is_no_object_is_refused(header):
     payload = safetensors.torch.save({"a": torch.zeros(1)}, {"header": header})
-    sealed = codec.MAGIC + codec.VERSION.to_bytes(2, "little") + sha256(payload).digest() + payload
+    sealed = (
+        state_codec.MAGIC + state_codec.VERSION.to_bytes(2, "little") + sha256(payload).digest() + payload
+    )
     with pytest.raises(StateError, match="cannot be read"):
-        codec.decode(sealed)
+        state_codec.decode(sealed)
 
 
 @pytest.mark.parametrize("facts", ["[]", "null", "3", "{}", "[" * 100_000, '{"format": 99}'])
@@ -166,7 +168,7 @@ def no_file(kind, path):
 @pytest.mark.parametrize(
     "read",
     [
-        codec.read,
+        state_codec.read,
         checkpoint.load,
         netcdf.read,
         hydrofabric.read,
@@ -206,7 +208,7 @@ def test_every_reader_refuses_a_name_that_no_file_can_have(tmp_path, name):
 def test_a_state_holds_the_forcing_that_waits_and_no_other(tmp_path):
     bmi = start(tmp_path)
     drive(bmi, 7)
-    _, tensors = codec.decode(bmi.component.save())
+    _, tensors = state_codec.decode(bmi.component.save())
     series = tensors["runtime.series"].numpy()
     position = bmi.component.clock.position
     assert 0 < position < bmi.component.clock.ratio
@@ -214,4 +216,4 @@ def test_a_state_holds_the_forcing_that_waits_and_no_other(tmp_path):
     assert np.isnan(series[:, position:]).all()
     daily = start(tmp_path, time_step=86400.0)
     drive(daily, 2)
-    assert "runtime.series" not in codec.decode(daily.component.save())[1]
+    assert "runtime.series" not in state_codec.decode(daily.component.save())[1]

@@ -9,7 +9,7 @@ from hypothesis import settings
 from kill_points import KINDS, drive, kill, start, states
 
 from dmg_bmi.errors import StateError
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 CASES = settings.default.max_examples * 3
@@ -35,17 +35,17 @@ def test_two_processes_on_one_path_leave_one_of_the_states(tmp_path):
         if child == 0:
             try:
                 for _ in range(40):
-                    codec.write(path, content)
+                    state_codec.write(path, content)
             finally:
                 os._exit(0)
         children.append(child)
     seen = set()
     while children:
         if path.exists():
-            seen.add(codec.read(path))
+            seen.add(state_codec.read(path))
         children = [child for child in children if os.waitpid(child, os.WNOHANG) == (0, 0)]
     assert seen <= {*contents}
-    assert codec.read(path) in contents
+    assert state_codec.read(path) in contents
     assert [p.name for p in tmp_path.iterdir()] == ["run.state"]
 
 
@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch):
     """What the kernel says of a full disk, at the first write that it refuses."""
     path = tmp_path / "run.state"
     one, other = states()
-    codec.write(path, one)
+    state_codec.write(path, one)
     real = os.open
 
     def full(name, flags, mode=0o777):
@@ -65,10 +65,10 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch):
         with pytest.raises(
             StateError, match=r"run\.state: the state cannot be written \(No space left on device\)"
         ):
-            codec.write(path, other)
-    assert codec.read(path) == one
-    codec.write(path, other)
-    assert codec.read(path) == other
+            state_codec.write(path, other)
+    assert state_codec.read(path) == one
+    state_codec.write(path, other)
+    assert state_codec.read(path) == other
 
 
 def test_a_folder_that_cannot_be_written_leaves_the_old_file_and_the_run_goes_on(tmp_path, monkeypatch):

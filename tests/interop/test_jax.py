@@ -119,12 +119,12 @@ def test_it_steps_and_closes(legal, splitting):
     series, attributes = forcing(legal)
     model = hybrid(Catchment(InJax(), nmul=2, routing=5))
     whole, end = model(series, attributes)
-    prepared, before = model.prepare(attributes, 3), model.init_state(3)
-    pieces, last = splitting.in_pieces(lambda f, s: model.run(f, prepared, s), series, before, range(40))
+    constants, before = model.precompute(attributes, 3), model.init_state(3)
+    pieces, last = splitting.in_pieces(lambda f, s: model.run(f, constants, s), series, before, range(40))
     splitting.assert_agree(pieces, whole, torch.float64)
     splitting.assert_agree(last, end, torch.float64)
     (balance,) = model.declaration.balances
-    lost = model.residual(balance, series, whole, prepared, before, end)
+    lost = model.residual(balance, series, whole, constants, before, end)
     assert lost.abs().max() < 1e-9 * series["P"].sum(0).max()
     column, given = InJax(), legal.parameters(InJax(), 3, 2)
     fluxes, after = run(column, series, column.init_state(3), given, {}, 1.0)
@@ -137,7 +137,7 @@ def test_it_steps_and_closes(legal, splitting):
 def test_it_runs_as_the_runtime_runs_it(legal):
     series, attributes = forcing(legal)
     model = hybrid(InJax()).float()
-    model.run(series, model.prepare(attributes, 3), model.init_state(3))
+    model.run(series, model.precompute(attributes, 3), model.init_state(3))
 
 
 def test_no_network_can_be_inside(legal):

@@ -157,8 +157,8 @@ class Protocol:
         due = step == total if frequency < 0 else frequency > 0 and step % frequency == 0
         if not due:
             return
-        went_in, out, stored, leaked = (float(self.adapter.pointer(name)[0]) for name in MASS)
-        error = went_in - out - abs(stored) - leaked
+        mass_in, out, stored, mass_leaked = (float(self.adapter.pointer(name)[0]) for name in MASS)
+        error = mass_in - out - abs(stored) - mass_leaked
         if math.isnan(error) or abs(error) > self.config.get("tolerance", 1e-16):
             text = f"mass_balance: at timestep {step} of {self.id}: error {error!r}"
             if self.config.get("fatal", False):

@@ -121,7 +121,7 @@ def test_a_network_learns_vcmax_from_traits_of_leaves(legal):
         ((fluxes["A_net"] - observed["A_net"]) ** 2).mean().backward()
         optimiser.step()
     assert state == {}
-    learned = model.prepare(attributes, leaves, torch.float32)["phy.Vcmax25"]
+    learned = model.precompute(attributes, leaves, torch.float32)["phy.Vcmax25"]
     assert ((learned - vcmax).abs() / vcmax).mean() < 0.05
 
 

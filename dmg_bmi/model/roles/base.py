@@ -13,19 +13,19 @@ from ...errors import ConfigError
 from ...nn_models import Network
 from ...physics import ProcessModel, State
 from ...physics.contract import ProcessFunction
-from ..normalisation import Constants, Normaliser, Statistic
+from ..normalisation import Constants, FeatureStatistics, Normaliser
 from .resolve import Bounds, Role
 
 
 @dataclass
-class Block:
+class ForwardContext:
     """A block of steps on its way through a model.
 
     Parameters
     ----------
     forcing : mapping of name to Tensor ``[time, rows]``
         As given; networks see it.
-    prepared, state : State
+    constants, state : State
         What is constant, and the state before the block.
     driving, dynamic, processes, fluxes : by process model
         Forcing after correction, parameters of each step, networks inside the step, and what
@@ -35,7 +35,7 @@ class Block:
     """
 
     forcing: Mapping[str, Tensor]
-    prepared: State
+    constants: State
     state: State
     driving: dict[str, dict[str, Tensor]]
     dynamic: dict[str, dict[str, Tensor]]
@@ -76,7 +76,7 @@ class Scale:
         return torch.where(flag, torch.where(flag, value, 0.0).exp(), value)
 
 
-class Act:
+class RoleBinding:
     """Base: a role bound to what it needs to know of models and statistics.
 
     Parameters
@@ -88,7 +88,7 @@ class Act:
     """
 
     def __init__(
-        self, role: Role, models: Mapping[str, ProcessModel], statistics: Mapping[str, Statistic]
+        self, role: Role, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> None:
         self.key = role.network
         self.n_inputs = len(role.inputs) + len(role.attributes)
@@ -115,7 +115,7 @@ class Act:
         """What the network's outputs mean, in `dtype`."""
         raise NotImplementedError
 
-    def prepare(self, network: Network, attributes: Mapping[str, Tensor], dtype: torch.dtype) -> State:
+    def precompute(self, network: Network, attributes: Mapping[str, Tensor], dtype: torch.dtype) -> State:
         """What is constant: normalised attributes, or the values of a network without inputs."""
         if not self._sees_attributes:
             return {}
@@ -134,30 +134,30 @@ class Act:
         """State of `n` rows before the first step."""
         return {f"{self.key}.{name}": v for name, v in network.init_state(n).items()}
 
-    def before(self, network: Network, block: Block) -> None:
+    def before(self, network: Network, block: ForwardContext) -> None:
         """Act before the process models run."""
 
-    def after(self, network: Network, block: Block) -> None:
+    def after(self, network: Network, block: ForwardContext) -> None:
         """Act on what came out of the process models."""
 
-    def values(self, network: Network, block: Block) -> Tensor:
+    def values(self, network: Network, block: ForwardContext) -> Tensor:
         """What the network says, ``[time, rows, n_outputs]`` (one step if it is constant)."""
         if self.constant:
-            return block.prepared[f"{self.key}.values"].unsqueeze(0)
+            return block.constants[f"{self.key}.values"].unsqueeze(0)
         return self.scaled(self.raw(network, block), block.dtype)
 
-    def raw(self, network: Network, block: Block) -> Tensor:
+    def raw(self, network: Network, block: ForwardContext) -> Tensor:
         """What a network with inputs says, before it is scaled."""
         x = self._inputs(block.forcing).to(network.dtype)
         if self._sees_attributes:
-            shown = block.prepared[f"{self.key}.attributes"]
+            shown = block.constants[f"{self.key}.attributes"]
             x = torch.cat([x, shown.expand(x.shape[0], *shown.shape)], dim=-1)
-        raw, renewed = network(x, below(block.state, self.key))
+        raw, renewed = network(x, with_prefix(block.state, self.key))
         block.new |= {f"{self.key}.{name}": value for name, value in renewed.items()}
         return raw
 
 
-def below(mapping: Mapping[str, Tensor], prefix: str) -> State:
+def with_prefix(mapping: Mapping[str, Tensor], prefix: str) -> State:
     """Entries under ``prefix.``, without it."""
     start = len(prefix) + 1
     return {key[start:]: value for key, value in mapping.items() if key.startswith(f"{prefix}.")}

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ...nn_models import Network
 from ...physics import Parameter, ProcessModel, State
-from ..normalisation import Normaliser, Statistic
-from .base import Act, Block, Scale, below
+from ..normalisation import FeatureStatistics, Normaliser
+from .base import ForwardContext, RoleBinding, Scale, with_prefix
 from .resolve import (
     CorrectInputRole,
     CorrectOutputRole,
@@ -24,11 +24,14 @@ from .resolve import (
 )
 
 
-class Parameters(Act):
+class ParameterBinding(RoleBinding):
     """See :class:`~dmg_bmi.model.roles.resolve.ParameterRole`."""
 
     def __init__(
-        self, role: ParameterRole, models: Mapping[str, ProcessModel], statistics: Mapping[str, Statistic]
+        self,
+        role: ParameterRole,
+        models: Mapping[str, ProcessModel],
+        statistics: Mapping[str, FeatureStatistics],
     ) -> None:
         super().__init__(role, models, statistics)
         declaration = models[role.model].declaration
@@ -66,7 +69,7 @@ class Parameters(Act):
             state[f"{self.key}.seen"] = torch.zeros(n, dtype=torch.int64, device=device)
         return state
 
-    def before(self, network: Network, block: Block) -> None:
+    def before(self, network: Network, block: ForwardContext) -> None:
         """Parameters of each step, static ones held."""
         if self.constant:
             return
@@ -78,19 +81,19 @@ class Parameters(Act):
             values = self._drop(values)
         parts = self.split(values)
         for p in self._supplied:
-            factor = block.prepared.get(f"{self.role.model}.multiplier.{p.name}")
+            factor = block.constants.get(f"{self.role.model}.multiplier.{p.name}")
             if factor is not None:
                 parts[p.name] = multiplied(parts[p.name], factor, p)
         block.dynamic[self.role.model] |= parts
 
-    def freeze(self, network: Network, block: Block) -> None:
+    def freeze(self, network: Network, block: ForwardContext) -> None:
         """Hold from the start what the network says at the end of the block."""
         if not self._n_static or self.constant:
             return
         block.state[f"{self.key}.frozen"] = self.raw(network, block)[-1, :, -self._n_static :]
         block.state[f"{self.key}.seen"] += self.role.freeze_after
 
-    def _hold(self, raw: Tensor, block: Block) -> Tensor:
+    def _hold(self, raw: Tensor, block: ForwardContext) -> Tensor:
         """Follow the network's answer until a row has seen `freeze_after` steps, then hold it."""
         frozen, seen = block.state[f"{self.key}.frozen"], block.state[f"{self.key}.seen"]
         time, after = raw.shape[0], self.role.freeze_after
@@ -110,11 +113,14 @@ class Parameters(Act):
         return torch.where(dropped.repeat_interleave(sizes, dim=1), values[-1:], values)
 
 
-class Process(Act):
+class ProcessBinding(RoleBinding):
     """See :class:`~dmg_bmi.model.roles.resolve.ProcessRole`."""
 
     def __init__(
-        self, role: ProcessRole, models: Mapping[str, ProcessModel], statistics: Mapping[str, Statistic]
+        self,
+        role: ProcessRole,
+        models: Mapping[str, ProcessModel],
+        statistics: Mapping[str, FeatureStatistics],
     ) -> None:
         super().__init__(role, models, statistics)
         self.role = role
@@ -135,9 +141,9 @@ class Process(Act):
         start = f"{self.role.model}.{self.role.process}"
         return {f"{start}.{name}": v.reshape(n, *self._components, *v.shape[1:]) for name, v in own.items()}
 
-    def before(self, network: Network, block: Block) -> None:
+    def before(self, network: Network, block: ForwardContext) -> None:
         """Put the network into the step."""
-        shown = block.prepared.get(f"{self.key}.attributes")
+        shown = block.constants.get(f"{self.key}.attributes")
         block.processes[self.role.model][self.role.process] = partial(self._answer, network, shown)
 
     def _answer(
@@ -153,21 +159,21 @@ class Process(Act):
             between = (1,) * (len(lead) - 1)
             beside = attributes.reshape(lead[0], *between, -1).expand(*lead, -1)
             x = torch.cat([x, beside], dim=-1)
-        own = {name: v.flatten(0, len(lead) - 1) for name, v in below(state, self.role.process).items()}
+        own = {name: v.flatten(0, len(lead) - 1) for name, v in with_prefix(state, self.role.process).items()}
         raw, renewed = network(x.reshape(1, -1, self.n_inputs), own)
         return self.scaled(raw.reshape(lead), dtype), {
             f"{self.role.process}.{name}": v.reshape(*lead, *v.shape[1:]) for name, v in renewed.items()
         }
 
 
-class Correction(Act):
+class CorrectionBinding(RoleBinding):
     """What corrections of inputs and outputs share: a value for each corrected quantity."""
 
     def __init__(
         self,
         role: CorrectInputRole | CorrectOutputRole,
         models: Mapping[str, ProcessModel],
-        statistics: Mapping[str, Statistic],
+        statistics: Mapping[str, FeatureStatistics],
     ) -> None:
         super().__init__(role, models, statistics)
         self.model = role.model
@@ -179,26 +185,26 @@ class Correction(Act):
         """Within the bounds of the role."""
         return self._scale(raw, dtype)
 
-    def by_name(self, network: Network, block: Block) -> dict[str, Tensor]:
+    def by_name(self, network: Network, block: ForwardContext) -> dict[str, Tensor]:
         """Factor or addition ``[time, rows]`` of each corrected quantity."""
         return dict(zip(self._corrects, self.values(network, block).unbind(-1), strict=True))
 
 
-class CorrectInput(Correction):
+class InputCorrection(CorrectionBinding):
     """See :class:`~dmg_bmi.model.roles.resolve.CorrectInputRole`."""
 
     def __init__(
         self,
         role: CorrectInputRole,
         models: Mapping[str, ProcessModel],
-        statistics: Mapping[str, Statistic],
+        statistics: Mapping[str, FeatureStatistics],
     ) -> None:
         super().__init__(role, models, statistics)
         self._adds = role.how == "add"
         forcings = models[role.model].declaration.forcings
         self._limits = {f.name: (f.lower, f.upper) for f in forcings}
 
-    def before(self, network: Network, block: Block) -> None:
+    def before(self, network: Network, block: ForwardContext) -> None:
         """Correct what drives the model, within the limits of what is legal."""
         driving = block.driving[self.model]
         for name, value in self.by_name(network, block).items():
@@ -208,10 +214,10 @@ class CorrectInput(Correction):
             block.fluxes[self.model][correction(name)] = driving[name] - given
 
 
-class CorrectOutput(Correction):
+class OutputCorrection(CorrectionBinding):
     """See :class:`~dmg_bmi.model.roles.resolve.CorrectOutputRole`."""
 
-    def after(self, network: Network, block: Block) -> None:
+    def after(self, network: Network, block: ForwardContext) -> None:
         """Multiply what was kept of the fluxes."""
         fluxes = block.fluxes[self.model]
         for name, factor in self.by_name(network, block).items():
@@ -221,11 +227,14 @@ class CorrectOutput(Correction):
                 fluxes[correction(name)] = fluxes[name] - simulated
 
 
-class Weights(Act):
+class EnsembleWeighting(RoleBinding):
     """See :class:`~dmg_bmi.model.roles.resolve.WeightRole`."""
 
     def __init__(
-        self, role: WeightRole, models: Mapping[str, ProcessModel], statistics: Mapping[str, Statistic]
+        self,
+        role: WeightRole,
+        models: Mapping[str, ProcessModel],
+        statistics: Mapping[str, FeatureStatistics],
     ) -> None:
         super().__init__(role, models, statistics)
         self.n_outputs = len(models)
@@ -235,11 +244,11 @@ class Weights(Act):
         """Not negative, and one in sum."""
         return torch.softmax(raw.to(dtype), dim=-1)
 
-    def by_model(self, prepared: State) -> dict[str, Tensor]:
+    def by_model(self, constants: State) -> dict[str, Tensor]:
         """The weight of each process model, ``[rows]``, where weights are constant."""
-        return dict(zip(self._models, prepared[f"{self.key}.values"].unbind(-1), strict=True))
+        return dict(zip(self._models, constants[f"{self.key}.values"].unbind(-1), strict=True))
 
-    def after(self, network: Network, block: Block) -> None:
+    def after(self, network: Network, block: ForwardContext) -> None:
         """Add up the weighted fluxes of each name."""
         weights = self.values(network, block).unbind(-1)
         mean = block.fluxes[""]
@@ -249,11 +258,14 @@ class Weights(Act):
                 mean[name] = mean[name] + part if name in mean else part
 
 
-class Outputs(Act):
+class NetworkOutput(RoleBinding):
     """See :class:`~dmg_bmi.model.roles.resolve.OutputRole`."""
 
     def __init__(
-        self, role: OutputRole, models: Mapping[str, ProcessModel], statistics: Mapping[str, Statistic]
+        self,
+        role: OutputRole,
+        models: Mapping[str, ProcessModel],
+        statistics: Mapping[str, FeatureStatistics],
     ) -> None:
         super().__init__(role, models, statistics)
         self.role = role
@@ -265,23 +277,25 @@ class Outputs(Act):
         values = self._targets.inverse(raw.to(dtype))
         return torch.relu(values) if self.role.nonnegative else values
 
-    def after(self, network: Network, block: Block) -> None:
+    def after(self, network: Network, block: ForwardContext) -> None:
         """The network's answer is the model's."""
         series = self.values(network, block).unbind(-1)
         block.fluxes[""] |= dict(zip(self.role.outputs, series, strict=True))
 
 
-_ACTS: Mapping[type[Role], type[Act]] = {
-    ParameterRole: Parameters,
-    ProcessRole: Process,
-    CorrectInputRole: CorrectInput,
-    CorrectOutputRole: CorrectOutput,
-    WeightRole: Weights,
-    OutputRole: Outputs,
+_ACTS: Mapping[type[Role], type[RoleBinding]] = {
+    ParameterRole: ParameterBinding,
+    ProcessRole: ProcessBinding,
+    CorrectInputRole: InputCorrection,
+    CorrectOutputRole: OutputCorrection,
+    WeightRole: EnsembleWeighting,
+    OutputRole: NetworkOutput,
 }
 
 
-def bind(role: Role, models: Mapping[str, ProcessModel], statistics: Mapping[str, Statistic]) -> Act:
+def bind(
+    role: Role, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
+) -> RoleBinding:
     """What carries out a resolved role."""
     return _ACTS[type(role)](role, models, statistics)
 

@@ -48,7 +48,7 @@ class Divides:
 
 
 @dataclass
-class Case:
+class CheckContext:
     """One realization under examination.
 
     Parameters

@@ -17,7 +17,7 @@ from ...model.variables import Variable
 from ...runtime.component import Component
 from ...runtime.config import implausible, utc
 from ...runtime.restart import TIME
-from .context import STEP, Case
+from .context import STEP, CheckContext
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Module:
         return self.params.get("variables_names_map") or {}
 
 
-def examine(case: Case, where: str, params: Mapping[str, Any], ids: Sequence[str]) -> Module:
+def examine(case: CheckContext, where: str, params: Mapping[str, Any], ids: Sequence[str]) -> Module:
     """Examine one module by itself."""
     return Module(where, params, _module(case, where, params, ids))
 
 
 def _module(
-    case: Case,
+    case: CheckContext,
     where: str,
     params: Mapping[str, Any],
     ids: Sequence[str],
@@ -91,7 +91,9 @@ def _module(
     return component
 
 
-def _init_configs(case: Case, where: str, params: Mapping[str, Any], ids: Sequence[str]) -> Path | None:
+def _init_configs(
+    case: CheckContext, where: str, params: Mapping[str, Any], ids: Sequence[str]
+) -> Path | None:
     pattern = str(params.get("init_config", ""))
     paths = {i: case.base / pattern.replace("{{id}}", i) for i in ids}
     missing = [i for i, path in paths.items() if not os.path.isfile(path)]
@@ -102,7 +104,7 @@ def _init_configs(case: Case, where: str, params: Mapping[str, Any], ids: Sequen
 
 
 def _run_config(
-    case: Case,
+    case: CheckContext,
     where: str,
     component: Component,
     ids: Sequence[str],
@@ -153,7 +155,7 @@ def _state_of(component: Component, name: str) -> Path:
 
 
 def _params(
-    case: Case, where: str, given: Mapping[str, Any], component: Component, ids: Sequence[str]
+    case: CheckContext, where: str, given: Mapping[str, Any], component: Component, ids: Sequence[str]
 ) -> None:
     stop, table = case.findings.stop, component.about.by_name
     for name, value in given.items():
@@ -195,7 +197,9 @@ def _as_numbers(value: Any) -> list[float] | None:
         return None
 
 
-def _judge(case: Case, at: str, values: np.ndarray, variable: Variable, ids: Sequence[str] = ()) -> None:
+def _judge(
+    case: CheckContext, at: str, values: np.ndarray, variable: Variable, ids: Sequence[str] = ()
+) -> None:
     bad = implausible(values) | (values < variable.lower) | (values > variable.upper)
     if bad.any():
         limits = f" from {variable.lower:g} to {variable.upper:g}" if isfinite(variable.lower) else ""
@@ -204,7 +208,7 @@ def _judge(case: Case, at: str, values: np.ndarray, variable: Variable, ids: Seq
 
 
 def _from_hydrofabric(
-    case: Case, at: str, name: str, value: Mapping[str, Any], variable: Variable, ids: Sequence[str]
+    case: CheckContext, at: str, name: str, value: Mapping[str, Any], variable: Variable, ids: Sequence[str]
 ) -> None:
     stop = case.findings.stop
     if value.get("source") != "hydrofabric":
@@ -228,7 +232,7 @@ def _from_hydrofabric(
     _judge(case, at, np.array([float(by_id[i]) for i in rest]), variable, rest)
 
 
-def _mass_balance(case: Case, where: str, given: Any, component: Component) -> None:
+def _mass_balance(case: CheckContext, where: str, given: Any, component: Component) -> None:
     if not given:
         return
     stop = case.findings.stop

@@ -18,7 +18,7 @@ from ...errors import DmgBmiError, NextGenError
 from ...io.cf_time import parse_date
 from ...io.files import read_json
 from ..forcing import CsvFolder, Forcing, open_forcing
-from .context import STEP, Case, Divides, Period
+from .context import STEP, CheckContext, Divides, Period
 from .findings import Findings
 from .module import examine
 from .shape import require
@@ -50,7 +50,7 @@ def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Fin
     if base is None:
         folder = realization.parent
         base = folder.parent if folder.name == "config" else folder
-    case = Case(document, base, Divides.read(hydrofabric), Findings())
+    case = CheckContext(document, base, Divides.read(hydrofabric), Findings())
     _structure(case)
     case.period = _time(case)
     _divides(case, hydrofabric)
@@ -64,7 +64,7 @@ def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Fin
 # -- the document -----------------------------------------------------------------
 
 
-def _structure(case: Case) -> None:
+def _structure(case: CheckContext) -> None:
     stop, note = case.findings.stop, case.findings.note
     for layer in case.document.get("layers", ()):
         where = f"layers, id {layer.get('id')}"
@@ -85,7 +85,7 @@ def _structure(case: Case) -> None:
         )
 
 
-def _time(case: Case) -> Period | None:
+def _time(case: CheckContext) -> Period | None:
     """Begin and end of the run; the end is that of its last step, which `ngen` includes."""
     given = case.document.get("time", {})
     ends = []
@@ -111,7 +111,7 @@ def _time(case: Case) -> Period | None:
     return ends[0], ends[1] + np.timedelta64(STEP, "s")
 
 
-def _divides(case: Case, path: Path) -> None:
+def _divides(case: CheckContext, path: Path) -> None:
     stop, table = case.findings.stop, case.divides.properties
     areas = table.get("areasqkm", table.get("area_sqkm"))
     if areas is None:
@@ -136,7 +136,7 @@ def _divides(case: Case, path: Path) -> None:
 Where = tuple[str, Mapping[str, Any], tuple[str, ...]]
 
 
-def _formulations(case: Case) -> list[Where]:
+def _formulations(case: CheckContext) -> list[Where]:
     """Formulations with the catchments that they are for."""
     own, known = case.document.get("catchments", {}), set(case.divides.ids)
     unknown = [i for i in own if i not in known]
@@ -155,7 +155,7 @@ def _formulations(case: Case) -> list[Where]:
     return found + [("global", f, rest) for f in given[:1] if rest]
 
 
-def _forcing(case: Case) -> dict[str, Forcing | None]:
+def _forcing(case: CheckContext) -> dict[str, Forcing | None]:
     """Open the forcing of all catchments; return those that blocks of single ones name for themselves."""
     given = case.document.get("global", {}).get("forcing", {})
     case.forcing = _opened(case, "global.forcing", given)
@@ -173,7 +173,7 @@ def _forcing(case: Case) -> dict[str, Forcing | None]:
     }
 
 
-def _opened(case: Case, where: str, given: Any, catchment: str | None = None) -> Forcing | None:
+def _opened(case: CheckContext, where: str, given: Any, catchment: str | None = None) -> Forcing | None:
     if not isinstance(given, Mapping):
         case.findings.stop(where, "must hold path and provider")
         return None
@@ -200,7 +200,9 @@ def _opened(case: Case, where: str, given: Any, catchment: str | None = None) ->
     return forcing
 
 
-def _check_pattern(case: Case, where: str, pattern: Any, forcing: CsvFolder, ids: tuple[str, ...]) -> None:
+def _check_pattern(
+    case: CheckContext, where: str, pattern: Any, forcing: CsvFolder, ids: tuple[str, ...]
+) -> None:
     """Whether `ngen` takes the same file for each catchment as is examined here."""
     stop, where = case.findings.stop, f"{where}.file_pattern"
     if not forcing.path.is_dir():
@@ -229,7 +231,7 @@ def _check_pattern(case: Case, where: str, pattern: Any, forcing: CsvFolder, ids
 
 
 def _formulation(
-    case: Case,
+    case: CheckContext,
     where: str,
     formulation: Mapping[str, Any],
     ids: tuple[str, ...],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .context import Case, convertible
+from .context import CheckContext, convertible
 from .forcing import check_forcing
 from .module import Module
 
@@ -14,7 +14,7 @@ NO_UNITS = ("", "-", "none", "unitless", "dimensionless")
 
 
 def check_wiring(
-    case: Case,
+    case: CheckContext,
     where: str,
     params: Mapping[str, Any],
     modules: Sequence[Module],
@@ -52,7 +52,7 @@ def _foreign(modules: Sequence[Module]) -> bool:
     return any(module.component is None for module in modules)
 
 
-def _given(case: Case, where: str, modules: Sequence[Module], nested: bool) -> dict[str, str]:
+def _given(case: CheckContext, where: str, modules: Sequence[Module], nested: bool) -> dict[str, str]:
     """Units of all outputs, by the names that other modules know them by."""
     taken = case.forcing.names() if case.forcing is not None else set()
     given: dict[str, str] = {}
@@ -80,7 +80,7 @@ def _given(case: Case, where: str, modules: Sequence[Module], nested: bool) -> d
 
 
 def _inputs(
-    case: Case, module: Module, given: Mapping[str, str], modules: Sequence[Module], nested: bool
+    case: CheckContext, module: Module, given: Mapping[str, str], modules: Sequence[Module], nested: bool
 ) -> list[str]:
     """Columns of the forcing that a module takes."""
     if module.component is None:
@@ -102,7 +102,7 @@ def _inputs(
     return used
 
 
-def _units(case: Case, where: str, given: str, wanted: str) -> None:
+def _units(case: CheckContext, where: str, given: str, wanted: str) -> None:
     """Would UDUNITS convert it? If not, `ngen` takes the number as it is."""
     if wanted not in NO_UNITS and not convertible(given, wanted):
         case.findings.stop(
@@ -112,7 +112,7 @@ def _units(case: Case, where: str, given: str, wanted: str) -> None:
         )
 
 
-def _outputs(case: Case, where: str, params: Mapping[str, Any], modules: Sequence[Module]) -> None:
+def _outputs(case: CheckContext, where: str, params: Mapping[str, Any], modules: Sequence[Module]) -> None:
     stop = case.findings.stop
     units: dict[str, str] = {}
     for module in modules:

@@ -16,7 +16,7 @@ from ...hydrofabric.reader import ALIASES, Hydrofabric
 from ...io.csv_table import write_csv
 from ...io.geopackage import GeoPackage, numbers
 from ...io.units import conversion
-from ...model.normalisation import Statistic
+from ...model.normalisation import FeatureStatistics
 from ...model.training_range import outside, seen
 from ...model.variables import Variable
 from ...runtime.config import implausible
@@ -135,7 +135,7 @@ def complete(
 
 def compare(
     columns: Mapping[str, FloatArray],
-    statistics: Mapping[str, Statistic],
+    statistics: Mapping[str, FeatureStatistics],
     ids: Sequence[str],
     findings: Findings,
 ) -> None:

@@ -24,7 +24,7 @@ from ...model.bundle import SHIPPED, BundleInfo, find
 from ...model.variables import RUNOFF, Variable
 from ...physics.forcings import PET
 from ...runtime.config import Pet
-from ...runtime.forcing.pet_from_weather import METHODS, make_inputs
+from ...runtime.forcing.pet_from_weather import METHODS, make_forcing_inputs
 from ...runtime.restart import TIME
 from ..check.findings import Findings, listed
 from ..check.realization import check
@@ -165,7 +165,7 @@ def prepare(plan: Plan) -> Prepared:
             findings.stop(fabric.path, f"{message}; mend that, or prepare without routing (--no-routing)")
         else:
             findings.note(fabric.path, message)
-    inputs = make_inputs(
+    inputs = make_forcing_inputs(
         [v for v in info.variables if v.kind == "input"],
         STEP,
         float(info.description["step"]),

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from ...errors import DmgBmiError
 from ...io.private_folders import cache_base
-from ...model import aot_cache as aot
+from ...model import aot_cache
 from ...model.aot_cache import INDEX, LIBRARY
 from ...model.bundle import BundleInfo
 from ...model.delta_model import DeltaModel
 from ...physics import State
 from ...physics.routing.network import JUMPS, LAKE, river_static
 
-__all__ = ["INDEX", "LIBRARY", "Package", "Signature", "build", "cache_folder", "find", "key"]
+__all__ = ["INDEX", "LIBRARY", "AotEngine", "Signature", "build", "cache_folder", "find", "key"]
 
 log = logging.getLogger("dmg_bmi")
 NO_GRAPH: State = {}
@@ -41,7 +41,7 @@ class Signature:
     """Names of the tensors that a package takes and gives, in order."""
 
     forcing: tuple[str, ...]
-    prepared: tuple[str, ...]
+    constants: tuple[str, ...]
     state: tuple[str, ...]
     fluxes: tuple[str, ...]
     renewed: tuple[str, ...]
@@ -56,14 +56,14 @@ class _FlatStep(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         s, rest = self.signature, iter(tensors)
-        forcing, state, prepared = (
-            {k: next(rest) for k in names} for names in (s.forcing, s.state, s.prepared)
+        forcing, state, constants = (
+            {k: next(rest) for k in names} for names in (s.forcing, s.state, s.constants)
         )
-        fluxes, new = self.model.run(forcing, prepared, state)
+        fluxes, new = self.model.run(forcing, constants, state)
         return (*(fluxes[k] for k in s.fluxes), *(new[k] for k in s.renewed))
 
 
-class Package:
+class AotEngine:
     """The engine of a compiled step.
 
     Parameters
@@ -76,7 +76,7 @@ class Package:
         Whether rows act on each other, so that all have to run at once.
     """
 
-    def __init__(self, step: aot.Flat, index: Mapping[str, Any], together: bool = False) -> None:
+    def __init__(self, step: aot_cache.Flat, index: Mapping[str, Any], together: bool = False) -> None:
         self.signature = Signature(**{k: tuple(v) for k, v in index["signature"].items()})
         self._prepared: State = {}
         self._constant: list[Tensor] = []
@@ -85,15 +85,15 @@ class Package:
     def run(
         self,
         forcing: Mapping[str, Tensor],
-        prepared: State,
+        constants: State,
         state: State,
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
         """See :class:`dmg_bmi.runtime.engines.eager.Engine`."""
         s = self.signature
-        if prepared is not self._prepared:
-            self._prepared = prepared
-            self._constant = [prepared[k].contiguous() for k in s.prepared]
+        if constants is not self._prepared:
+            self._prepared = constants
+            self._constant = [constants[k].contiguous() for k in s.constants]
         series = [*map(forcing.__getitem__, s.forcing)]
         rows = series[0].shape[1]
         in_parts = rows > ROWS and not self._together and series[0].is_cpu
@@ -158,7 +158,7 @@ def build(info: BundleInfo, folder: Path, device: str = "cpu", graph: State = NO
     index = {"key": key(info, device, graph), "signature": asdict(signature)}
     axes = [tensor.shape.index(n) for tensor in arguments]
     try:
-        return aot.build(_FlatStep(model, signature), arguments, axes, folder, index, device)
+        return aot_cache.build(_FlatStep(model, signature), arguments, axes, folder, index, device)
     except DmgBmiError as problem:
         raise DmgBmiError(f"{info.name}: {problem}") from problem
 
@@ -180,11 +180,11 @@ def _example(model: DeltaModel, device: str, n: int, graph: State) -> tuple[tupl
     attributes |= {k: tensor.to(device) for k, tensor in graph.items()}
     forcing = {k: torch.ones(1, n, dtype=torch.float64, device=device) for k in model.forcing_names}
     with torch.no_grad():
-        prepared = model.prepare(attributes, n)
+        constants = model.precompute(attributes, n)
         state = model.init_state(n, device=device)
-        fluxes, new = model.run(forcing, prepared, state)
-    signature = Signature(tuple(forcing), tuple(prepared), tuple(state), tuple(fluxes), tuple(new))
-    given = (*forcing.values(), *state.values(), *prepared.values())
+        fluxes, new = model.run(forcing, constants, state)
+    signature = Signature(tuple(forcing), tuple(constants), tuple(state), tuple(fluxes), tuple(new))
+    given = (*forcing.values(), *state.values(), *constants.values())
     return tuple(tensor.contiguous() for tensor in given), signature
 
 
@@ -194,7 +194,7 @@ def key(info: BundleInfo, device: str, graph: State = NO_GRAPH) -> str:
     with torch.device("meta"):
         model = DeltaModel.build(**info.description)
     precision = info.network_precision
-    return aot.key(model, device, bundle=info.fingerprint, graph=rounds, precision=precision)
+    return aot_cache.key(model, device, bundle=info.fingerprint, graph=rounds, precision=precision)
 
 
 def cache_folder(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Path:
@@ -202,7 +202,7 @@ def cache_folder(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH)
     return cache_base() / "compiled" / key(info, device, graph)[:32]
 
 
-def find(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Package | None:
+def find(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> AotEngine | None:
     """The compiled step of a bundle if a usable one is there; one line says why not.
 
     Parameters
@@ -215,8 +215,8 @@ def find(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Pack
     folder = next((place for place in (*named, own) if os.path.isfile(place / INDEX)), None)
     if folder is None:
         return None
-    found = aot.load(folder, key(info, device, graph), trusted=folder in named)
+    found = aot_cache.load(folder, key(info, device, graph), trusted=folder in named)
     if isinstance(found, str):
         log.warning("%s: the compiled step is not used: %s; going on with the eager engine", folder, found)
         return None
-    return Package(*found, together=bool(graph))
+    return AotEngine(*found, together=bool(graph))

@@ -11,9 +11,9 @@ from ...model.bundle import BundleInfo
 from ...model.delta_model import DeltaModel
 from ...physics import State
 from .aot import find
-from .cuda_graph import Recorded
+from .cuda_graph import CudaGraphEngine
 from .eager import Eager, Engine
-from .substeps import Substeps
+from .substeps import SubstepEngine
 
 log = logging.getLogger("dmg_bmi")
 
@@ -35,8 +35,8 @@ def make_engine(
     eager = Eager(model)
     if name == "eager":
         return eager
-    package: Engine | None = Substeps.find(info, model, device, graph) if graph else find(info, device)
+    package: Engine | None = SubstepEngine.find(info, model, device, graph) if graph else find(info, device)
     if package is None and name == "compiled":
         log.warning("%s: there is no compiled step; run `dmg-bmi compile` first. Going on eagerly", info.name)
     engine = eager if package is None else package
-    return Recorded(engine) if torch.device(device).type == "cuda" else engine
+    return CudaGraphEngine(engine) if torch.device(device).type == "cuda" else engine

@@ -43,7 +43,7 @@ def cuda_graph(function: Callable[[], list[Tensor]]) -> tuple[list[Tensor], Call
     return results, graph.replay
 
 
-class Recorded:
+class CudaGraphEngine:
     """Runs the recorded steps of another engine; what cannot be recorded runs by that engine itself.
 
     Parameters
@@ -61,12 +61,12 @@ class Recorded:
     def run(
         self,
         forcing: Mapping[str, Tensor],
-        prepared: State,
+        constants: State,
         state: State,
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
         """See :class:`dmg_bmi.runtime.engines.eager.Engine`."""
-        given = forcing, prepared, state
+        given = forcing, constants, state
         shapes = tuple((name, t.shape) for group in given for name, t in group.items())
         kind = shapes, None if outputs is None else tuple(outputs)
         with torch.cuda.device_of(next(iter(forcing.values()))):
@@ -92,14 +92,14 @@ class _Recording:
         engine: Engine,
         record: Recorder,
         forcing: Mapping[str, Tensor],
-        prepared: State,
+        constants: State,
         state: State,
         outputs: Collection[str] | None,
     ) -> None:
-        self._prepared = prepared
+        self._prepared = constants
         self._forcing, self._state, self._constant = (
             {name: torch.clone(t, memory_format=torch.contiguous_format) for name, t in group.items()}
-            for group in (forcing, state, prepared)
+            for group in (forcing, state, constants)
         )
         #: Names of fluxes, and of what a step renews of the state; the rest stays what was given.
         self._fluxes: tuple[str, ...] = ()
@@ -114,14 +114,14 @@ class _Recording:
         self._results, self._replay = record(steps)
 
     def replay(
-        self, forcing: Mapping[str, Tensor], prepared: State, state: State
+        self, forcing: Mapping[str, Tensor], constants: State, state: State
     ) -> tuple[dict[str, Tensor], State]:
         """The fluxes and the state after the block, in tensors of their own."""
         _copy(self._forcing, forcing)
         _copy(self._state, state)
-        if prepared is not self._prepared:
-            _copy(self._constant, prepared)
-            self._prepared = prepared
+        if constants is not self._prepared:
+            _copy(self._constant, constants)
+            self._prepared = constants
         self._replay()
         fresh = [torch.empty_like(t) for t in self._results]
         _together(fresh, self._results)

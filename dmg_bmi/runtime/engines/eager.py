@@ -15,14 +15,14 @@ from ...physics import State
 class Engine(Protocol):
     """Runs one block of steps for some rows; answers are those of the eager engine.
 
-    ``run(forcing, prepared, state, outputs)`` is :meth:`DeltaModel.run` without gradients:
+    ``run(forcing, constants, state, outputs)`` is :meth:`DeltaModel.run` without gradients:
     it changes none of its arguments.
     """
 
     def run(
         self,
         forcing: Mapping[str, Tensor],
-        prepared: State,
+        constants: State,
         state: State,
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
@@ -40,9 +40,9 @@ class Eager:
     def run(
         self,
         forcing: Mapping[str, Tensor],
-        prepared: State,
+        constants: State,
         state: State,
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
         """See :class:`Engine`."""
-        return self.model.run(forcing, prepared, state, outputs)
+        return self.model.run(forcing, constants, state, outputs)

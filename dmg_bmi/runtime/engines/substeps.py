@@ -11,7 +11,7 @@ from torch import Tensor
 from ...model.bundle import BundleInfo
 from ...model.delta_model import DeltaModel
 from ...physics import State
-from .aot import Package, find
+from .aot import AotEngine, find
 
 
 def one_substep(info: BundleInfo) -> tuple[BundleInfo, int]:
@@ -29,22 +29,22 @@ def one_substep(info: BundleInfo) -> tuple[BundleInfo, int]:
     return replace(info, description={**info.description, "phy_model": shorter, "step": step}), count
 
 
-class Substeps:
+class SubstepEngine:
     """Runs a compiled sub-step as many times as a step has; fluxes join as they are declared to.
 
     Parameters
     ----------
-    package : Package
+    package : AotEngine
     count : int
     model : DeltaModel
     """
 
-    def __init__(self, package: Package, count: int, model: DeltaModel) -> None:
+    def __init__(self, package: AotEngine, count: int, model: DeltaModel) -> None:
         self._package, self._count = package, count
         self._sums = {f.name for f in model.declaration.fluxes if f.aggregation == "sum"}
 
     @classmethod
-    def find(cls, info: BundleInfo, model: DeltaModel, device: str, graph: State) -> Substeps | None:
+    def find(cls, info: BundleInfo, model: DeltaModel, device: str, graph: State) -> SubstepEngine | None:
         """The engine for a bundle and the depth of a network, if it was compiled."""
         shorter, count = one_substep(info)
         package = find(shorter, device, graph)
@@ -54,7 +54,7 @@ class Substeps:
     def run(
         self,
         forcing: Mapping[str, Tensor],
-        prepared: State,
+        constants: State,
         state: State,
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
@@ -64,7 +64,7 @@ class Substeps:
             now = {name: values[t : t + 1] for name, values in forcing.items()}
             joined: dict[str, Tensor] = {}
             for _ in range(self._count):
-                fluxes, state = self._package.run(now, prepared, state, outputs)
+                fluxes, state = self._package.run(now, constants, state, outputs)
                 joined = {
                     name: joined[name] + value if name in joined and name in self._sums else value
                     for name, value in fluxes.items()

@@ -24,13 +24,13 @@ _JOIN: dict[str, tuple[Callable[..., FloatArray], Callable[..., FloatArray]]] = 
 
 @dataclass(frozen=True)
 class Place:
-    """Where rows are, and when: their :attr:`Inputs.attributes` and the day of the year, ``[rows]``."""
+    """Where rows are and when: their :attr:`Inputs.attributes` and the day of the year, ``[rows]``."""
 
     attributes: Mapping[str, FloatArray]
     day_of_year: NDArray[np.int64]
 
 
-class Inputs:
+class ForcingInputs:
     """The input variables of a component, and the model's forcings that they make.
 
     Several forcings may come from one variable (daily minimum and maximum of a temperature).

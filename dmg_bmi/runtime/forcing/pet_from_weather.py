@@ -20,7 +20,7 @@ from ...model.variables import Variable
 from ...physics import pet
 from ...physics.forcings import PET
 from ..config import Pet
-from .aggregation import Inputs, Place
+from .aggregation import ForcingInputs, Place
 
 FloatArray = NDArray[np.float64]
 HOUR, DAY = 3600.0, 86400.0
@@ -90,7 +90,7 @@ METHODS = {
 }
 
 
-class Weather(Inputs):
+class PetFromWeather(ForcingInputs):
     """Inputs of a model whose PET is computed from the weather.
 
     Parameters
@@ -186,6 +186,12 @@ class Weather(Inputs):
         return pet.priestley_taylor(mean, shortwave, humidity, elevation, latitude, day)
 
 
-def make_inputs(forcings: Sequence[Variable], step: float, model_step: float, wanted: Pet | None) -> Inputs:
+def make_forcing_inputs(
+    forcings: Sequence[Variable], step: float, model_step: float, wanted: Pet | None
+) -> ForcingInputs:
     """The inputs of a model: its forcings, or the weather that they are made of."""
-    return Inputs(forcings, step) if wanted is None else Weather(forcings, step, model_step, wanted.method)
+    return (
+        ForcingInputs(forcings, step)
+        if wanted is None
+        else PetFromWeather(forcings, step, model_step, wanted.method)
+    )

@@ -21,7 +21,7 @@ from ...io.typed_yaml import from_mapping, read_yaml
 from ...model.variables import Variable
 from ..clock import Clock
 from ..config import Pet, utc
-from .pet_from_weather import make_inputs
+from .pet_from_weather import make_forcing_inputs
 
 FloatArray = NDArray[np.float64]
 INDEX = "forcing.yaml"
@@ -60,7 +60,7 @@ class StoreIndex:
     partial_end: bool = False
 
 
-class Store:
+class StoredForcing:
     """Series of a store, cut into model steps.
 
     Parameters
@@ -93,7 +93,7 @@ class Store:
             self._records = Clock(index.step, clock.model_step).ratio
         except ConfigError as problem:
             raise ConfigError(f"{self.path}: step: {problem}") from problem
-        self.inputs = make_inputs(forcings, index.step, clock.model_step, pet)
+        self.inputs = make_forcing_inputs(forcings, index.step, clock.model_step, pet)
         column = {name: k for k, name in enumerate(index.ids)}
         if len(column) != len(index.ids):
             raise ConfigError(f"{self.path}: an id appears twice in ids")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ...errors import AttributeTableError, ConfigError, ForcingError, there_is
 from ...io.files import read_text
-from ...io.timeseries import Dataset, day_of_year
+from ...io.timeseries import BasinDataset, day_of_year
 from ...physics.pet import hargreaves, oudin, priestley_taylor
 from .attributes import Names, as_mapping, attribute_table, static
-from .loading import Piece, Source, gather, without_fills
+from .loading import Chunk, Source, gather, without_fills
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def read_camels(
     basins: Sequence[str] | None = None,
     attributes: Names = tuple(ATTRIBUTES),
     **options: Any,
-) -> Dataset:
+) -> BasinDataset:
     """What :func:`camels` finds, read into memory."""
     return gather(camels(path, basins, attributes, **options))
 
@@ -186,7 +186,7 @@ def camels(
     spans = [_span(files[name]) for name in ids]
     start, end = min(first for first, _ in spans), max(last for _, last in spans)
 
-    def pieces() -> Iterator[Piece]:
+    def pieces() -> Iterator[Chunk]:
         areas = {}
         for row, name in enumerate(ids):
             weather = _forcing(files[name])
@@ -197,10 +197,10 @@ def camels(
                     "choose another data.area, or leave the basin out"
                 )
             basin, steps = slice(row, row + 1), (weather.days - start).astype(int)
-            yield Piece(basin, steps, weather.variables(pet, files[name]))
+            yield Chunk(basin, steps, weather.variables(pet, files[name]))
             days, values = _flow(flows[name], areas[name])
             within = (days >= start) & (days <= end)
-            yield Piece(basin, (days[within] - start).astype(int), {"Q": values[within]})
+            yield Chunk(basin, (days[within] - start).astype(int), {"Q": values[within]})
         shown = ", ".join(f"{name} {a / 1e6:.1f}" for name, a in areas.items())
         log.info("areas from %s (km2): %s", area, shown)
         log.info("PET by %s; SRAD is the files' daylight mean x Dayl / 86400", pet.replace("_", "-"))

@@ -23,7 +23,7 @@ from ...io.cf_time import parse_dates
 from ...io.csv_table import CsvTable
 from ...io.netcdf import open_netcdf, part_of, standard_units, times_of, to_standard
 from .attributes import Names, attribute_table, static
-from .loading import Piece, Source, without_fills
+from .loading import Chunk, Source, without_fills
 
 log = logging.getLogger(__name__)
 
@@ -138,12 +138,12 @@ def caravan(
                 units = {n: standard_units(n, given) for n, given in said.items()}
     start, end = min(first for first, _ in spans), max(last for _, last in spans)
 
-    def pieces() -> Iterator[Piece]:
+    def pieces() -> Iterator[Chunk]:
         for row, name in enumerate(ids):
             with _open(files[name]) as data:
                 steps = (data.days - start).astype(int)
                 values = {n: data.series(n, data.column(c)) for n, c in columns.items()}
-            yield Piece(slice(row, row + 1), steps, _checked(values, files[name]))
+            yield Chunk(slice(row, row + 1), steps, _checked(values, files[name]))
 
     log.info("PET of Caravan: %s", pet)
     return Source(

@@ -10,7 +10,7 @@ from ...io.csv_table import CsvTable
 from ...io.netcdf import Reader, standard_units, to_standard
 from ...io.timeseries import COORDINATES, Series
 from .attributes import Names, as_mapping, attribute_table, static
-from .loading import Piece, Source, without_fills
+from .loading import Chunk, Source, without_fills
 
 
 def cf(
@@ -78,7 +78,7 @@ def cf(
         of_file = {name: k for k, name in enumerate(file.ids)}
         columns = [of_file[name] for name in ids]
 
-    def pieces() -> Iterator[Piece]:
+    def pieces() -> Iterator[Chunk]:
         every, length = slice(0, len(ids)), max(1, 2**22 // len(file.ids))
         with Reader(path) as again:
             for first in range(0, len(file.times), length):
@@ -87,7 +87,7 @@ def cf(
                 for name, (scale, offset) in scales.items():
                     given = without_fills(again.series(name, steps)[:, columns].T, f"{path}: {name}")
                     values[name] = given * scale + offset
-                yield Piece(every, steps, values)
+                yield Chunk(every, steps, values)
 
     return Source(
         ids=ids,

@@ -1,7 +1,7 @@
 """Series of many basins from their files into arrays, in memory or mapped from disk.
 
 What is larger than memory is kept as one file per variable, a basin's steps side by side, and read
-where a window or a basin needs it. All that takes a :class:`~dmg_bmi.io.timeseries.Dataset` takes both.
+where a window or a basin needs it. All that takes a :class:`~dmg_bmi.io.timeseries.BasinDataset` takes both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ...errors import ForcingError
 from ...io.atomic import create, locked, make_folder
 from ...io.files import canonical, mapped, sha256
-from ...io.timeseries import Dataset
+from ...io.timeseries import BasinDataset
 from ...runtime.config import FILLS
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ Series = Mapping[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """Part of a source.
 
     Parameters
@@ -53,7 +53,7 @@ class Source:
     Parameters
     ----------
     ids, times, step, attributes, units
-        Of the dataset that it makes (see :class:`~dmg_bmi.io.timeseries.Dataset`).
+        Of the dataset that it makes (see :class:`~dmg_bmi.io.timeseries.BasinDataset`).
     forcings, targets : tuple of str
         Names of its series.
     pieces : callable
@@ -71,7 +71,7 @@ class Source:
     units: Mapping[str, str]
     forcings: tuple[str, ...]
     targets: tuple[str, ...]
-    pieces: Callable[[], Iterator[Piece]]
+    pieces: Callable[[], Iterator[Chunk]]
     files: tuple[Path, ...]
     options: Mapping[str, str]
 
@@ -83,7 +83,7 @@ class Source:
         return sha256(canonical([stats, names, period, dict(self.options), missing]))[:16]
 
 
-def gather(source: Source, missing: Missing = "error", cache: str | Path | None = None) -> Dataset:
+def gather(source: Source, missing: Missing = "error", cache: str | Path | None = None) -> BasinDataset:
     """All of a source as a dataset.
 
     Parameters
@@ -106,7 +106,7 @@ def gather(source: Source, missing: Missing = "error", cache: str | Path | None 
         if not folder.is_dir():
             _write(folder, source, missing)
         series = {name: _cached(folder / f"{name}.npy", shape) for name in names}
-    return Dataset(
+    return BasinDataset(
         ids=source.ids,
         times=source.times,
         step=source.step,

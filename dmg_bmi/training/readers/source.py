@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import ConfigError
-from ...io.timeseries import Dataset
+from ...io.timeseries import BasinDataset
 from ...synthetic.basins import generate
 from ..config import CamelsData, CaravanData, NetcdfData, SyntheticData
 from ..splits import listed
@@ -13,7 +13,7 @@ from .cf import cf
 from .loading import Source, gather
 
 
-def read(data: CamelsData | CaravanData | NetcdfData | SyntheticData) -> Dataset:
+def read(data: CamelsData | CaravanData | NetcdfData | SyntheticData) -> BasinDataset:
     """In memory, or mapped from disk if `data` names a cache."""
     if isinstance(data, SyntheticData):
         start = f"{data.start:%Y-%m-%d}"

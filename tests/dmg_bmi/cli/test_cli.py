@@ -21,7 +21,7 @@ from dmg_bmi.cli.demo import STORES
 from dmg_bmi.errors import NextGenError
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.io import netcdf
-from dmg_bmi.io.timeseries import Dataset
+from dmg_bmi.io.timeseries import BasinDataset
 from dmg_bmi.synthetic.basins import generate
 
 CONFIGS = resources.files("dmg_bmi.bmi_configs")
@@ -104,12 +104,12 @@ def test_each_shipped_configuration_runs(name, tmp_path):
         assert runoff.sum() > 0
 
 
-def write_forcing(path: Path, ids: tuple[str, ...], step: float, **changes: np.ndarray) -> Dataset:
+def write_forcing(path: Path, ids: tuple[str, ...], step: float, **changes: np.ndarray) -> BasinDataset:
     """240 wet steps without snow for some catchments."""
     some = generate(basins=len(ids), years=1, step=step, seed=3).period(
         np.datetime64("2000-10-01"), np.datetime64("2000-10-01") + np.timedelta64(int(240 * step), "s")
     )
-    dataset = Dataset(
+    dataset = BasinDataset(
         ids,
         some.times,
         step,
@@ -271,7 +271,7 @@ def test_run_refuses_forcing_of_another_step(demo, tmp_path, capsys):
 
 def test_run_converts_units_that_files_say(demo, tmp_path):
     dataset = netcdf.read(demo / "forcing.nc")
-    kelvin = Dataset(
+    kelvin = BasinDataset(
         dataset.ids,
         dataset.times,
         dataset.step,

@@ -9,7 +9,7 @@ from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.cli import main
 from dmg_bmi.interop.dmg import warmed_up
 from dmg_bmi.io import netcdf
-from dmg_bmi.io.timeseries import Dataset
+from dmg_bmi.io.timeseries import BasinDataset
 
 START = "2001-10-01"
 
@@ -21,7 +21,9 @@ def write_window(path, weather, days, n, step=86400.0, gap=False):
     times = np.datetime64("2000-10-01", "s") + np.arange(days) * np.timedelta64(round(step), "s")
     units = {"P": "mm d-1", "T": "K", "PET": "mm d-1"}
     given = {**series, "T": series["T"] + 273.15}
-    netcdf.write(path, Dataset(tuple(f"cat-{k + 7}" for k in range(n)), times, step, given, {}, {}, units))
+    netcdf.write(
+        path, BasinDataset(tuple(f"cat-{k + 7}" for k in range(n)), times, step, given, {}, {}, units)
+    )
     return series
 
 

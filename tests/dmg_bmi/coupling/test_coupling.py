@@ -15,8 +15,8 @@ from dmg_bmi.coupling import Coupling, CouplingConfig
 from dmg_bmi.errors import ConfigError, DmgBmiError, ForcingError, StateError
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.io import netcdf
-from dmg_bmi.io.timeseries import Dataset
-from dmg_bmi.synthetic import river_basin as synthetic_basin
+from dmg_bmi.io.timeseries import BasinDataset
+from dmg_bmi.synthetic import river_basin
 
 DEPTH, FLOW = "land_surface_water__runoff_depth", "land_surface_water_source__volume_flow_rate"
 VOLUME = "channel_water__volume"
@@ -37,7 +37,7 @@ def domain(folder, fabric, ids, area, weather, bundle="demo_hourly", depth=True)
         rows.writerows([name, *ATTRIBUTES.values(), a, a] for name, a in zip(ids, area, strict=True))
     times = START + np.arange(len(weather["P"])) * np.timedelta64(3600, "s")
     units = {"P": "mm", "T": "degC", "PET": "mm"}
-    netcdf.write(folder / "forcing.nc", Dataset(tuple(ids), times, 3600.0, weather, {}, {}, units))
+    netcdf.write(folder / "forcing.nc", BasinDataset(tuple(ids), times, 3600.0, weather, {}, {}, units))
     write(
         folder / "runoff.yaml", {"bundle": bundle, "catchments": {"file": "divides.csv"}, "time_step": 3600}
     )
@@ -142,7 +142,7 @@ def test_a_run_that_is_cut_in_mid_day_gives_the_same_files(shared_data, tmp_path
 
 
 def test_depth_times_area_and_flow_are_the_same_hand_over(tmp_path):
-    basin = synthetic_basin.generate(6, area=80.0, seed=3)
+    basin = river_basin.generate(6, area=80.0, seed=3)
     basin.write(tmp_path / "basin.gpkg")
     found = []
     for depth in (True, False):

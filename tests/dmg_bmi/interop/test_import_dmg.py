@@ -56,12 +56,12 @@ def in_bounds(share, name):
 def parameters_of(model, forcing, attributes):
     """What the imported model gives its equations: by name ``[time, rows, components]``."""
     rows = len(attributes["slope"])
-    prepared = model.prepare(attributes, rows, torch.float32)
-    block = model._block(forcing, prepared, model.init_state(rows, dtype=torch.float32))
+    constants = model.precompute(attributes, rows, torch.float32)
+    block = model._block(forcing, constants, model.init_state(rows, dtype=torch.float32))
     for act in model._acts:
         act.before(model.networks[act.key], block)
     constant = {
-        name.removeprefix("phy."): value for name, value in prepared.items() if name.startswith("phy.")
+        name.removeprefix("phy."): value for name, value in constants.items() if name.startswith("phy.")
     }
     return {name: value.expand(12, *value.shape) for name, value in constant.items()} | block.dynamic["phy"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from dmg_bmi.errors import DmgBmiError, ForcingError
 from dmg_bmi.io import forcing_file, netcdf
-from dmg_bmi.io.timeseries import Dataset
+from dmg_bmi.io.timeseries import BasinDataset
 from dmg_bmi.model.bundle import BundleInfo
 
 DAY = 86400.0
@@ -19,7 +19,7 @@ TABLE = BundleInfo.read("demo_daily").by_name
 def dataset():
     times = np.arange("2000-02-27", "2000-03-01", dtype="datetime64[D]").astype("datetime64[s]")
     rain = np.arange(6.0).reshape(3, 2)
-    return Dataset(("a", "b"), times, DAY, {"P": rain}, {}, {}, {"P": "mm d-1"})
+    return BasinDataset(("a", "b"), times, DAY, {"P": rain}, {}, {}, {"P": "mm d-1"})
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_run_on_forcing_of_ngen_is_that_on_the_same_values_in_cf(tmp_path):
     rain = 2.0 * np.arange(1, 11)[:, None] * [1.0, 2.0]
     series = {"P": rain, "T": np.full((10, 2), 10.0), "PET": np.full((10, 2), 0.1)}
     units = {"P": "mm", "T": "degC", "PET": "mm"}
-    netcdf.write(tmp_path / "cf.nc", Dataset(("cat-1", "cat-2"), hours, 3600.0, series, {}, {}, units))
+    netcdf.write(tmp_path / "cf.nc", BasinDataset(("cat-1", "cat-2"), hours, 3600.0, series, {}, {}, units))
     flows = []
     for forcing in (csv, tmp_path / "cf.nc"):
         result = drive(tmp_path / "run.yaml", forcing, tmp_path / forcing.stem)
@@ -153,7 +153,7 @@ def test_a_model_without_runoff_runs_without_a_picture_and_not_for_less_than_a_s
     legal = {"PAR": 800.0, "T_leaf": 20.0, "CO2": 400.0, "VPD": 1.0}
     series = {v.symbol: np.full((4, 1), legal[v.symbol]) for v in inputs}
     units = {v.symbol: v.units for v in inputs}
-    netcdf.write(tmp_path / "f.nc", Dataset(("a",), hours, 3600.0, series, {}, {}, units))
+    netcdf.write(tmp_path / "f.nc", BasinDataset(("a",), hours, 3600.0, series, {}, {}, units))
     (tmp_path / "run.yaml").write_text("bundle: leaf\ntime_step: 3600\ncatchments: {ids: [a], area: 1.0}\n")
     out = tmp_path / "out"
     assert (

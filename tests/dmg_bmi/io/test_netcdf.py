@@ -9,7 +9,7 @@ import pytest
 
 from dmg_bmi.errors import DmgBmiError, ForcingError
 from dmg_bmi.io import netcdf
-from dmg_bmi.io.timeseries import Dataset
+from dmg_bmi.io.timeseries import BasinDataset
 
 DAY = 86400.0
 
@@ -18,7 +18,7 @@ DAY = 86400.0
 def dataset():
     times = np.arange("2000-02-27", "2000-03-01", dtype="datetime64[D]").astype("datetime64[s]")
     rain = np.arange(6.0).reshape(3, 2)
-    return Dataset(("a", "b"), times, DAY, {"P": rain}, {}, {}, {"P": "mm d-1"})
+    return BasinDataset(("a", "b"), times, DAY, {"P": rain}, {}, {}, {"P": "mm d-1"})
 
 
 def changed(path, dataset, change):

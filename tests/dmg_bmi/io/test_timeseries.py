@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from dmg_bmi.errors import ConfigError
-from dmg_bmi.io.timeseries import Dataset, day_of_year
+from dmg_bmi.io.timeseries import BasinDataset, day_of_year
 
 
 @pytest.fixture
-def dataset() -> Dataset:
+def dataset() -> BasinDataset:
     times = np.arange("2000-02-27", "2000-03-08", dtype="datetime64[D]").astype("datetime64[s]")
     values = np.arange(30.0).reshape(10, 3)
-    return Dataset(
+    return BasinDataset(
         ids=("a", "b", "c"),
         times=times,
         step=86400.0,
@@ -55,9 +55,9 @@ def test_an_unknown_basin_is_refused_with_those_that_exist(dataset):
 
 def test_series_that_do_not_fit_are_refused(dataset):
     with pytest.raises(ValueError, match=r"P has shape \(9, 3\)"):
-        Dataset(("a", "b", "c"), dataset.times, 86400.0, {"P": np.zeros((9, 3))}, {}, {})
+        BasinDataset(("a", "b", "c"), dataset.times, 86400.0, {"P": np.zeros((9, 3))}, {}, {})
     with pytest.raises(ValueError, match=r"attribute area has shape \(2,\)"):
-        Dataset(("a", "b", "c"), dataset.times, 86400.0, {}, {"area": np.zeros(2)}, {})
+        BasinDataset(("a", "b", "c"), dataset.times, 86400.0, {}, {"area": np.zeros(2)}, {})
 
 
 def test_days_are_counted_from_the_first_of_january():

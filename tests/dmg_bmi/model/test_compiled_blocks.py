@@ -12,14 +12,12 @@ from dmg_bmi.physics import Catchment, run
 from torch._dynamo.utils import counters
 
 from dmg_bmi import DeltaModel, ParameterRole
-from dmg_bmi.model import aot_cache as aot
-from dmg_bmi.model import compiled_blocks as compiled
-from dmg_bmi.model import delta_model
+from dmg_bmi.model import aot_cache, compiled_blocks, delta_model
 from dmg_bmi.model.compiled_blocks import CompiledBlocks
 from dmg_bmi.model.registry import build_process_model
 
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
-STEPS = 2 * compiled.STEPS + 1
+STEPS = 2 * compiled_blocks.STEPS + 1
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +26,10 @@ def fresh(tmp_path_factory, monkeypatch):
     base = tmp_path_factory.getbasetemp() / "compiled"
     monkeypatch.setenv("XDG_CACHE_HOME", str(base))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(base / "torch"))
-    monkeypatch.setattr(compiled, "_BLOCKS", {})
+    monkeypatch.setattr(compiled_blocks, "_BLOCKS", {})
 
 
-def prepared(model, legal, rows):
+def constants(model, legal, rows):
     return legal.weather(model, STEPS, rows, 3), legal.parameters(model, rows, 4), model.init_state(rows)
 
 
@@ -41,7 +39,7 @@ def test_forward_answers_as_eager_for_any_number_of_rows_and_is_found_again(
 ):
     model = Catchment(linear_reservoir, 2, 5)
     for rows in (3, 1, 40):
-        forcing, parameters, state = prepared(model, legal, rows)
+        forcing, parameters, state = constants(model, legal, rows)
         eager, after = run(model, forcing, state, parameters, {}, 1.0)
         with caplog.at_level(logging.INFO):
             fluxes, new = run(model, forcing, state, parameters, {}, 1.0, block=CompiledBlocks())
@@ -52,7 +50,7 @@ def test_forward_answers_as_eager_for_any_number_of_rows_and_is_found_again(
                 torch.testing.assert_close(ours[name], value, rtol=1e-10, atol=1e-12)
     assert len([r for r in caplog.records if "compiling" in r.message]) == 1
     caplog.clear()
-    monkeypatch.setattr(compiled, "_BLOCKS", {})  # as a new process
+    monkeypatch.setattr(compiled_blocks, "_BLOCKS", {})  # as a new process
     with caplog.at_level(logging.INFO):
         run(model, forcing, state, parameters, {}, 1.0, block=CompiledBlocks())
     assert not caplog.records
@@ -63,7 +61,7 @@ def test_gradients_are_those_of_eager_code_and_one_function_serves_all_blocks(
     legal, linear_reservoir, caplog
 ):
     model = Catchment(linear_reservoir, 2, 5)
-    forcing, given, state = prepared(model, legal, 5)
+    forcing, given, state = constants(model, legal, 5)
     before = counters["stats"]["unique_graphs"]
     results = []
     for block in (None, CompiledBlocks()):
@@ -113,7 +111,7 @@ def test_what_cannot_be_compiled_runs_eagerly_with_one_line(
 ):
     model = linear_reservoir
     if fault == "no compiler":
-        monkeypatch.setattr(aot, "missing_compiler", lambda device: "no compiler")
+        monkeypatch.setattr(aot_cache, "missing_compiler", lambda device: "no compiler")
     elif fault == "a graph":
         model = build_process_model({"name": "muskingum_cunge", "substeps": 1})
     else:
@@ -140,7 +138,7 @@ def test_every_registered_process_model_can_be_compiled_or_is_named(process_mode
     if process_model.declaration.graph:
         pytest.skip("rows that act on each other along a graph run eagerly")
     names = tuple(f.name for f in process_model.declaration.fluxes)
-    forcing, parameters, state = prepared(process_model, legal, 3)
+    forcing, parameters, state = constants(process_model, legal, 3)
     parameters |= process_model.derive(parameters, 1.0)
     groups = (
         {k: v[:1] for k, v in forcing.items()},
@@ -149,7 +147,7 @@ def test_every_registered_process_model_can_be_compiled_or_is_named(process_mode
         parameters,
         legal.attributes(process_model, 3, 1),
     )
-    block = compiled._Block(process_model, 1.0, tuple(tuple(group) for group in groups), names)
+    block = compiled_blocks._Block(process_model, 1.0, tuple(tuple(group) for group in groups), names)
     rows = torch.export.Dim("rows", min=1)
     tensors = tuple(tensor for group in groups for tensor in group.values())
     axes = tuple({int(k < block.series): rows} for k in range(len(tensors)))

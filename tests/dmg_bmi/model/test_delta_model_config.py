@@ -8,13 +8,16 @@ import yaml
 from dmg_bmi.nn_models import LSTM, MLP
 from dmg_bmi.physics import HBV, Catchment
 
-from dmg_bmi import DeltaModel, ParameterRole, Statistic
+from dmg_bmi import DeltaModel, FeatureStatistics, ParameterRole
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
 
 NAMES = tuple(p.name for p in HBV().declaration.parameters)
 ATTRIBUTES = ("slope", "clay")
 SEEN = ("P", "T", "PET")
-STATISTICS = {"P": Statistic(-0.2, 0.4, "log_sqrt", "mm"), "clay": Statistic(20.0, 5.0, units="1")}
+STATISTICS = {
+    "P": FeatureStatistics(-0.2, 0.4, "log_sqrt", "mm"),
+    "clay": FeatureStatistics(20.0, 5.0, units="1"),
+}
 
 
 def plain(**changed):

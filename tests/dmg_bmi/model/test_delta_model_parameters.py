@@ -10,7 +10,7 @@ from dmg_bmi.physics.forcings import P, T
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmg_bmi import DeltaModel, ParameterRole, Statistic
+from dmg_bmi import DeltaModel, FeatureStatistics, ParameterRole
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -83,11 +83,11 @@ def test_outputs_are_taken_dynamic_first_then_static_and_scaled_by_a_sigmoid():
 def test_components_of_a_parameter_stand_together():
     raw = torch.arange(24, dtype=torch.float64) / 10
     model = DeltaModel(saying(1, *raw.tolist()), Catchment(HBV(), nmul=2), ParameterRole((), ("slope",)))
-    prepared = model.prepare({"slope": torch.zeros(3).double()}, 3)
+    constants = model.precompute({"slope": torch.zeros(3).double()}, 3)
     for i, p in enumerate(HBV().declaration.parameters):
         unit = torch.sigmoid(raw[2 * i : 2 * i + 2])
         expected = (p.lower + (p.upper - p.lower) * unit).expand(3, 2)
-        torch.testing.assert_close(prepared[f"phy.{p.name}"], expected, rtol=1e-12, atol=0)
+        torch.testing.assert_close(constants[f"phy.{p.name}"], expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("weights", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -136,8 +136,8 @@ def test_the_equations_run_in_the_dtype_of_the_forcing(hybrids):
     forcing, attributes = hybrids.everything(model, 100, 3, 0)
     with torch.no_grad():
         fluxes, end = model(forcing, attributes)
-        prepared = model.prepare(attributes, 3)
-        known = {p.name: prepared[f"phy.{p.name}"] for p in phy.declaration.parameters}
+        constants = model.precompute(attributes, 3)
+        known = {p.name: constants[f"phy.{p.name}"] for p in phy.declaration.parameters}
         expected, after = run(phy, forcing, phy.init_state(3), known, {}, 1.0)
     assert all(
         torch.equal(fluxes[name], value) and value.dtype == torch.float64 for name, value in expected.items()
@@ -147,7 +147,7 @@ def test_the_equations_run_in_the_dtype_of_the_forcing(hybrids):
 
 def test_a_network_sees_its_inputs_normalised_attributes_last():
     forcing, attributes = drawn(5, 2, 1)
-    statistics = {"P": Statistic(0.3, 0.5, "log_sqrt"), "slope": Statistic(0.2, 4.0)}
+    statistics = {"P": FeatureStatistics(0.3, 0.5, "log_sqrt"), "slope": FeatureStatistics(0.2, 4.0)}
     model = echo(ParameterRole(("T", "P"), ("slope",)), statistics=statistics)
     seen = []
     model.nn.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
@@ -216,10 +216,10 @@ def test_a_role_without_inputs_is_evaluated_once():
     model = DeltaModel(saying(1, 0.1, 0.2, 0.3), Echo(), ParameterRole((), ("slope",)))
     calls = []
     model.nn.register_forward_hook(lambda *_: calls.append(1))
-    prepared = model.prepare(attributes, 2)
+    constants = model.precompute(attributes, 2)
     state = model.init_state(2)
     for t in range(10):
-        _, state = model.run({n: v[t : t + 1] for n, v in forcing.items()}, prepared, state)
+        _, state = model.run({n: v[t : t + 1] for n, v in forcing.items()}, constants, state)
     assert len(calls) == 1
     assert state == {}
 

@@ -56,11 +56,11 @@ class Case:
         """A function that goes on with some of the rows, and their state before the first step."""
         with torch.no_grad():
             attributes = {name: value[rows] for name, value in self.attributes.items()}
-            prepared = self.model.prepare(attributes, len(rows), self.dtype)
+            constants = self.model.precompute(attributes, len(rows), self.dtype)
 
         def go_on(forcing, state):
             with torch.no_grad():
-                return self.model.run(forcing, prepared, state)
+                return self.model.run(forcing, constants, state)
 
         return go_on, self.model.init_state(len(rows), dtype=self.dtype)
 
@@ -78,9 +78,9 @@ class Case:
 
     def closes(self):
         """Nothing is lost."""
-        before, prepared = self.model.init_state(self.rows, dtype=self.dtype), {}
+        before, constants = self.model.init_state(self.rows, dtype=self.dtype), {}
         for balance in self.model.declaration.balances:
-            lost = self.model.residual(balance, self.forcing, self.whole, prepared, before, self.end)
+            lost = self.model.residual(balance, self.forcing, self.whole, constants, before, self.end)
             supply = physics.supplied(balance, self.forcing, self.whole).sum(0)
             assert (lost.abs() <= 1e-9 * (supply + 1.0)).all()
 
@@ -202,7 +202,7 @@ def test_going_on_from_a_saved_state_is_bitwise_the_same(hybrids, case, kind, cu
     fluxes, end = go_on(rest, state)
     with torch.no_grad():
         restored = deepcopy(model)
-        again, last = restored.run(rest, restored.prepare(one.attributes, 3), saved)
+        again, last = restored.run(rest, restored.precompute(one.attributes, 3), saved)
     assert all(torch.equal(fluxes[name], again[name]) for name in fluxes)
     assert all(torch.equal(end[name], last[name]) for name in end)
 

@@ -19,9 +19,9 @@ def test_it_works_behind_a_network(linear_reservoir, hybrids, splitting):
     forcing, attributes = hybrids.everything(model, 50, 3, 1)
     with torch.no_grad():
         fluxes, end = model(forcing, attributes)
-        prepared = model.prepare(attributes, 3)
+        constants = model.precompute(attributes, 3)
         stepped, last = splitting.in_pieces(
-            lambda now, state: model.run(now, prepared, state), forcing, model.init_state(3), range(50)
+            lambda now, state: model.run(now, constants, state), forcing, model.init_state(3), range(50)
         )
     splitting.assert_agree(stepped, fluxes, torch.float64)
     splitting.assert_agree(last, end, torch.float64)

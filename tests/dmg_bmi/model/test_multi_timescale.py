@@ -81,14 +81,14 @@ def test_the_fast_model_goes_on_alone_from_its_state(data, splitting):
     past, now, attributes = data
     both = pair().eval()
     fluxes, end = both(past, now, attributes)
-    prepared = both.fast.prepare(attributes, 3)
+    constants = both.fast.precompute(attributes, 3)
     pieces, last = splitting.in_pieces(
-        lambda f, s: both.fast.run(f, prepared, s), now, both.start(past, attributes), range(48)
+        lambda f, s: both.fast.run(f, constants, s), now, both.start(past, attributes), range(48)
     )
     splitting.assert_agree(pieces, fluxes, torch.float64)
     splitting.assert_agree(last, end, torch.float64)
     (balance,) = both.fast.declaration.balances
-    lost = both.fast.residual(balance, now, fluxes, prepared, both.start(past, attributes), end)
+    lost = both.fast.residual(balance, now, fluxes, constants, both.start(past, attributes), end)
     assert lost.abs().max() < 1e-9
 
 
@@ -109,7 +109,7 @@ def test_slow_parameters_come_from_one_network(data):
     both = pair()
     assert both.fast.networks["slow"] is both.slow.networks["slow"]
     attributes = data[2]
-    slow, fast = (m.prepare(attributes, 3) for m in (both.slow, both.fast))
+    slow, fast = (m.precompute(attributes, 3) for m in (both.slow, both.fast))
     assert all(torch.equal(slow[name], fast[name]) for name in ("phy.FC", "phy.CWH", "phy.route_a"))
     assert len({id(p) for p in both.parameters()}) == len([*both.parameters()])
 

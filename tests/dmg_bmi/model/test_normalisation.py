@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dmg_bmi.errors import ConfigError
-from dmg_bmi.model.normalisation import Normaliser, Statistic, Transform
+from dmg_bmi.model.normalisation import FeatureStatistics, Normaliser, Transform
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ from dmg_bmi.model.normalisation import Normaliser, Statistic, Transform
 )
 def test_statistics_that_cannot_normalise_are_refused(given, said):
     with pytest.raises(ConfigError, match=said):
-        Statistic(**given)
+        FeatureStatistics(**given)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_dry_days_have_a_finite_gradient_and_the_values_of_the_formula(dtype):
     rain = torch.tensor([0.0, 1e-6, 4.0, 0.0], dtype=dtype, requires_grad=True)
-    found = Normaliser(["P"], {"P": Statistic(-0.3, 0.4, "log_sqrt")})({"P": rain})[:, 0]
+    found = Normaliser(["P"], {"P": FeatureStatistics(-0.3, 0.4, "log_sqrt")})({"P": rain})[:, 0]
     meant = (torch.log10(rain.detach().double().sqrt() + 0.1) + 0.3) / 0.4
     torch.testing.assert_close(found.double(), meant, rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=0)
     (slope,) = torch.autograd.grad(found.sum(), rain)
@@ -42,7 +42,7 @@ def test_dry_days_have_a_finite_gradient_and_the_values_of_the_formula(dtype):
 @pytest.mark.parametrize("transform", get_args(Transform))
 @pytest.mark.parametrize("std", [0.0, 0.4])
 def test_every_transform_has_finite_slopes_both_ways_at_its_limits(transform, std, dtype):
-    normaliser = Normaliser(["x"], {"x": Statistic(-0.3, std, transform)})
+    normaliser = Normaliser(["x"], {"x": FeatureStatistics(-0.3, std, transform)})
     at = torch.tensor([0.0, 1e-30, 1e-6, 1.0, 1e6], dtype=dtype, requires_grad=True)
     back = torch.tensor([-3.0, -1.75, 0.0, 3.0], dtype=dtype, requires_grad=True)
     for values, function in ((at, lambda x: normaliser({"x": x})), (back, normaliser.inverse)):
@@ -54,10 +54,10 @@ def test_every_transform_has_finite_slopes_both_ways_at_its_limits(transform, st
 
 def test_gradients_of_wet_days_are_those_of_differences():
     rain = torch.tensor([0.5, 4.0, 30.0], dtype=torch.float64, requires_grad=True)
-    normaliser = Normaliser(["P"], {"P": Statistic(-0.3, 0.4, "log_sqrt")})
+    normaliser = Normaliser(["P"], {"P": FeatureStatistics(-0.3, 0.4, "log_sqrt")})
     assert torch.autograd.gradcheck(lambda p: normaliser({"P": p}), rain)
 
 
 def test_negative_water_does_not_become_a_number():
-    found = Normaliser(["P"], {"P": Statistic(0.0, 1.0, "log_sqrt")})({"P": torch.tensor([-1.0])})
+    found = Normaliser(["P"], {"P": FeatureStatistics(0.0, 1.0, "log_sqrt")})({"P": torch.tensor([-1.0])})
     assert found.isnan().all()

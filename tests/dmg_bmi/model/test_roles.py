@@ -4,7 +4,7 @@ import pytest
 import torch
 from dmg_bmi.physics import HBV, Catchment, supplied
 
-from dmg_bmi import Bundle, DeltaModel, ParameterRole, Statistic
+from dmg_bmi import Bundle, DeltaModel, FeatureStatistics, ParameterRole
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.model.registry import PROCESS_MODELS, build_network, build_process_model
 from dmg_bmi.model.roles.resolve import (
@@ -20,11 +20,14 @@ from dmg_bmi.model.variables import variable_table
 LSTM = {"name": "lstm", "hidden_size": 5}
 MLP = {"name": "mlp", "hidden_sizes": [6]}
 STATISTICS = {
-    "P": Statistic(-0.3, 0.3, "log_sqrt", "mm"),
-    "T": Statistic(4.0, 9.0, units="degC"),
-    "PET": Statistic(2.0, 2.0, units="mm"),
-    "Q": Statistic(0.2, 0.4, "log_sqrt", "mm"),
-    **{store: Statistic(100.0, 100.0, units="mm") for store in ("SM", "SUZ", "SLZ", "S", "SMS", "water")},
+    "P": FeatureStatistics(-0.3, 0.3, "log_sqrt", "mm"),
+    "T": FeatureStatistics(4.0, 9.0, units="degC"),
+    "PET": FeatureStatistics(2.0, 2.0, units="mm"),
+    "Q": FeatureStatistics(0.2, 0.4, "log_sqrt", "mm"),
+    **{
+        store: FeatureStatistics(100.0, 100.0, units="mm")
+        for store in ("SM", "SUZ", "SLZ", "S", "SMS", "water")
+    },
 }
 PARAMETERS = {"network": "given", "attributes": ["slope"]}
 
@@ -142,10 +145,10 @@ def test_every_role_has_a_case():
 def test_splitting_never_changes_the_answer(model, data, splitting):
     forcing, attributes = data(model)
     whole, end = model(forcing, attributes)
-    prepared = model.prepare(attributes, 3)
+    constants = model.precompute(attributes, 3)
     for cuts in (range(60), (7, 8, 40)):
         pieces, last = splitting.in_pieces(
-            lambda f, s: model.run(f, prepared, s), forcing, model.init_state(3), cuts
+            lambda f, s: model.run(f, constants, s), forcing, model.init_state(3), cuts
         )
         splitting.assert_agree(pieces, whole, torch.float64)
         splitting.assert_agree(last, end, torch.float64)
@@ -157,12 +160,12 @@ def test_splitting_never_changes_the_answer(model, data, splitting):
 @torch.no_grad()
 def test_what_is_declared_closes(model, data):
     forcing, attributes = data(model)
-    prepared, before = model.prepare(attributes, 3), model.init_state(3)
-    fluxes, after = model.run(forcing, prepared, before)
+    constants, before = model.precompute(attributes, 3), model.init_state(3)
+    fluxes, after = model.run(forcing, constants, before)
     assert {*fluxes} == {f.name for f in model.declaration.fluxes}
     for balance in model.declaration.balances:
         supply = supplied(balance, forcing, fluxes).abs().sum(0)
-        lost = model.residual(balance, forcing, fluxes, prepared, before, after)
+        lost = model.residual(balance, forcing, fluxes, constants, before, after)
         assert (lost.abs() <= 1e-9 * (supply + 1.0)).all()
     conserving = any(m.declaration.balances for m in model.process_models.values())
     assert bool(model.declaration.balances) == conserving
@@ -351,7 +354,7 @@ def test_dynamic_parameters_drop_out_to_static_in_training_only(hybrids):
         role = ParameterRole(("P", "T"), (), names, static=None, dropout=dropout)
         model = hybrids.hybrid(Catchment(HBV(), 2), {"nn": LSTM}, role, seed=3)
         forcing, attributes = hybrids.everything(model, 30, 200, 1)
-        block = model._block(forcing, model.prepare(attributes, 200), model.init_state(200))
+        block = model._block(forcing, model.precompute(attributes, 200), model.init_state(200))
         act = model._acts[0]
         for training in (False, True):
             model.train(training)

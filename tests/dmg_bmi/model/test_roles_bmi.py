@@ -114,14 +114,14 @@ def test_the_water_of_an_ensemble_is_booked_from_before_its_first_step(case):
     folder, forcing, _, _ = case
     bmi = DeltaModelBmi()
     bmi.initialize(str(folder / "first.yaml"))
-    went_in, went_out, stored, leaked = (
+    mass_in, mass_out, stored, mass_leaked = (
         bmi.get_value_ptr(f"ngen::mass_{word}") for word in ("in", "out", "stored", "leaked")
     )
-    np.testing.assert_array_equal(went_in, stored)
+    np.testing.assert_array_equal(mass_in, stored)
     for day in range(24):
         for forced, series in forcing.items():
             bmi.set_value(forced, series[day].numpy())
         bmi.update()
-        np.testing.assert_allclose(went_in - went_out - stored - leaked, 0.0, atol=1e-9)
-    assert (went_out > 0.0).all()
+        np.testing.assert_allclose(mass_in - mass_out - stored - mass_leaked, 0.0, atol=1e-9)
+    assert (mass_out > 0.0).all()
     bmi.finalize()

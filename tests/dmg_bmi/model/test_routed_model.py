@@ -11,7 +11,7 @@ from dmg_bmi import DeltaModel, RoutedModel, routing_model
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.model.routed_model import RoutedState
-from dmg_bmi.synthetic import river_basin as synthetic_basin
+from dmg_bmi.synthetic import river_basin
 
 HOUR = 3600.0
 HOURS = 30
@@ -25,7 +25,7 @@ ROLE = {"attributes": ["size", "slope"], "static": ["n", "ChSlp"]}
 @pytest.fixture(scope="module")
 def fabric(tmp_path_factory):
     path = tmp_path_factory.mktemp("routed") / "basin.gpkg"
-    synthetic_basin.generate(N, area=250.0, seed=7).write(path)
+    river_basin.generate(N, area=250.0, seed=7).write(path)
     return hydrofabric.read(path)
 
 
@@ -78,7 +78,7 @@ def truth(fabric, reaches):
 def errors(model, truth, reaches):
     """Mean relative error of the learned channel parameters."""
     with torch.no_grad():
-        found, right = (m.routing.prepare(reaches, N) for m in (model, truth))
+        found, right = (m.routing.precompute(reaches, N) for m in (model, truth))
     return {p: float((found[f"phy.{p}"] / right[f"phy.{p}"] - 1).abs().mean()) for p in ("n", "ChSlp")}
 
 
@@ -189,7 +189,7 @@ def test_what_a_network_says_of_a_channel_lies_between_the_bounds_in_logarithms(
     """Of 0 the geometric mean, where bounds are powers of ten apart."""
     model = made(fabric, 1, weight=0.0)
     with torch.no_grad():
-        found = model.routing.prepare(reaches, N)
+        found = model.routing.precompute(reaches, N)
     assert found["phy.n"].numpy() == pytest.approx(np.sqrt(0.01 * 0.3))
     assert found["phy.ChSlp"].numpy() == pytest.approx(np.sqrt(0.01 * 10.0))
-    assert model.runoff.prepare(weather()[1], N)["phy.FC"].detach().numpy() == pytest.approx(525.0)
+    assert model.runoff.precompute(weather()[1], N)["phy.FC"].detach().numpy() == pytest.approx(525.0)

@@ -15,7 +15,7 @@ from dmg_bmi import Bundle, DeltaModelBmi
 from dmg_bmi.cli import main
 from dmg_bmi.errors import AttributeTableError, BundleError, StateError
 from dmg_bmi.model.bundle import BundleInfo
-from dmg_bmi.model.normalisation import Normaliser, Statistic
+from dmg_bmi.model.normalisation import FeatureStatistics, Normaliser
 from dmg_bmi.model.training_range import check_trained
 from dmg_bmi.training import TrainingConfig
 from dmg_bmi.training.data import statistics
@@ -50,7 +50,7 @@ def test_what_lies_in_the_range_and_what_rounds_to_it_is_at_no_distance(values, 
     trained = np.abs(np.array(values))
     lower, upper = trained.min(), trained.max()
     for std in (0.0, 1e-3, float(trained.std()), 1e4):
-        statistic = Statistic(float(trained.mean()), std, transform, "", lower, upper)
+        statistic = FeatureStatistics(float(trained.mean()), std, transform, "", lower, upper)
         within = np.array([lower, upper, np.clip(lower + share * (upper - lower), lower, upper)])
         assert not statistic.distance(np.concatenate([trained, within])).any()
         assert not statistic.distance(trained.astype(np.float32)).any()
@@ -62,13 +62,13 @@ def test_outside_it_is_counted_in_widths_of_the_range(values, widths):
     lower, upper, std = trained.min(), trained.max(), trained.std()
     if std <= 1e-3 * np.abs(trained).max():
         return
-    statistic = Statistic(float(trained.mean()), float(std), "none", "", lower, upper)
+    statistic = FeatureStatistics(float(trained.mean()), float(std), "none", "", lower, upper)
     far = np.array([lower - widths * (upper - lower), upper + widths * (upper - lower)])
     np.testing.assert_allclose(statistic.distance(far), widths, rtol=1e-6)
 
 
 def test_distance_is_that_which_the_network_sees():
-    statistic = Statistic(0.0, 1.0, "log_sqrt", "mm", 1.0, 100.0)
+    statistic = FeatureStatistics(0.0, 1.0, "log_sqrt", "mm", 1.0, 100.0)
     shown = Normaliser(["x"], {"x": statistic})({"x": torch.tensor([1.0, 100.0, 400.0]).double()})[:, 0]
     meant = (shown[2] - shown[1]) / max(shown[1] - shown[0], 1.0)
     assert statistic.distance(np.array([400.0]))[0] == pytest.approx(float(meant))
@@ -77,14 +77,14 @@ def test_distance_is_that_which_the_network_sees():
 
 def test_without_a_range_nothing_is_far():
     values = np.array([-1e30, 0.0, 1e30])
-    assert not Statistic(3.0, 2.0).distance(values).any()
-    check_trained({"slope": Statistic(3.0, 2.0)}, {"slope": values}, ("a", "b", "c"), set())
+    assert not FeatureStatistics(3.0, 2.0).distance(values).any()
+    check_trained({"slope": FeatureStatistics(3.0, 2.0)}, {"slope": values}, ("a", "b", "c"), set())
 
 
 @pytest.mark.parametrize("limits", [(2.0, 1.0), (float("nan"), 1.0), ("0", 1.0)])
 def test_limits_that_are_no_range_are_refused(limits):
     with pytest.raises(Exception, match="are no range"):
-        Statistic(0.0, 1.0, "none", "", *limits)
+        FeatureStatistics(0.0, 1.0, "none", "", *limits)
 
 
 # -- the training ---------------------------------------------------------------------

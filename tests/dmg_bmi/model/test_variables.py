@@ -4,7 +4,7 @@ import pytest
 
 from dmg_bmi.io.units import conversion
 from dmg_bmi.model.delta_model import DAY, DeltaModel
-from dmg_bmi.model.normalisation import Statistic
+from dmg_bmi.model.normalisation import FeatureStatistics
 from dmg_bmi.model.registry import PROCESS_MODELS, build_process_model
 from dmg_bmi.model.variables import Variable, from_plain, to_plain, variable_table
 
@@ -91,7 +91,7 @@ def test_inputs_that_only_a_network_sees_take_their_unit_from_their_statistic():
         nn={"name": "lstm", "hidden_size": 2},
         phy_model={"name": "hbv"},
         roles=[{"inputs": ["P", "leaf_area"], "attributes": ["forest"]}],
-        statistics={"leaf_area": Statistic(units="m2 m-2"), "forest": Statistic(units="%")},
+        statistics={"leaf_area": FeatureStatistics(units="m2 m-2"), "forest": FeatureStatistics(units="%")},
     )
     assert rows(hybrid, "input")["leaf_area"].units == "m2 m-2"
     assert rows(hybrid, "attribute")["forest"].units == "%"

@@ -363,14 +363,16 @@ def test_a_model_step_is_run_once_for_all_and_the_static_network_once(
     bundles, share, keys, bmi_run, monkeypatch
 ):
     steps, networks = [], []
-    run, prepare = DeltaModel.run, DeltaModel.prepare
+    run, precompute = DeltaModel.run, DeltaModel.precompute
     monkeypatch.setattr(
         DeltaModel,
         "run",
         lambda self, forcing, *a, **k: steps.append(forcing["P"].shape) or run(self, forcing, *a, **k),
     )
     monkeypatch.setattr(
-        DeltaModel, "prepare", lambda self, a, n, *r, **k: networks.append(n) or prepare(self, a, n, *r, **k)
+        DeltaModel,
+        "prepare",
+        lambda self, a, n, *r, **k: networks.append(n) or precompute(self, a, n, *r, **k),
     )
     for forcing, expected in (("pushed", 3), ("own", 4)):
         config, series = keys(forcing, 5, 4)
@@ -386,9 +388,11 @@ def test_a_model_step_is_run_once_for_all_and_the_static_network_once(
 
 
 def test_only_the_first_factor_on_a_parameter_concerns_every_row(bundles, share, keys, bmi_run, monkeypatch):
-    networks, prepare = [], DeltaModel.prepare
+    networks, precompute = [], DeltaModel.precompute
     monkeypatch.setattr(
-        DeltaModel, "prepare", lambda self, a, n, *r, **k: networks.append(n) or prepare(self, a, n, *r, **k)
+        DeltaModel,
+        "prepare",
+        lambda self, a, n, *r, **k: networks.append(n) or precompute(self, a, n, *r, **k),
     )
     config, series = keys("pushed", 3, 6)
     members = share(bundles("lstm_mlp"), 3, **config)

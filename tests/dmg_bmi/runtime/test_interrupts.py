@@ -15,7 +15,7 @@ import yaml
 import dmg_bmi
 from dmg_bmi import physics
 from dmg_bmi.errors import StateError
-from dmg_bmi.runtime import state_codec as codec
+from dmg_bmi.runtime import state_codec
 
 CODE = (str(Path(dmg_bmi.__file__).parent), str(Path(physics.__file__).parent))
 #: Every so many lines of a call are interrupted; all with DMG_BMI_FAULTS=all.
@@ -110,7 +110,7 @@ def write_store():
 
 def saved(bmi):
     """The state as a file would hold it."""
-    header, tensors = codec.decode(bmi.component.save())
+    header, tensors = state_codec.decode(bmi.component.save())
     return [header], [tensors[name].numpy() for name in sorted(tensors)]
 
 
@@ -118,7 +118,7 @@ def all_of(bmi):
     """What a component holds and shows."""
     ledger, (header, state) = bmi.component.book(), saved(bmi)
     shown = [bmi.get_value_ptr(name).copy() for name in bmi.get_output_var_names()]
-    booked = [a.copy() for a in (ledger.went_in, ledger.went_out, ledger.stored, ledger.leaked)]
+    booked = [a.copy() for a in (ledger.mass_in, ledger.mass_out, ledger.stored, ledger.mass_leaked)]
     return [bmi.get_current_time(), *header], [*shown, *booked, *state]
 
 
@@ -247,7 +247,7 @@ def test_threads_that_step_and_read_one_group_wait_for_each_other(configure, bun
     def read():
         while not done.is_set():
             for bmi in made:
-                header, _ = codec.decode(bmi.component.save())
+                header, _ = state_codec.decode(bmi.component.save())
                 assert header["ids"] == list(bmi.component.ids)
             time.sleep(0)
 

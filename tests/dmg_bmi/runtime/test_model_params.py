@@ -62,9 +62,9 @@ def test_a_factor_scales_its_parameter_within_bounds(bundles, configure, bmi_run
         forcing, state, scaled(parameters), *rest
     )
     phy.derive = lambda parameters, dt: derive(scaled(parameters), dt)
-    prepared = model.prepare(attributes, 2)
+    constants = model.precompute(attributes, 2)
     wet = torch.full((2, 2), 90.0, dtype=torch.float64)
-    fluxes, _ = model.run(forcing, prepared, model.init_state(2) | {"phy.SUZ": wet})
+    fluxes, _ = model.run(forcing, constants, model.init_state(2) | {"phy.SUZ": wet})
     bmi = bmi_run.start(configure(bundle, 2))
     bmi.set_value("phy.SUZ", wet.numpy())
     bmi.set_value(f"multiplier__{parameter}", factor.numpy())

@@ -16,7 +16,7 @@ from dmg_bmi.model.bundle import BundleInfo
 from dmg_bmi.model.registry import NETWORKS, build_network
 from dmg_bmi.runtime.component import Component
 from dmg_bmi.runtime.config import RunConfig
-from dmg_bmi.runtime.engines import aot as package
+from dmg_bmi.runtime.engines import aot
 from dmg_bmi.runtime.engines.eager import Eager
 
 DAYS = 420
@@ -95,8 +95,8 @@ def test_water_closes_as_ever(components):
     low = components("bfloat16")
     book = low.book()
     steps(low, range(40))
-    assert book.went_in.min() > 0.1
-    assert abs(book.leaked).max() < 1e-12
+    assert book.mass_in.min() > 0.1
+    assert abs(book.mass_leaked).max() < 1e-12
 
 
 def test_steps_are_the_sequence(info):
@@ -148,19 +148,19 @@ def test_every_network_that_takes_bfloat16_answers_in_float32(name):
 
 def test_the_compiled_step_of_another_precision_is_not_used(info, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert package.cache_folder(info) != package.cache_folder(rounded(info))
+    assert aot.cache_folder(info) != aot.cache_folder(rounded(info))
     if shutil.which("g++") is None:
         pytest.skip("no C++ compiler here")
     low = rounded(info)
-    package.build(low, package.cache_folder(low))
-    assert package.find(info) is None
+    aot.build(low, aot.cache_folder(low))
+    assert aot.find(info) is None
     with caplog.at_level(logging.WARNING):
-        monkeypatch.setenv(package.TRUSTED, str(package.cache_folder(low)))
-        assert package.find(info) is None
+        monkeypatch.setenv(aot.TRUSTED, str(aot.cache_folder(low)))
+        assert aot.find(info) is None
     assert "another bundle" in caplog.text
-    compiled, model = package.find(low), low.load_model()
+    compiled, model = aot.find(low), low.load_model()
     forcing, attributes = weather(8), {"a": torch.rand(3, dtype=torch.float64)}
-    given = (forcing, model.prepare(attributes, 3), model.init_state(3))
+    given = (forcing, model.precompute(attributes, 3), model.init_state(3))
     expected, after = Eager(model).run(*given)
     fluxes, state = compiled.run(*given)
     for flux, values in fluxes.items():

@@ -42,9 +42,9 @@ def mass(bmi):
 
 def check(bmi, tolerance=1e-9):
     """As ngen's protocol does (``mass_balance.cpp``): native units, stored as it is."""
-    went_in, out, stored, leaked = mass(bmi)
-    assert abs(went_in - out - abs(stored) - leaked) <= tolerance
-    return went_in, out, stored, leaked
+    mass_in, out, stored, mass_leaked = mass(bmi)
+    assert abs(mass_in - out - abs(stored) - mass_leaked) <= tolerance
+    return mass_in, out, stored, mass_leaked
 
 
 def as_ngen_sees(bmi, name):
@@ -98,11 +98,11 @@ def test_water_closes_at_every_step(
         if forcing != "own":
             bmi_run.push(bmi, series, k)
         bmi.update()
-        went_in, _, _, leaked = check(bmi)
-        leaks.append(leaked)
+        mass_in, _, _, mass_leaked = check(bmi)
+        leaks.append(mass_leaked)
         given += series["P"][k, 0]
         if forcing != "own":
-            np.testing.assert_allclose(went_in - opened, given, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(mass_in - opened, given, rtol=1e-12, atol=1e-12)
     out = check(bmi)[1]
     assert out > 0
     assert (max(map(abs, leaks)) > 0.01) == (kind == "exchanging")
@@ -122,9 +122,9 @@ def test_the_book_opened_late_begins_from_what_is_stored(configure, weather, bmi
         for hour in range(opened):
             bmi_run.push(fresh, series, hour)
             fresh.update()
-        went_in, out, stored, leaked = check(fresh)
-        assert (out, leaked) == (0.0, 0.0)
-        assert went_in == pytest.approx(stored, abs=1e-12)
+        mass_in, out, stored, mass_leaked = check(fresh)
+        assert (out, mass_leaked) == (0.0, 0.0)
+        assert mass_in == pytest.approx(stored, abs=1e-12)
         assert stored == pytest.approx(mass(early)[2], abs=1e-9)
         for hour in range(opened, opened + 50):
             bmi_run.push(fresh, series, hour)
@@ -165,8 +165,8 @@ def test_the_book_begins_anew_when_a_state_is_restored(configure, weather, bmi_r
     again = bmi_run.start(configure(time_step=HOUR))
     check(again)
     again.component.load(saved)
-    went_in, out, stored, _ = check(again)
-    assert (went_in, out) == (stored, 0.0)
+    mass_in, out, stored, _ = check(again)
+    assert (mass_in, out) == (stored, 0.0)
     for k in range(60, 130):
         bmi_run.push(again, series, k)
         again.update()

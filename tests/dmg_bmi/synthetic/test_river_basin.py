@@ -10,13 +10,13 @@ import pytest
 from dmg_bmi.errors import HydrofabricError
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.hydrofabric.geometry import latitudes
-from dmg_bmi.plotting import basin_map as maps
-from dmg_bmi.synthetic import river_basin as synthetic_basin
+from dmg_bmi.plotting import basin_map
+from dmg_bmi.synthetic import river_basin
 
 
 @pytest.fixture(scope="module")
 def basin():
-    return synthetic_basin.generate(20, area=300.0, seed=5)
+    return river_basin.generate(20, area=300.0, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +47,17 @@ def test_rivers_join_where_they_meet_and_leave_no_divide_out(basin):
 
 
 def test_the_same_seed_gives_the_same_basin_and_weather(basin):
-    again = synthetic_basin.generate(20, area=300.0, seed=5)
+    again = river_basin.generate(20, area=300.0, seed=5)
     np.testing.assert_array_equal(again.below, basin.below)
-    first, second = (synthetic_basin.weather(b, 20, seed=1) for b in (basin, again))
+    first, second = (river_basin.weather(b, 20, seed=1) for b in (basin, again))
     np.testing.assert_array_equal(first.forcing["P"], second.forcing["P"])
-    assert not np.array_equal(first.forcing["P"], synthetic_basin.weather(basin, 20, seed=2).forcing["P"])
+    assert not np.array_equal(first.forcing["P"], river_basin.weather(basin, 20, seed=2).forcing["P"])
     high = int(basin.elevation.argmax())
     assert first.forcing["T"].mean(0).argmin() == high
 
 
 def test_geometries_are_read_as_they_were_written(basin, path):
-    divides, flowpaths = maps.geometries(path)
+    divides, flowpaths = basin_map.geometries(path)
     for k, name in enumerate(basin.ids):
         (ring,), (line,) = divides[name], flowpaths[f"wb-{k + 1}"]
         np.testing.assert_array_equal(ring[:-1], basin.polygons[k])
@@ -67,24 +67,24 @@ def test_geometries_are_read_as_they_were_written(basin, path):
 
 def test_the_geometries_of_the_juniata_are_where_its_divides_say(shared_data):
     path = shared_data / "nextgen_juniata" / "jrb_hydrofabric_v2.2.gpkg"
-    divides, flowpaths = maps.geometries(path)
+    divides, flowpaths = basin_map.geometries(path)
     fabric = hydrofabric.read(path)
     assert (len(divides), len(flowpaths)) == (794, 794)
-    total = sum(synthetic_basin._area(ring[:-1]) for rings in divides.values() for ring in rings)
+    total = sum(river_basin._area(ring[:-1]) for rings in divides.values() for ring in rings)
     assert total / 1e6 == pytest.approx(fabric.divides.area.sum(), rel=0.01)
 
 
 def test_a_map_is_drawn_and_a_missing_geometry_named(basin, path, tmp_path):
     pytest.importorskip("matplotlib")
     flow = {f"wb-{k + 1}": float(q) for k, q in enumerate(basin.area)}
-    maps.basin(tmp_path / "map.png", path, flow, dict.fromkeys(basin.ids, 3.0), marked={"wb-1": "red"})
+    basin_map.basin(tmp_path / "map.png", path, flow, dict.fromkeys(basin.ids, 3.0), marked={"wb-1": "red"})
     assert (tmp_path / "map.png").stat().st_size > 10_000
     for value in ("NULL", "x'47500001'"):
         with closing(sqlite3.connect(path)) as file:
             file.execute(f"UPDATE divides SET geom = {value} WHERE divide_id = 'cat-3'")
             file.commit()
         with pytest.raises(HydrofabricError, match="cat-3 has"):
-            maps.geometries(path)
+            basin_map.geometries(path)
 
 
 POINTS = [(0.0, 0.0), (4.0, 0.0), (4.0, 3.0), (0.0, 0.0)]
@@ -93,7 +93,7 @@ HOLE = [(1.0, 0.5), (2.0, 0.5), (2.0, 1.0), (1.0, 0.5)]
 
 def geometry(body, envelope=0, order="<"):
     """A GeoPackage's header, then well-known binary."""
-    return b"GP\0" + bytes([envelope << 1 | 1]) + bytes(4 + maps.ENVELOPES[envelope]) + body(order)
+    return b"GP\0" + bytes([envelope << 1 | 1]) + bytes(4 + basin_map.ENVELOPES[envelope]) + body(order)
 
 
 def wkb(kind, *parts, extra=0):
@@ -131,7 +131,7 @@ def wkb(kind, *parts, extra=0):
     ],
 )
 def test_every_kind_of_line_and_polygon_is_read(body, envelope, order, expected):
-    parts = maps._parts(geometry(body, envelope, order), "x")
+    parts = basin_map._parts(geometry(body, envelope, order), "x")
     assert [part.tolist() for part in parts] == [[list(point) for point in part] for part in expected]
 
 
@@ -152,4 +152,4 @@ def test_every_kind_of_line_and_polygon_is_read(body, envelope, order, expected)
 )
 def test_a_geometry_that_cannot_be_read_is_named(blob, reason):
     with pytest.raises(HydrofabricError, match=f"^wb-1 {reason}"):
-        maps._parts(blob, "wb-1")
+        basin_map._parts(blob, "wb-1")

@@ -9,7 +9,7 @@ import torch
 
 from dmg_bmi import Bundle
 from dmg_bmi.cli import main
-from dmg_bmi.model import compiled_blocks as compiled
+from dmg_bmi.model import compiled_blocks
 from dmg_bmi.model.registry import PROCESS_MODELS
 from dmg_bmi.training.trainer import _Loop
 
@@ -36,7 +36,7 @@ def command(tmp_path_factory, tmp_path, monkeypatch, linear_reservoir):
     (tmp_path / "small.yaml").write_text(CONFIG)
 
     def run(folder, engine="compiled", status=0):
-        monkeypatch.setattr(compiled, "_BLOCKS", {})  # as in a process of its own
+        monkeypatch.setattr(compiled_blocks, "_BLOCKS", {})  # as in a process of its own
         torch._dynamo.reset()
         arguments = ["--set", f"training.engine={engine}", "--output", str(tmp_path / folder)]
         assert main(["train", str(tmp_path / "small.yaml"), *arguments]) == status

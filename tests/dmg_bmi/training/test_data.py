@@ -9,16 +9,16 @@ import torch
 
 from dmg_bmi import DeltaModel
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
-from dmg_bmi.io.timeseries import Dataset
+from dmg_bmi.io.timeseries import BasinDataset
 from dmg_bmi.model.normalisation import Normaliser
 from dmg_bmi.training.data import Windows, require, require_gradient, statistics, tensors
 
 
-def make(time: int = 40, basins: int = 3) -> Dataset:
+def make(time: int = 40, basins: int = 3) -> BasinDataset:
     rng = np.random.default_rng(0)
     shape = (time, basins)
     forcing = {"P": rng.gamma(1, 3, shape), "T": rng.normal(5, 8, shape), "PET": rng.uniform(0, 5, shape)}
-    return Dataset(
+    return BasinDataset(
         ids=tuple("abcdefgh"[:basins]),
         times=np.datetime64("2000-01-01", "s") + np.arange(time) * np.timedelta64(86400, "s"),
         step=86400.0,
@@ -30,7 +30,7 @@ def make(time: int = 40, basins: int = 3) -> Dataset:
 
 
 @pytest.fixture
-def dataset() -> Dataset:
+def dataset() -> BasinDataset:
     return make()
 
 

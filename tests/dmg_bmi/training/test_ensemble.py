@@ -11,7 +11,7 @@ from dmg_bmi.errors import ConfigError
 from dmg_bmi.training import train
 from dmg_bmi.training.config import Model, Training
 from dmg_bmi.training.data import Tensors
-from dmg_bmi.training.ensemble import copies, equal, of_each
+from dmg_bmi.training.ensemble import equal, of_each, replicate
 from dmg_bmi.training.trainer import fit
 
 SPEC = Model(
@@ -52,7 +52,7 @@ def data() -> Tensors:
 def test_members_learn_what_each_learns_alone(data):
     torch.manual_seed(0)
     alone = make(SPEC)
-    together = make(copies(SPEC, 2, ["aridity"]))
+    together = make(replicate(SPEC, 2, ["aridity"]))
     equal(together)
     for name in ("static", "dynamic"):
         for number in (1, 2):
@@ -74,7 +74,7 @@ def test_members_learn_what_each_learns_alone(data):
 
 def test_flow_is_the_mean_of_members_that_differ(data):
     torch.manual_seed(0)
-    model = make(copies(SPEC, 3, ["aridity"]))
+    model = make(replicate(SPEC, 3, ["aridity"]))
     equal(model)
     fit(model, data, replace(OPTIONS, members=3, weight_decay=1.0), window=30, spin_up=10)
     with torch.no_grad():
@@ -96,7 +96,7 @@ def test_members_of_several_process_models_have_each_its_own_networks_and_one_me
         ],
     )
     torch.manual_seed(0)
-    model = make(copies(several, 2, ["aridity"]))
+    model = make(replicate(several, 2, ["aridity"]))
     equal(model)
     assert [*model.process_models] == ["wet_1", "dry_1", "wet_2", "dry_2"]
     before = {name: values.clone() for name, values in model.state_dict().items()}
@@ -112,7 +112,7 @@ def test_members_of_several_process_models_have_each_its_own_networks_and_one_me
 
 def test_members_run_side_by_side_as_each_runs_alone(data):
     torch.manual_seed(0)
-    model = make(copies(SPEC, 3, ["aridity"])).eval()
+    model = make(replicate(SPEC, 3, ["aridity"])).eval()
     with torch.no_grad():
         fluxes, state = model(data.forcing, data.attributes)
         for number, member in enumerate(of_each(model, fluxes), start=1):

@@ -62,16 +62,16 @@ def test_recomputing_repeats_the_dropout(model, batch):
 
 def _in_blocks(model, batch, steps, detach=False):
     """Written out: spin-up without gradient, then block after block."""
-    prepared = model.prepare(batch.attributes, 4, dtype=torch.float32)
+    constants = model.precompute(batch.attributes, 4, dtype=torch.float32)
     state = model.init_state(4, dtype=torch.float32)
     pieces = []
     with torch.no_grad():
-        _, state = model.run({n: v[:SPIN_UP] for n, v in batch.forcing.items()}, prepared, state)
+        _, state = model.run({n: v[:SPIN_UP] for n, v in batch.forcing.items()}, constants, state)
     for begin in range(SPIN_UP, LENGTH, steps):
         if detach:
             state = {name: values.detach() for name, values in state.items()}
         part = {n: v[begin : min(begin + steps, LENGTH)] for n, v in batch.forcing.items()}
-        fluxes, state = model.run(part, prepared, state)
+        fluxes, state = model.run(part, constants, state)
         pieces.append(fluxes)
     return {name: torch.cat([piece[name] for piece in pieces]) for name in ("Q", "ET")}
 
@@ -112,12 +112,12 @@ def test_mixed_precision_reaches_the_networks_alone(model, batch):
         if isinstance(layer, torch.nn.Linear)
     ]
     with mixed_precision(model, torch.bfloat16):
-        prepared = model.prepare(batch.attributes, 4, dtype=torch.float32)
+        constants = model.precompute(batch.attributes, 4, dtype=torch.float32)
         state = model.init_state(4, dtype=torch.float32)
-        fluxes, after = model.run(batch.forcing, prepared, state)
+        fluxes, after = model.run(batch.forcing, constants, state)
         assert {*seen} == {torch.bfloat16}
         mixed = simulate(model, batch, SPIN_UP)
-    for tensors in (prepared, fluxes, after):
+    for tensors in (constants, fluxes, after):
         assert {v.dtype for v in tensors.values() if v.is_floating_point()} == {torch.float32}
     assert not torch.equal(mixed["Q"], exact["Q"])
     torch.testing.assert_close(mixed["Q"], exact["Q"], rtol=0.03, atol=0.01)

@@ -7,7 +7,15 @@ import torch
 from dmg_bmi import DeltaModel
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.training import metrics
-from dmg_bmi.training.losses import EPSILON, LOSSES, Objective, by_target, log_sqrt, places, range_penalty
+from dmg_bmi.training.losses import (
+    EPSILON,
+    LOSSES,
+    Objective,
+    by_target,
+    log_sqrt,
+    normalized_parameters,
+    range_penalty,
+)
 
 
 @pytest.fixture
@@ -23,20 +31,20 @@ every_loss = pytest.mark.parametrize("name", LOSSES)
 
 @every_loss
 def test_a_perfect_simulation_has_no_loss_and_a_wrong_one_some(name, series):
-    simulated, observed, spread = series
-    assert LOSSES[name](observed, observed, spread) < 2e-6
-    assert LOSSES[name](simulated, observed, spread) > 1e-3
+    simulated, observed, observed_std = series
+    assert LOSSES[name](observed, observed, observed_std) < 2e-6
+    assert LOSSES[name](simulated, observed, observed_std) > 1e-3
 
 
 @every_loss
 def test_what_was_not_observed_does_not_count(name, series):
-    simulated, observed, spread = series
+    simulated, observed, observed_std = series
     observed[::7] = float("nan")
     seen = ~observed[:, 0].isnan()
-    loss = LOSSES[name](simulated, observed, spread)
-    torch.testing.assert_close(loss, LOSSES[name](simulated[seen], observed[seen], spread))
+    loss = LOSSES[name](simulated, observed, observed_std)
+    torch.testing.assert_close(loss, LOSSES[name](simulated[seen], observed[seen], observed_std))
     far = torch.where(observed.isnan(), 1e6, simulated)
-    torch.testing.assert_close(loss, LOSSES[name](far, observed, spread))
+    torch.testing.assert_close(loss, LOSSES[name](far, observed, observed_std))
 
 
 @every_loss
@@ -55,27 +63,29 @@ def test_slopes_are_finite_also_where_nothing_was_observed_or_nothing_flows(name
 
 
 def test_nse_loss_is_one_less_nse_but_for_the_epsilon(series):
-    simulated, observed, spread = series
+    simulated, observed, observed_std = series
     each = [1 - metrics.nse(simulated[:, b].numpy(), observed[:, b].numpy()) for b in range(3)]
-    each = np.array(each) * (spread / (spread + EPSILON)).square().numpy()
-    assert LOSSES["nse"](simulated, observed, spread) == pytest.approx(each.mean())
+    each = np.array(each) * (observed_std / (observed_std + EPSILON)).square().numpy()
+    assert LOSSES["nse"](simulated, observed, observed_std) == pytest.approx(each.mean())
 
 
 def test_kge_loss_is_one_less_the_mean_kge(series):
-    simulated, observed, spread = series
+    simulated, observed, observed_std = series
     each = [metrics.kge(simulated[:, b].numpy(), observed[:, b].numpy()) for b in range(3)]
-    assert LOSSES["kge"](simulated, observed, spread) == pytest.approx(1 - np.mean(each))
+    assert LOSSES["kge"](simulated, observed, observed_std) == pytest.approx(1 - np.mean(each))
 
 
 def test_log_losses_weigh_low_flows_more(series):
-    _, observed, spread = series
+    _, observed, observed_std = series
     low, high = observed.argmin(0), observed.argmax(0)
     ratio = {}
     for name in ("mse", "log_mse"):
         wrong_low, wrong_high = observed.clone(), observed.clone()
         wrong_low[low, range(3)] += 0.3
         wrong_high[high, range(3)] += 0.3
-        ratio[name] = LOSSES[name](wrong_low, observed, spread) / LOSSES[name](wrong_high, observed, spread)
+        ratio[name] = LOSSES[name](wrong_low, observed, observed_std) / LOSSES[name](
+            wrong_high, observed, observed_std
+        )
     assert ratio["log_mse"] > 10 * ratio["mse"]
 
 
@@ -87,7 +97,7 @@ def test_the_log_nse_is_the_nse_of_transformed_flow_with_its_own_spread(series):
         (1 - metrics.nse(sim[:, b], obs[:, b])) * (obs[:, b].std() / (obs[:, b].std() + EPSILON)) ** 2
         for b in range(3)
     ]
-    assert loss(simulated, observed, loss.spread(observed)) == pytest.approx(np.mean(each))
+    assert loss(simulated, observed, loss.observed_std(observed)) == pytest.approx(np.mean(each))
 
 
 # -- several losses, several targets ----------------------------------------------
@@ -101,7 +111,7 @@ def test_weighted_losses_add_up(series):
 
 
 def test_each_target_has_its_losses_and_each_row_the_spread_of_its_basin(series):
-    simulated, observed, spread = series
+    simulated, observed, observed_std = series
     swe, known = 100 * simulated + 5, 100 * observed
     total = Objective({"nse": 1.0, "SWE": {"nse": 0.2, "mse": 1e-4}}, {"Q": observed, "SWE": known})
     basins = torch.tensor([2, 0, 2, 1])
@@ -110,16 +120,16 @@ def test_each_target_has_its_losses_and_each_row_the_spread_of_its_basin(series)
         {"Q": observed[:, basins], "SWE": known[:, basins]},
         basins,
     )
-    rows = simulated[:, basins], observed[:, basins], spread[basins]
-    snow = swe[:, basins], known[:, basins], 100 * spread[basins]
+    rows = simulated[:, basins], observed[:, basins], observed_std[basins]
+    snow = swe[:, basins], known[:, basins], 100 * observed_std[basins]
     expected = LOSSES["nse"](*rows) + 0.2 * LOSSES["nse"](*snow) + 1e-4 * LOSSES["mse"](*snow)
     torch.testing.assert_close(found, expected)
 
 
 def test_spreads_do_not_depend_on_how_many_basins_there_are(series):
-    _, observed, spread = series
+    _, observed, observed_std = series
     many = observed.repeat(1, 50)
-    torch.testing.assert_close(LOSSES["nse"].spread(many), spread.repeat(50))
+    torch.testing.assert_close(LOSSES["nse"].observed_std(many), observed_std.repeat(50))
 
 
 def test_a_number_is_the_weight_of_a_loss_of_the_flow():
@@ -170,14 +180,14 @@ def test_places_are_those_of_every_network_that_supplies_parameters():
         ],
     )
     forcing = {name: torch.rand(6, 2) for name in ("P", "T", "PET")}
-    with places(model) as found:
-        prepared = model.prepare({"aridity": torch.rand(2)}, 2, torch.float32)
-        model.run(forcing, prepared, model.init_state(2, dtype=torch.float32))
+    with normalized_parameters(model) as found:
+        constants = model.precompute({"aridity": torch.rand(2)}, 2, torch.float32)
+        model.run(forcing, constants, model.init_state(2, dtype=torch.float32))
     n = len(model.learned) - 1
     assert sorted(tuple(p.shape) for p in found) == [(2, n), (6, 2, 1)]
     bounds = model.process_models["phy"].declaration.parameter("FC")
     static = next(p for p in found if p.dim() == 2)
-    share = (prepared["phy.FC"] - bounds.lower) / (bounds.upper - bounds.lower)
+    share = (constants["phy.FC"] - bounds.lower) / (bounds.upper - bounds.lower)
     assert any(torch.allclose(static[:, k], share, atol=1e-5) for k in range(n))
-    model.prepare({"aridity": torch.rand(2)}, 2)
+    model.precompute({"aridity": torch.rand(2)}, 2)
     assert len(found) == 2

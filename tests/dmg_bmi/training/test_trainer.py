@@ -10,7 +10,7 @@ from dmg_bmi.errors import TrainingError
 from dmg_bmi.training.config import Training
 from dmg_bmi.training.data import Tensors, Windows
 from dmg_bmi.training.forward import simulate
-from dmg_bmi.training.losses import MARGIN, places, standard_deviation
+from dmg_bmi.training.losses import MARGIN, normalized_parameters, standard_deviation
 from dmg_bmi.training.trainer import fit
 
 OPTIONS = Training(steps=8, batch=4, check_every=3, learning_rate=0.05)
@@ -131,7 +131,7 @@ def test_a_range_penalty_draws_parameters_from_their_bounds(data):
             model.networks["nn"].linear_out.bias[::2] = 3.5
         options = replace(OPTIONS, steps=25, range_penalty=weight)
         fit(model, data, options, **SIZES)
-        with torch.no_grad(), places(model) as found:
+        with torch.no_grad(), normalized_parameters(model) as found:
             model.eval()(data.forcing)
         return ((found[0] < MARGIN) | (found[0] > 1 - MARGIN)).float().mean()
 

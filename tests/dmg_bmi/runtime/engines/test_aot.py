@@ -12,7 +12,7 @@ import torch
 from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.errors import DmgBmiError
 from dmg_bmi.model.bundle import BundleInfo
-from dmg_bmi.runtime.engines import aot as package
+from dmg_bmi.runtime.engines import aot
 from dmg_bmi.runtime.engines.choose import make_engine
 from dmg_bmi.runtime.engines.eager import Eager
 
@@ -35,7 +35,7 @@ def cache(info, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
-        package.build(info, package.cache_folder(info))
+        aot.build(info, aot.cache_folder(info))
         yield folder
 
 
@@ -47,14 +47,14 @@ def sequence(model: DeltaModel, n: int, steps: int):
         "PET": 3 * torch.rand(steps, n, generator=generator, dtype=torch.float64),
     }
     attributes = {"a": torch.rand(n, generator=generator, dtype=torch.float64)}
-    return forcing, model.prepare(attributes, n), model.init_state(n)
+    return forcing, model.precompute(attributes, n), model.init_state(n)
 
 
 @NEEDS_COMPILER
-@pytest.mark.parametrize("n", [1, 2, 17, 300, 2 * package.ROWS + 5])
+@pytest.mark.parametrize("n", [1, 2, 17, 300, 2 * aot.ROWS + 5])
 def test_compiled_steps_answer_as_eager_ones_for_any_number_of_rows(info, cache, n):
     model = info.load_model()
-    compiled = package.find(info)
+    compiled = aot.find(info)
     assert compiled is not None
     given = sequence(model, n, 8)
     fluxes, state = Eager(model).run(*given)
@@ -69,7 +69,7 @@ def test_compiled_steps_answer_as_eager_ones_for_any_number_of_rows(info, cache,
         torch.testing.assert_close(after[name], state[name], rtol=1e-5, atol=1e-3)
 
 
-def echoing(together: bool, calls: list[int]) -> package.Package:
+def echoing(together: bool, calls: list[int]) -> aot.AotEngine:
     """A step that gives back its forcing and adds it to its state, and how many rows it was shown."""
 
     def step(tensors):
@@ -77,14 +77,14 @@ def echoing(together: bool, calls: list[int]) -> package.Package:
         calls.append(len(total))
         return [x * factor, total + x[0] * factor]
 
-    names = {"forcing": ["x"], "prepared": ["k"], "state": ["s"], "fluxes": ["y"], "renewed": ["s"]}
-    return package.Package(step, {"signature": names}, together)
+    names = {"forcing": ["x"], "constants": ["k"], "state": ["s"], "fluxes": ["y"], "renewed": ["s"]}
+    return aot.AotEngine(step, {"signature": names}, together)
 
 
 @pytest.mark.parametrize("length", [1, 3])
 @pytest.mark.parametrize("together", [False, True])
 def test_many_rows_run_in_parts_unless_they_act_on_each_other(together, length):
-    rows, calls = 2 * package.ROWS + 5, []
+    rows, calls = 2 * aot.ROWS + 5, []
     x, start = torch.rand(length, rows), torch.rand(rows)
     factor = torch.arange(rows)
     given = {"s": start, "other": start}
@@ -92,19 +92,19 @@ def test_many_rows_run_in_parts_unless_they_act_on_each_other(together, length):
     torch.testing.assert_close(fluxes["y"], x * factor, rtol=0, atol=0)
     torch.testing.assert_close(state["s"], start + (x * factor).sum(0))
     assert state["other"] is start
-    assert calls == [rows] * length if together else calls[-1] == 5 and max(calls) == package.ROWS
+    assert calls == [rows] * length if together else calls[-1] == 5 and max(calls) == aot.ROWS
 
 
 @NEEDS_COMPILER
 def test_auto_takes_the_compiled_step_when_it_is_there_and_eager_when_asked(info, cache):
     model = info.load_model()
-    assert isinstance(make_engine("auto", model, info), package.Package)
+    assert isinstance(make_engine("auto", model, info), aot.AotEngine)
     assert isinstance(make_engine("eager", model, info), Eager)
 
 
 @NEEDS_COMPILER
 def test_the_cache_is_private(info, cache):
-    folder = package.cache_folder(info)
+    folder = aot.cache_folder(info)
     assert folder.stat().st_mode & 0o077 == 0
 
 
@@ -114,15 +114,15 @@ def test_a_package_that_is_foreign_torn_or_writable_by_others_is_left_alone(
     info, cache, tmp_path, fault, monkeypatch, caplog
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = package.cache_folder(info)
+    folder = aot.cache_folder(info)
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    shutil.copytree(package.cache_folder(info), folder)
+    shutil.copytree(aot.cache_folder(info), folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if fault == "foreign":
-        index = json.loads((folder / package.INDEX).read_text())
-        (folder / package.INDEX).write_text(json.dumps({**index, "key": "0" * 64}))
+        index = json.loads((folder / aot.INDEX).read_text())
+        (folder / aot.INDEX).write_text(json.dumps({**index, "key": "0" * 64}))
     elif fault == "torn":
-        library = folder / package.LIBRARY
+        library = folder / aot.LIBRARY
         library.write_bytes(library.read_bytes()[:1000])
     else:
         folder.chmod(0o777)
@@ -152,5 +152,5 @@ def test_looking_for_a_package_needs_no_folder_that_can_be_written(info, tmp_pat
 def test_without_a_compiler_the_message_says_what_is_needed(info, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DmgBmiError, match=r"g\+\+"):
-        package.build(info, tmp_path / "p")
+        aot.build(info, tmp_path / "p")
     assert not (tmp_path / "p").exists()

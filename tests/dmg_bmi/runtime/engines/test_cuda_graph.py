@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from dmg_bmi import DeltaModel
-from dmg_bmi.model import aot_cache as aot
+from dmg_bmi.model import aot_cache
 from dmg_bmi.runtime.engines import cuda_graph as recorded
 from dmg_bmi.runtime.engines.choose import make_engine
-from dmg_bmi.runtime.engines.cuda_graph import Recorded, cuda_graph
+from dmg_bmi.runtime.engines.cuda_graph import CudaGraphEngine, cuda_graph
 from dmg_bmi.runtime.engines.eager import Eager
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -75,15 +75,15 @@ def weather(n: int, device: str, seed: int):
 
 def started(model: DeltaModel, n: int, device: str, aridity: float = 0.5):
     attributes = {"a": torch.full((n,), aridity, dtype=torch.float64, device=device)}
-    return model.prepare(attributes, n), model.init_state(n, device=device)
+    return model.precompute(attributes, n), model.init_state(n, device=device)
 
 
 def follow(engine, model: DeltaModel, n: int, device: str, steps: int, aridity: float = 0.5):
     """All fluxes and states of steps from rest, each from the state that the one before it gave."""
-    prepared, state = started(model, n, device, aridity)
+    constants, state = started(model, n, device, aridity)
     seen = []
     for k in range(steps):
-        fluxes, state = engine.run(weather(n, device, k), prepared, state)
+        fluxes, state = engine.run(weather(n, device, k), constants, state)
         seen.append((fluxes, state))
     return seen
 
@@ -101,38 +101,38 @@ def same(seen, expected) -> None:
 
 def test_every_step_gives_what_the_engine_itself_gives_and_keeps_it(model, device):
     """Compared only after the last step, so that a tensor which later steps wrote to would be found."""
-    seen = follow(Recorded(Eager(model), RECORDERS[device]), model, 5, device, 6)
+    seen = follow(CudaGraphEngine(Eager(model), RECORDERS[device]), model, 5, device, 6)
     assert seen[-1][0]["Q"].max() > 0.0
     same(seen, follow(Eager(model), model, 5, device, 6))
 
 
 def test_other_numbers_of_rows_and_other_attributes_are_not_confused(model, device):
-    engine = Recorded(Eager(model), RECORDERS[device])
+    engine = CudaGraphEngine(Eager(model), RECORDERS[device])
     for n, aridity in [(5, 0.5), (2, 0.5), (5, 0.9), (2, 0.1), (5, 0.5)]:
         same(follow(engine, model, n, device, 3, aridity), follow(Eager(model), model, n, device, 3, aridity))
 
 
 def test_a_state_from_elsewhere_is_taken_as_it_is(model, device):
     """One that was restored, with other strides than what a step gives."""
-    engine = Recorded(Eager(model), RECORDERS[device])
-    prepared, state = started(model, 3, device)
+    engine = CudaGraphEngine(Eager(model), RECORDERS[device])
+    constants, state = started(model, 3, device)
     for k in range(2):
-        _, state = engine.run(weather(3, device, k), prepared, state)
+        _, state = engine.run(weather(3, device, k), constants, state)
     turned = {name: t.t().contiguous().t() if t.ndim == 2 else t for name, t in state.items()}
-    given = (weather(3, device, 9), prepared, turned)
+    given = (weather(3, device, 9), constants, turned)
     same([engine.run(*given)], [Eager(model).run(*given)])
 
 
 def test_only_the_outputs_asked_for_come_back(model, device):
-    engine = Recorded(Eager(model), RECORDERS[device])
-    prepared, state = started(model, 3, device)
+    engine = CudaGraphEngine(Eager(model), RECORDERS[device])
+    constants, state = started(model, 3, device)
     for wanted in (("Q",), ("Q", "ET"), ("Q",)):
-        fluxes, _ = engine.run(weather(3, device, 0), prepared, state, wanted)
+        fluxes, _ = engine.run(weather(3, device, 0), constants, state, wanted)
         assert set(fluxes) == set(wanted)
 
 
 def test_recordings_of_few_numbers_of_rows_are_kept(model, device):
-    engine = Recorded(Eager(model), RECORDERS[device])
+    engine = CudaGraphEngine(Eager(model), RECORDERS[device])
     for n in range(1, 3 * recorded.KEPT):
         follow(engine, model, n, device, 1)
         assert len(engine._recordings) <= recorded.KEPT
@@ -145,7 +145,7 @@ def test_what_cannot_be_recorded_runs_by_the_engine_and_is_said_once(model, devi
 
     inner = Counted(model)
     with caplog.at_level(logging.WARNING):
-        seen = follow(Recorded(inner, refused), model, 3, device, 4)
+        seen = follow(CudaGraphEngine(inner, refused), model, 3, device, 4)
     assert inner.runs == 4
     assert [r.message for r in caplog.records] == [
         "a step cannot be recorded as a CUDA graph (operation not permitted when stream is capturing); "
@@ -162,18 +162,18 @@ def test_on_a_gpu_the_model_s_own_code_runs_only_to_be_recorded(bundles):
     attributes = {
         name: torch.rand(4, generator=generator, dtype=torch.float64).cuda() for name in model.attribute_names
     }
-    prepared, state = model.prepare(attributes, 4), model.init_state(4, device="cuda")
-    engine = Recorded(inner)
+    constants, state = model.precompute(attributes, 4), model.init_state(4, device="cuda")
+    engine = CudaGraphEngine(inner)
     for k in range(50):
-        _, state = engine.run(weather(4, "cuda", k), prepared, state)
+        _, state = engine.run(weather(4, "cuda", k), constants, state)
     assert inner.runs == recorded.TRIALS + 1
 
 
 def test_steps_are_recorded_on_a_gpu_alone_and_not_for_the_eager_engine(bundles, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(aot, "_capability", lambda device: [device])  # asks the GPU
+    monkeypatch.setattr(aot_cache, "_capability", lambda device: [device])  # asks the GPU
     info = bundles("lstm")
     model = info.load_model()
     assert isinstance(make_engine("auto", model, info), Eager)
-    assert isinstance(make_engine("auto", model, info, "cuda:0"), Recorded)
+    assert isinstance(make_engine("auto", model, info, "cuda:0"), CudaGraphEngine)
     assert isinstance(make_engine("eager", model, info, "cuda:0"), Eager)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from dmg_bmi.runtime.engines import aot as package
-from dmg_bmi.runtime.engines.aot import Package
-from dmg_bmi.runtime.engines.cuda_graph import Recorded
+from dmg_bmi.runtime.engines import aot
+from dmg_bmi.runtime.engines.aot import AotEngine
+from dmg_bmi.runtime.engines.cuda_graph import CudaGraphEngine
 from dmg_bmi.training.config import Training
 from dmg_bmi.training.data import Tensors
 from dmg_bmi.training.trainer import fit
@@ -36,7 +36,7 @@ def test_updates_give_what_they_give_on_the_processor(bundles, configure, bmi_ru
     keys = {"engine": engine}
     here = bmi_run.drive(bmi_run.start(configure(bundles(kind), n, **keys)), series, range(60))
     bmi = bmi_run.start(configure(bundles(kind), n, device="cuda:0", **keys))
-    assert isinstance(bmi.component.group.setup.engine, Recorded) is (engine == "auto")
+    assert isinstance(bmi.component.group.setup.engine, CudaGraphEngine) is (engine == "auto")
     agree(bmi_run.drive(bmi, series, range(60)), here)
 
 
@@ -59,10 +59,10 @@ def test_a_compiled_step_is_recorded_and_gives_the_same(
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     info, series = bundles(), weather(30, 700)
-    package.build(info, package.cache_folder(info, "cuda:0"), "cuda:0")
+    aot.build(info, aot.cache_folder(info, "cuda:0"), "cuda:0")
     here = bmi_run.drive(bmi_run.start(configure(info, 700)), series, range(30))
     bmi = bmi_run.start(configure(info, 700, device="cuda:0", engine="compiled"))
-    assert isinstance(bmi.component.group.setup.engine.engine, Package)
+    assert isinstance(bmi.component.group.setup.engine.engine, AotEngine)
     with caplog.at_level(logging.WARNING):
         agree(bmi_run.drive(bmi, series, range(30)), here)
     assert not [r for r in caplog.records if r.name == "dmg_bmi"]

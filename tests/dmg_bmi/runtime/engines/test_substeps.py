@@ -12,8 +12,8 @@ from dmg_bmi import RoutingBmi, routing_model
 from dmg_bmi.cli import main
 from dmg_bmi.model.bundle import Bundle, BundleInfo
 from dmg_bmi.runtime.engines.eager import Eager
-from dmg_bmi.runtime.engines.substeps import Substeps, one_substep
-from dmg_bmi.synthetic import river_basin as synthetic_basin
+from dmg_bmi.runtime.engines.substeps import SubstepEngine, one_substep
+from dmg_bmi.synthetic import river_basin
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
 FLOW = "land_surface_water_source__volume_flow_rate"
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rivers")
     Bundle(routing_model(substeps=3), "rivers").save(folder / "rivers")
     for name, divides, seed in (("first", 12, 7), ("other", 10, 2), ("deep", 40, 7)):
-        synthetic_basin.generate(divides, area=20.0 * divides, seed=seed).write(folder / f"{name}.gpkg")
+        river_basin.generate(divides, area=20.0 * divides, seed=seed).write(folder / f"{name}.gpkg")
         for engine in ("eager", "compiled"):
             content = {"bundle": "rivers", "engine": engine, "catchments": {"hydrofabric": f"{name}.gpkg"}}
             (folder / f"{name}-{engine}.yaml").write_text(yaml.safe_dump(content))
@@ -52,7 +52,7 @@ def run(path):
 def test_it_answers_as_the_eager_engine_in_every_network_of_that_depth(folder, name):
     kind, expected = run(folder / f"{name}-eager.yaml")
     compiled, found = run(folder / f"{name}-compiled.yaml")
-    assert (kind, compiled) == (Eager, Substeps)
+    assert (kind, compiled) == (Eager, SubstepEngine)
     assert expected[-1].max() > 1e3
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-9)
 

@@ -5,7 +5,7 @@ import pytest
 
 from dmg_bmi.errors import ForcingError
 from dmg_bmi.model.variables import Variable
-from dmg_bmi.runtime.forcing.aggregation import Inputs
+from dmg_bmi.runtime.forcing.aggregation import ForcingInputs
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -17,7 +17,7 @@ def variable(symbol, units, model_units, aggregation="mean", lower=-np.inf, uppe
 P = variable("P", "mm h-1", "mm", "sum", 0.0, 3000.0)
 T = variable("T", "degC", "degC", "mean", -90.0, 60.0)
 #: Steps of two hours; ``[time, variable, rows]`` of three steps of two rows.
-PAIR = Inputs([P, T], 2 * HOUR)
+PAIR = ForcingInputs([P, T], 2 * HOUR)
 SERIES = np.array([[[1.0, 0.0], [4.0, -1.0]], [[2.0, 0.5], [6.0, -2.0]], [[3.0, 0.0], [11.0, -6.0]]])
 
 
@@ -48,7 +48,7 @@ def test_one_row_that_began_later_does_not_change_the_others():
     ("aggregation", "whole", "part"), [("min", -2.0, -2.0), ("max", 7.0, 4.0), ("last", 4.0, 4.0)]
 )
 def test_extremes_and_the_last_value_of_a_model_step(aggregation, whole, part):
-    inputs = Inputs([variable("x", "m", "mm", aggregation)], HOUR)
+    inputs = ForcingInputs([variable("x", "m", "mm", aggregation)], HOUR)
     series = np.array([7.0, -2.0, 4.0]).reshape(3, 1, 1)
     assert inputs.join(series)["x"] == 1000 * whole
     series[0] = np.nan
@@ -58,7 +58,7 @@ def test_extremes_and_the_last_value_of_a_model_step(aggregation, whole, part):
 def test_several_forcings_come_from_one_variable_and_keep_their_units():
     low = variable("Tmin", "degC", "K", "min", name="air__temperature", lower=150.0, upper=330.0)
     high = variable("Tmax", "degC", "K", "max", name="air__temperature", lower=200.0, upper=360.0)
-    inputs = Inputs([low, high, P], HOUR)
+    inputs = ForcingInputs([low, high, P], HOUR)
     assert inputs.names == ("air__temperature", "P")
     assert [v.symbol for v in inputs.variables] == ["Tmin", "P"]
     forcing = inputs.join(np.array([[[10.0], [0.0]], [[-5.0], [2.0]]]))
@@ -72,7 +72,7 @@ def test_several_forcings_come_from_one_variable_and_keep_their_units():
 
 def test_what_is_given_of_some_forcings_adds_up_to_an_amount():
     snow = variable("S", "mm d-1", "mm", "sum", 0.0)
-    inputs = Inputs([T, P, snow], 2 * HOUR)
+    inputs = ForcingInputs([T, P, snow], 2 * HOUR)
     series = np.concatenate([SERIES[:, ::-1], np.full((3, 1, 2), 24.0)], axis=1)
     np.testing.assert_allclose(inputs.amount(("P",), series), [12.0, 1.0], rtol=1e-15)
     np.testing.assert_allclose(inputs.amount(("P", "S"), series), [18.0, 7.0], rtol=1e-15)
@@ -109,12 +109,12 @@ def test_limits_belong_to_what_is_legal_for_one_row_as_for_many(rows, k, value, 
     ("value", "fine"), [(1e300, True), (-1e300, True), (np.inf, False), (-np.inf, False)]
 )
 def test_without_limits_any_finite_number_is_legal(rows, value, fine):
-    assert Inputs([variable("x", "1", "1")], HOUR).legal(np.full((1, rows), value)) is fine
+    assert ForcingInputs([variable("x", "1", "1")], HOUR).legal(np.full((1, rows), value)) is fine
 
 
 @pytest.mark.parametrize(("metres", "fine"), [(0.49, False), (0.5, True), (2.0, True), (2.01, False)])
 def test_limits_are_compared_in_the_units_in_which_values_come(metres, fine):
-    depth = Inputs([variable("x", "m", "mm", lower=500.0, upper=2000.0)], HOUR)
+    depth = ForcingInputs([variable("x", "m", "mm", lower=500.0, upper=2000.0)], HOUR)
     assert depth.legal(np.array([[metres]])) is fine
     if not fine:
         with pytest.raises(ForcingError, match=r"outside 0.5 to 2 m: is"):
@@ -138,7 +138,7 @@ def test_a_refusal_names_variable_catchment_time_and_limits(value, message):
 
 def test_a_refusal_counts_what_else_is_wrong_and_names_nothing_that_is_at_its_limit():
     values = np.array([[1500.0, 0.0, 1500.1], [60.0, -90.0, np.nan], [0.0, 1500.0, 70.0]])
-    inputs = Inputs([P, T, variable("Q", "mm h-1", "mm", "sum", 0.0, 3000.0)], 2 * HOUR)
+    inputs = ForcingInputs([P, T, variable("Q", "mm h-1", "mm", "sum", 0.0, 3000.0)], 2 * HOUR)
     message = r"^P of catchment 'c' .* is 1500.1 \(2 values in all\), outside 0 to 1500"
     assert inputs.legal(values[:, :2])
     with pytest.raises(ForcingError, match=message):
