@@ -20,10 +20,10 @@ PYTHON = BIN / "python"
 FOLDERS = ("physics", "nn_models", "bmi_configs")
 
 
-def run(*command: str | Path) -> None:
+def run(*command: str | Path, cwd: Path = ROOT) -> None:
     """Run a command of the project; its failure is ours."""
     print("+", *command, flush=True)
-    status = subprocess.run([str(part) for part in command], cwd=ROOT).returncode
+    status = subprocess.run([str(part) for part in command], cwd=cwd).returncode
     if status:
         raise SystemExit(status)
 
@@ -68,17 +68,24 @@ def lint(arguments: Sequence[str]) -> None:
     run(PYTHON, "-m", "ruff", "check", *([] if check else ["--fix"]), ".")
 
 
-def types(arguments: Sequence[str]) -> None:
-    """Type-check, with the folders in the places that they are installed to."""
-    install("dev")
-    staged = ROOT / "build" / "types"
+def stage() -> Path:
+    """Copy the package, with all folders in the places that they are installed to, into ./build/staged."""
+    staged = ROOT / "build" / "staged"
     shutil.rmtree(staged, ignore_errors=True)
-    package = staged / "dmg_bmi"
-    package.mkdir(parents=True)
-    for part in (*(ROOT / "dmg_bmi").iterdir(), *(ROOT / folder for folder in FOLDERS)):
-        (package / part.name).symlink_to(part, target_is_directory=part.is_dir())
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "dmg_bmi", staged / "dmg_bmi", ignore=without)
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, staged / "dmg_bmi" / folder, ignore=without)
+    return staged
+
+
+def types(arguments: Sequence[str]) -> None:
+    """Type-check, and check that imports between the rooms run one way."""
+    install("dev")
+    staged = stage()
     os.environ["MYPYPATH"] = str(staged)
     run(PYTHON, "-m", "mypy", "-p", "dmg_bmi", *arguments)
+    run(BIN / "lint-imports", "--no-logo", ROOT / "pyproject.toml", cwd=staged)
 
 
 def build(arguments: Sequence[str]) -> None:

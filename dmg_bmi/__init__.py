@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DeltaModel": "model.delta_model",
-    "ParameterRole": "model.delta_model",
-    "Statistic": "model.normalisation",
+    "ParameterRole": "model.roles",
+    "FeatureStatistics": "model.normalisation",
     "Bundle": "model.bundle",
     "DeltaModelBmi": "bmi",
     "bundle_component": "bmi",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..model.bundle import DESCRIPTION, BundleInfo
-from ..model.roles.resolve import ParameterRole
+from ..model.roles import ParameterRole
 from ..routing_bmi import RoutingConfig
 from ..runtime.config import CatchmentTable
 

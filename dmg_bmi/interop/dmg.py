@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..model.delta_model import DeltaModel
-from ..model.roles.resolve import ParameterRole
+from ..model.roles import ParameterRole
 
 #: Millimetres in every store of dmg before its first step.
 INITIAL_STORE = 0.001

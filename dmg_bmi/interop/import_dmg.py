@@ -28,7 +28,7 @@ from ..io.typed_yaml import read_yaml
 from ..model.bundle import Bundle
 from ..model.delta_model import DeltaModel
 from ..model.normalisation import FeatureStatistics
-from ..model.roles.resolve import ParameterRole
+from ..model.roles import ParameterRole
 
 log = logging.getLogger("dmg_bmi")
 

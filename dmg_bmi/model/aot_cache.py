@@ -23,11 +23,13 @@ from uuid import uuid4
 import torch
 from torch import Tensor, nn
 
+from .. import nn_models, physics
 from ..errors import DmgBmiError
 from ..io.atomic import create, replacing_folder
 from ..io.files import canonical, read_bytes
 from ..io.files import sha256 as digest
 from ..io.private_folders import make_private, private_compiler_cache, read_private, refuse_shared
+from . import normalisation, roles
 
 LIBRARY, INDEX = "step.pt2", "package.json"
 #: From tensors to tensors, by position.
@@ -41,14 +43,24 @@ def missing_compiler(device: str) -> str | None:
     return "compiling needs a C++ compiler (g++ or clang++); the eager engine needs none"
 
 
-def key(model: nn.Module, device: str, **parts: Any) -> str:
-    """Of all that a compiled function of `model` depends on; `parts` say which function it is."""
+def key(function: nn.Module, device: str, **parts: Any) -> str:
+    """SHA-256 over everything that a compiled function depends on.
+
+    Parameters
+    ----------
+    function : nn.Module
+        What is compiled, or would be: its code is that of all its modules.
+    device : str
+    **parts : plain data
+        What else tells functions of the same code apart.
+    """
+    kinds = {type(m) for m in function.modules()}
     return digest(
         canonical(
             {
                 **parts,
-                "code": _code(tuple(sorted({_source(type(m)) for m in model.modules()}))),
-                "session": {type(m).__qualname__: _SESSION for m in model.modules() if not _source(type(m))},
+                "code": _code(frozenset(map(_source, kinds))),
+                "session": {kind.__qualname__: _SESSION for kind in kinds if not _source(kind)},
                 "torch": torch.__version__,
                 "device": _capability(device),
             }
@@ -168,17 +180,14 @@ _SESSION = uuid4().hex
 
 
 @lru_cache
-def _code(sources: tuple[str, ...]) -> str:
-    """Of the equations, so that what was made before they changed is not used."""
-    from .. import nn_models, physics
-
-    files = {
-        Path(source)
-        for source in sources
-        if source and not Path(source).is_relative_to(Path(torch.__file__).parent)
-    }
-    for folder in (Path(__file__).parent, *(Path(str(p.__file__)).parent for p in (physics, nn_models))):
-        files.update(folder.rglob("*.py"))
+def _code(sources: frozenset[str]) -> str:
+    """SHA-256 over the code that is compiled, so that nothing is used that was made before it changed."""
+    files = {Path(source) for source in sources if source}
+    files = {file for file in files if not file.is_relative_to(Path(torch.__file__).parent)}
+    # What modules call that is no module itself: equations, networks' helpers, roles, normalisation.
+    for package in (physics, nn_models, roles):
+        files.update(Path(str(package.__file__)).parent.rglob("*.py"))
+    files.add(Path(normalisation.__file__))
     total = sha256()
     for file in sorted(files):
         total.update(file.read_bytes())

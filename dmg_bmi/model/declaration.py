@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 from ..errors import ConfigError
-from ..physics import Attribute, Balance, Declaration, Flux, Forcing, ProcessModel, Quantity, fluxes, forcings
-from .normalisation import FeatureStatistics
-from .roles.bindings import correction
-from .roles.resolve import CorrectInputRole, CorrectOutputRole, OutputRole, Role, WeightRole
+from ..physics import Attribute, Balance, Declaration, Forcing, ProcessModel, forcings
+from .normalisation import FeatureStatistics, units_of
+from .roles.base import ModelRole, Output, Role
+from .roles.ensemble import WeightRole
 
 Models = Mapping[str, ProcessModel]
 Roles = Sequence[Role]
 Statistics = Mapping[str, FeatureStatistics]
-
-
-@dataclass(frozen=True)
-class Output:
-    """A flux that comes out, and where from.
-
-    Parameters
-    ----------
-    flux : Flux
-        Under the name that it has outside.
-    key, name : str
-        Of the process model, "" where it is no process model's own, and its name there.
-    needs : tuple of (key, name)
-        Fluxes of process models that it is made of.
-    """
-
-    flux: Flux
-    key: str
-    name: str
-    needs: tuple[tuple[str, str], ...] = ()
 
 
 def compose_declaration(
@@ -65,8 +45,9 @@ def compose_declaration(
 
 def _forcings(models: Models, roles: Roles, statistics: Statistics) -> tuple[Forcing, ...]:
     declared = [f for m in models.values() for f in m.declaration.forcings]
+    shared = [f for f in vars(forcings).values() if isinstance(f, Forcing)]
     # A process model's own declaration goes before a shared one of the same name.
-    known = {f.name: f for f in (*_shared(forcings, Forcing), *reversed(declared))}
+    known = {f.name: f for f in (*shared, *reversed(declared))}
     names = [f.name for f in declared] + [name for role in roles for name in role.forcings]
     return tuple(known.get(name) or _network_input(name, statistics) for name in dict.fromkeys(names))
 
@@ -75,7 +56,7 @@ def _network_input(name: str, statistics: Statistics) -> Forcing:
     # A negative value has no root.
     rooted = name in statistics and statistics[name].transform == "log_sqrt"
     lower = 0.0 if rooted else -inf
-    return Forcing(name, _units(name, statistics), f"network input {name}", lower=lower)
+    return Forcing(name, units_of(name, statistics), f"network input {name}", lower=lower)
 
 
 def _attributes(
@@ -91,24 +72,16 @@ def _attributes(
     known = {a.name: a for a in reversed(declared)}
     names = [a.name for a in declared] + [name for role in roles for name in role.attributes]
     return tuple(
-        known.get(name) or Attribute(name, _units(name, statistics), f"static attribute {name}")
+        known.get(name) or Attribute(name, units_of(name, statistics), f"static attribute {name}")
         for name in dict.fromkeys(names)
     )
-
-
-def _units(name: str, statistics: Statistics) -> str:
-    return (statistics[name].units if name in statistics else "") or "1"
-
-
-def _shared(module: object, kind: type[Quantity]) -> list:
-    return [value for value in vars(module).values() if isinstance(value, kind)]
 
 
 # -- what comes out ---------------------------------------------------------------
 
 
 def _outputs(models: Models, roles: Roles, statistics: Statistics) -> tuple[Output, ...]:
-    own = {key: _own(key, model, roles) for key, model in models.items()}
+    own = _own(models, roles, statistics)
     several = len(models) > 1
     weighted = any(isinstance(role, WeightRole) for role in roles)
     outputs: list[Output] = []
@@ -124,39 +97,21 @@ def _outputs(models: Models, roles: Roles, statistics: Statistics) -> tuple[Outp
                     standard = f"{key}.{standard}"
                 flux = replace(flux, name=f"{key}.{flux.name}", standard_name=standard)
             outputs.append(replace(output, flux=flux))
-    known = {f.name: f for f in _shared(fluxes, Flux)}
-    for role in roles:
-        if isinstance(role, OutputRole):
-            for name in role.outputs:
-                flux = known.get(name) or Flux(name, _units(name, statistics), f"network output {name}")
-                outputs.append(Output(flux, "", name))
+    outputs += [output for role in roles for output in role.declares(models, statistics) if not output.key]
     return tuple(outputs)
 
 
-def _own(key: str, model: ProcessModel, roles: Roles) -> list[Output]:
-    """Fluxes of one process model, and those that book its corrections."""
-    declaration = model.declaration
-    outputs = [Output(f, key, f.name, ((key, f.name),)) for f in declaration.fluxes]
-    given: dict[str, Quantity] = {f.name: f for f in declaration.forcings}
-    simulated: dict[str, Quantity] = {f.name: f for f in declaration.fluxes}
-    for name in _corrected(CorrectInputRole, key, roles):
-        outputs.append(Output(_booking(given[name]), key, correction(name)))
-    for name in _corrected(CorrectOutputRole, key, roles):
-        outputs.append(Output(_booking(simulated[name]), key, correction(name), ((key, name),)))
-    return outputs
-
-
-def _booking(quantity: Quantity) -> Flux:
-    return Flux(
-        correction(quantity.name),
-        quantity.units,
-        f"correction of {quantity.meaning}",
-        aggregation=quantity.aggregation,
-    )
-
-
-def _corrected(kind: type[CorrectInputRole] | type[CorrectOutputRole], key: str, roles: Roles) -> list[str]:
-    return [name for r in roles if isinstance(r, kind) and r.model == key for name in r.corrects]
+def _own(models: Models, roles: Roles, statistics: Statistics) -> dict[str, list[Output]]:
+    """List the fluxes of each process model, and those that roles add to them."""
+    own = {
+        key: [Output(f, key, f.name, ((key, f.name),)) for f in model.declaration.fluxes]
+        for key, model in models.items()
+    }
+    for role in roles:
+        for output in role.declares(models, statistics):
+            if output.key:
+                own[output.key].append(output)
+    return own
 
 
 def _mean(models: Models, roles: Roles, own: Mapping[str, list[Output]]) -> list[Output]:
@@ -177,17 +132,13 @@ def _mean(models: Models, roles: Roles, own: Mapping[str, list[Output]]) -> list
 
 
 def _booked(key: str, model: ProcessModel, roles: Roles) -> list[Balance]:
-    """The balances of one process model, its corrections among the exchange."""
-    inputs, outputs = (_corrected(kind, key, roles) for kind in (CorrectInputRole, CorrectOutputRole))
+    """List the balances of one process model, what roles add to it among the exchange."""
+    own = [role for role in roles if isinstance(role, ModelRole) and role.model == key]
     return [
         replace(
             b,
             stored=tuple(f"{key}.{name}" for name in b.stored),
-            exchange=(
-                *b.exchange,
-                *(correction(name) for name in inputs if name in b.into),
-                *(correction(name) for name in outputs if name in b.out),
-            ),
+            exchange=(*b.exchange, *(name for role in own for name in role.exchanges(b))),
         )
         for b in model.declaration.balances
     ]

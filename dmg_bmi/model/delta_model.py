@@ -17,9 +17,10 @@ from .compiled_blocks import CompiledBlocks
 from .declaration import compose_declaration
 from .normalisation import FeatureStatistics
 from .registry import build_network, build_process_models, descriptions
-from .roles.base import ForwardContext, with_prefix
-from .roles.bindings import EnsembleWeighting, ParameterBinding, bind, multiplied
-from .roles.resolve import ParameterRole, Role, from_plain, resolve_roles
+from .roles.base import ForwardContext, Role, with_prefix
+from .roles.ensemble import EnsembleWeighting
+from .roles.parameters import ParameterRole, multiplied
+from .roles.resolve import from_plain, resolve_roles
 
 __all__ = ["DAY", "DeltaModel", "ParameterRole", "resolve_roles"]
 
@@ -38,7 +39,7 @@ class DeltaModel(nn.Module):
     nn, phy_model : module, mapping of str to module, or None
         A single module gets the key ``"nn"`` or ``"phy"``.
     roles : Role or sequence of Role
-        How they meet (see :mod:`dmg_bmi.model.roles.resolve`). A network has one role.
+        How they meet (see :mod:`dmg_bmi.model.roles`). A network has one role.
     fixed : mapping of str to float or str
         Parameters held at one value in all rows, or that an attribute of this name gives.
     statistics : mapping of str to Statistic
@@ -79,9 +80,9 @@ class DeltaModel(nn.Module):
         models = self.process_models
         roles = (roles,) if isinstance(roles, Role) else tuple(roles)
         self.roles = resolve_roles(roles, self.networks, models, self.fixed)
-        self._acts = [bind(role, models, self.statistics) for role in self.roles]
-        for act in self._acts:
-            act.check(self.networks[act.key])
+        self._bindings = [role.bind(models, self.statistics) for role in self.roles]
+        for binding in self._bindings:
+            binding.check(self.networks[binding.key])
         self.declaration, self._outputs = compose_declaration(models, self.roles, self.statistics, self.fixed)
 
     # -- what it is ---------------------------------------------------------------
@@ -157,8 +158,8 @@ class DeltaModel(nn.Module):
         typed = resolve_roles([from_plain(role) for role in roles], described, models, fixed or {})
         stats = typed_statistics(statistics or {})
         networks = {}
-        for act in (bind(role, models, stats) for role in typed):
-            networks[act.key] = build_network(described[act.key], act.n_inputs, act.n_outputs)
+        for binding in (role.bind(models, stats) for role in typed):
+            networks[binding.key] = build_network(described[binding.key], binding.n_inputs, binding.n_outputs)
         return cls(networks or None, models or None, typed, fixed, stats, step)
 
     # -- running it ---------------------------------------------------------------
@@ -236,8 +237,8 @@ class DeltaModel(nn.Module):
             raise AttributeTableError(f"attributes lack {', '.join(missing)}")
         device = next((t.device for t in attributes.values()), torch.device("cpu"))
         constants: State = {}
-        for act in self._acts:
-            constants |= act.precompute(self.networks[act.key], attributes, dtype)
+        for binding in self._bindings:
+            constants |= binding.precompute(self.networks[binding.key], attributes, dtype)
         for key, model in self.process_models.items():
             declaration = model.declaration
             for attribute in declaration.attributes:
@@ -270,8 +271,8 @@ class DeltaModel(nn.Module):
         for key, model in self.process_models.items():
             own = model.init_state(n, dtype=dtype, device=device)
             state |= {f"{key}.{name}": value for name, value in own.items()}
-        for act in self._acts:
-            state |= act.init_state(self.networks[act.key], n, dtype, device)
+        for binding in self._bindings:
+            state |= binding.init_state(self.networks[binding.key], n, dtype, device)
         return state
 
     def freeze(self, forcing: Mapping[str, Tensor], attributes: Mapping[str, Tensor]) -> State:
@@ -286,11 +287,12 @@ class DeltaModel(nn.Module):
         first = next(iter(forcing.values()))
         n = first.shape[1]
         constants = self.precompute(attributes, n, dtype=first.dtype)
-        block = self._block(forcing, constants, self.init_state(n, dtype=first.dtype, device=first.device))
-        for act in self._acts:
-            if isinstance(act, ParameterBinding):
-                act.freeze(self.networks[act.key], block)
-        return block.state
+        context = self._context(
+            forcing, constants, self.init_state(n, dtype=first.dtype, device=first.device)
+        )
+        for binding in self._bindings:
+            binding.freeze(self.networks[binding.key], context)
+        return context.state
 
     def learned_parameters(
         self, forcing: Mapping[str, Tensor], attributes: Mapping[str, Tensor]
@@ -305,10 +307,14 @@ class DeltaModel(nn.Module):
         first = next(iter(forcing.values()))
         n = first.shape[1]
         constants = self.precompute(attributes, n, dtype=first.dtype)
-        block = self._block(forcing, constants, self.init_state(n, dtype=first.dtype, device=first.device))
-        for act in self._acts:
-            act.before(self.networks[act.key], block)
-        dynamic = {f"{key}.{name}": v for key, series in block.dynamic.items() for name, v in series.items()}
+        context = self._context(
+            forcing, constants, self.init_state(n, dtype=first.dtype, device=first.device)
+        )
+        for binding in self._bindings:
+            binding.before_physics(self.networks[binding.key], context)
+        dynamic = {
+            f"{key}.{name}": v for key, series in context.dynamic.items() for name, v in series.items()
+        }
         return {name: dynamic[name] if name in dynamic else constants[name] for name in self.learned}
 
     def run(
@@ -338,44 +344,44 @@ class DeltaModel(nn.Module):
         self, forcing: Mapping[str, Tensor], constants: State, state: State, outputs: Collection[str] | None
     ) -> tuple[dict[str, Tensor], State]:
         wanted = self._outputs if outputs is None else [o for o in self._outputs if o.flux.name in outputs]
-        block = self._block(forcing, constants, state)
+        context = self._context(forcing, constants, state)
         networks = self.networks
-        for act in self._acts:
-            act.before(networks[act.key], block)
-        for keys in self._batchable_groups(block, constants):
+        for binding in self._bindings:
+            binding.before_physics(networks[binding.key], context)
+        for keys in self._batchable_groups(context, constants):
             known = _stack_rows([with_prefix(constants, key) for key in keys])
             series, own = physics.run(
                 self.process_models[keys[0]],
-                _stack_rows([block.driving[key] for key in keys], rows=1),
+                _stack_rows([context.driving[key] for key in keys], rows=1),
                 _stack_rows([with_prefix(state, key) for key in keys]),
                 known,
                 with_prefix(known, "static"),
                 self.dt,
-                dynamic=_stack_rows([block.dynamic[key] for key in keys], rows=1),
-                processes=block.processes[keys[0]],
+                dynamic=_stack_rows([context.dynamic[key] for key in keys], rows=1),
+                processes=context.processes[keys[0]],
                 outputs=None if outputs is None else {n for o in wanted for k, n in o.needs if k in keys},
                 block=CompiledBlocks() if self.compiled else None,
             )
             for place, key in enumerate(keys):
-                block.fluxes[key] |= _unstack_rows(series, place, len(keys), rows=1)
-                block.new |= {
+                context.fluxes[key] |= _unstack_rows(series, place, len(keys), rows=1)
+                context.new |= {
                     f"{key}.{name}": value for name, value in _unstack_rows(own, place, len(keys)).items()
                 }
-        for act in self._acts:
-            act.after(networks[act.key], block)
-        return {o.flux.name: block.fluxes[o.key][o.name] for o in wanted}, block.new
+        for binding in self._bindings:
+            binding.after_physics(networks[binding.key], context)
+        return {o.flux.name: context.fluxes[o.key][o.name] for o in wanted}, context.new
 
-    def _batchable_groups(self, block: ForwardContext, constants: State) -> list[list[str]]:
+    def _batchable_groups(self, context: ForwardContext, constants: State) -> list[list[str]]:
         """Process models by key, those together that can run as rows of one: a step costs by its calls."""
         found: dict[object, list[str]] = {}
         for key, model in self.process_models.items():
-            alone = model.declaration.graph or block.processes[key]
+            alone = model.declaration.graph or context.processes[key]
             # One module has the same equations for sure, which two with equal descriptions need not have.
-            kind = key if alone else (id(model), *block.dynamic[key], *with_prefix(constants, key))
+            kind = key if alone else (id(model), *context.dynamic[key], *with_prefix(constants, key))
             found.setdefault(kind, []).append(key)
         return [*found.values()]
 
-    def _block(self, forcing: Mapping[str, Tensor], constants: State, state: State) -> ForwardContext:
+    def _context(self, forcing: Mapping[str, Tensor], constants: State, state: State) -> ForwardContext:
         models = self.process_models
         return ForwardContext(
             forcing,
@@ -400,7 +406,9 @@ class DeltaModel(nn.Module):
                 held[key] = physics.storage(model, with_prefix(state, key), replace(balance, stored=own))
         if len(held) > 1:
             weights = next(
-                act.by_model(constants) for act in self._acts if isinstance(act, EnsembleWeighting)
+                binding.by_model(constants)
+                for binding in self._bindings
+                if isinstance(binding, EnsembleWeighting)
             )
             held = {key: weights[key] * stored for key, stored in held.items()}
         return torch.stack([*held.values()]).sum(0)

@@ -145,3 +145,8 @@ class Normaliser:
         for i in self._log:
             columns[i] = torch.relu(10.0 ** columns[i] - 0.1) ** 2
         return torch.stack(columns, dim=-1)
+
+
+def units_of(name: str, statistics: Mapping[str, FeatureStatistics]) -> str:
+    """Look up the units of a network's input or output; "1" where nothing is said."""
+    return (statistics[name].units if name in statistics else "") or "1"

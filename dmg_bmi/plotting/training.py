@@ -7,29 +7,40 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training.trainer import History
 from .hydrographs import BLACK, BLUE, GREY, Target, pyplot, save
 
 Array = NDArray[np.floating]
 COLOURS = {"train": GREY, "validation": "#d98b2b", "test": BLUE, "ungauged": "#2f8f5b"}
 
 
-def training_curve(path: Target, history: History, loss: str) -> None:
-    """Save loss by step, smoothed, and the validation scores if there are any."""
+def training_curve(
+    path: Target, losses: Sequence[float], scores: Sequence[tuple[int, float]], name: str
+) -> None:
+    """Save the loss of each step, smoothed, and the validation scores.
+
+    Parameters
+    ----------
+    path : path or file
+    losses : sequence of float
+    scores : sequence of (step, score)
+        Empty without a validation.
+    name : str
+        What the loss is called.
+    """
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    values = np.array(history.loss)
+    values = np.array(losses)
     steps = np.arange(1, len(values) + 1)
     axes.plot(steps, values, color=GREY, linewidth=0.6)
     half = len(values) // 40
     smooth = np.convolve(values, np.ones(2 * half + 1) / (2 * half + 1), "valid")
     axes.plot(steps[half : len(steps) - half], smooth, color=BLUE, linewidth=1.5)
     axes.set(xlabel="step", xlim=(1, max(len(values), 2)))
-    axes.set_ylabel(f"training loss ({loss})", color=BLUE)
+    axes.set_ylabel(f"training loss ({name})", color=BLUE)
     axes.spines[["top", "right"]].set_visible(False)
-    if history.scores:
+    if scores:
         right = axes.twinx()
-        right.plot(*zip(*history.scores, strict=True), "o-", color=BLACK, markersize=4)
+        right.plot(*zip(*scores, strict=True), "o-", color=BLACK, markersize=4)
         right.set_ylabel("median NSE of the validation period")
         right.spines[["top"]].set_visible(False)
     save(figure, path)

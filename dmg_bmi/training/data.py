@@ -17,7 +17,7 @@ from ..errors import AttributeTableError, ConfigError, ForcingError
 from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
 from ..model.normalisation import FeatureStatistics
-from ..model.roles.resolve import ParameterRole
+from ..model.roles import ParameterRole
 from ..model.variables import Variable, variable_table
 from ..runtime.config import implausible
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..model.delta_model import DeltaModel
 from ..model.registry import descriptions
-from ..model.roles.resolve import WeightRole
+from ..model.roles import WeightRole
 from .config import Model
 
 #: The network of the shares, which are equal.

@@ -282,7 +282,9 @@ def _report(
     validated = dict(history.scores)
     rows = ([step, f"{loss:.6g}", validated.get(step, "")] for step, loss in enumerate(history.loss, start=1))
     write_csv(folder / "history.csv", ["step", "loss", "validation_NSE"], rows)
-    training_curve(folder / "training_curve.png", history, " + ".join(config.training.loss))
+    training_curve(
+        folder / "training_curve.png", history.loss, history.scores, " + ".join(config.training.loss)
+    )
     _hydrographs(folder, dataset, model, list(scores.values())[-1], config)
     write_config(folder / "bmi.yaml", "bundle", dataset, model.attribute_names)
     netcdf.write(folder / "forcing.nc", dataset, title=f"forcing and observed runoff of {config.name}")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..model.delta_model import DeltaModel
-from ..model.roles.resolve import ParameterRole
+from ..model.roles import ParameterRole
 
 Measure = Callable[[Tensor, Tensor, Tensor], Tensor]
 #: As a configuration says it: loss to weight, of the flow; or target to such a mapping.

@@ -65,6 +65,7 @@ def write_report(folder: str | Path) -> Path:
     dataset = netcdf.read(folder / "forcing.nc")
     model = info.load_model()
     ids, scores = _metrics(folder / "metrics.csv", config.training.targets[0])
+    history = _history(folder / "history.csv")
     title = escape(config.name)
     body = [
         f"<h1>{title}</h1>",
@@ -82,7 +83,8 @@ def write_report(folder: str | Path) -> Path:
         _picture(
             "of each step, and smoothed",
             plots.training_curve,
-            _history(folder / "history.csv"),
+            history.loss,
+            history.scores,
             " + ".join(config.training.loss),
         ),
         "<h2>Learned parameters</h2>",

@@ -9,7 +9,7 @@ import yaml
 from dmg_bmi.physics import supplied
 
 from dmg_bmi import DeltaModel
-from dmg_bmi.model.roles.resolve import KINDS
+from dmg_bmi.model.roles import KINDS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "roles.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

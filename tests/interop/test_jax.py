@@ -17,7 +17,7 @@ from dmg_bmi.physics.forcings import PET, P
 
 from dmg_bmi import DeltaModel
 from dmg_bmi.errors import ConfigError
-from dmg_bmi.model.roles.resolve import ParameterRole, ProcessRole
+from dmg_bmi.model.roles import ParameterRole, ProcessRole
 
 jnp = pytest.importorskip("jax.numpy", reason="jax is not installed; it is the extra `jax`")
 from dmg_bmi.interop.jax import JaxProcessModel  # noqa: E402

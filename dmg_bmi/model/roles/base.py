@@ -1,25 +1,27 @@
-"""What every role of a network has in common: what it shows the network, and how answers are scaled."""
+"""What all roles have in common: their data, what the network is shown, how its answers are scaled."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from math import log
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from ...errors import ConfigError
 from ...nn_models import Network
-from ...physics import ProcessModel, State
+from ...physics import Balance, Declaration, Flux, ProcessModel, State
 from ...physics.contract import ProcessFunction
 from ..normalisation import Constants, FeatureStatistics, Normaliser
-from .resolve import Bounds, Role
+
+Bounds = tuple[float, float]
 
 
 @dataclass
 class ForwardContext:
-    """A block of steps on its way through a model.
+    """What a block of steps carries on its way through a model.
 
     Parameters
     ----------
@@ -45,8 +47,105 @@ class ForwardContext:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the equations."""
+        """The dtype of the equations."""
         return next(iter(self.forcing.values())).dtype
+
+
+@dataclass(frozen=True)
+class Output:
+    """A flux that comes out, and where from.
+
+    Parameters
+    ----------
+    flux : Flux
+        Under the name that it has outside.
+    key, name : str
+        Of the process model, "" where it is no process model's own, and its name there.
+    needs : tuple of (key, name)
+        Fluxes of process models that it is made of.
+    """
+
+    flux: Flux
+    key: str
+    name: str
+    needs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Role:
+    """Base of all roles.
+
+    Parameters
+    ----------
+    inputs : tuple of str
+        Forcings that the network sees at each step. Without any it runs once per row.
+    attributes : tuple of str
+        Static attributes that it sees.
+    network : str
+        Key in ``DeltaModel.nn``.
+    """
+
+    kind: ClassVar[str]
+
+    inputs: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    network: str = field(default="nn", kw_only=True)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.default in ((), None) and value is not None:
+                if isinstance(value, str):
+                    self._refuse(f"{f.name} must be a list of names")
+                object.__setattr__(self, f.name, tuple(value))
+
+    def _refuse(self, problem: str) -> None:
+        raise ConfigError(f"role of network {self.network!r}: {problem}")
+
+    @property
+    def forcings(self) -> tuple[str, ...]:
+        """Forcings that the network sees."""
+        return self.inputs
+
+    def resolve(self, models: Mapping[str, ProcessModel]) -> Self:
+        """Check the role against the process models, and spell out what it leaves to them.
+
+        Raises
+        ------
+        ConfigError
+            If it names what a model does not have, or sees nothing.
+        """
+        if not self.inputs and not self.attributes:
+            self._refuse("needs inputs or attributes to see")
+        return self
+
+    def bind(
+        self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
+    ) -> RoleBinding:
+        """Bind the role, which is resolved, to what it needs to know of models and statistics."""
+        raise NotImplementedError
+
+    def declares(
+        self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
+    ) -> list[Output]:
+        """List the fluxes that the role adds to those of the process models."""
+        return []
+
+    def exchanges(self, balance: Balance) -> list[str]:
+        """List the fluxes that the role adds to the exchange of a balance of its process model."""
+        return []
+
+    def describe(self) -> dict[str, Any]:
+        """As plain data that :func:`from_plain` takes back."""
+        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {"role": self.kind, **values}
+
+
+@dataclass(frozen=True)
+class ModelRole(Role):
+    """Base of roles that concern one process model: `model` is its key in ``DeltaModel.phy_model``."""
+
+    model: str = field(default="phy", kw_only=True)
 
 
 class Scale:
@@ -77,7 +176,7 @@ class Scale:
 
 
 class RoleBinding:
-    """Base: a role bound to what it needs to know of models and statistics.
+    """Base of what carries a role out, bound to what it needs to know of models and statistics.
 
     Parameters
     ----------
@@ -111,53 +210,74 @@ class RoleBinding:
                 "give it inputs, or another network"
             )
 
-    def scaled(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
-        """What the network's outputs mean, in `dtype`."""
+    def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
+        """Turn outputs of the network into physical values, in `dtype`."""
         raise NotImplementedError
 
     def precompute(self, network: Network, attributes: Mapping[str, Tensor], dtype: torch.dtype) -> State:
-        """What is constant: normalised attributes, or the values of a network without inputs."""
+        """Compute what is constant: normalised attributes, or the outputs of a network without inputs."""
         if not self._sees_attributes:
             return {}
         shown = self._attributes(attributes).to(network.dtype)
         if not self.constant:
             return {f"{self.key}.attributes": shown}
-        return self.prepare_values(self.scaled(network(shown, {})[0], dtype))
+        return self.constants_of(self.to_physical(network(shown, {})[0], dtype))
 
-    def prepare_values(self, values: Tensor) -> State:
-        """Where the values ``[rows, n_outputs]`` of a network without inputs are kept."""
+    def constants_of(self, values: Tensor) -> State:
+        """Name the values ``[rows, n_outputs]`` of a network without inputs, as they are kept."""
         return {f"{self.key}.values": values}
 
     def init_state(
         self, network: Network, n: int, dtype: torch.dtype, device: torch.device | str | None
     ) -> State:
-        """State of `n` rows before the first step."""
+        """Make the state of `n` rows before the first step."""
         return {f"{self.key}.{name}": v for name, v in network.init_state(n).items()}
 
-    def before(self, network: Network, block: ForwardContext) -> None:
+    def before_physics(self, network: Network, context: ForwardContext) -> None:
         """Act before the process models run."""
 
-    def after(self, network: Network, block: ForwardContext) -> None:
+    def after_physics(self, network: Network, context: ForwardContext) -> None:
         """Act on what came out of the process models."""
 
-    def values(self, network: Network, block: ForwardContext) -> Tensor:
-        """What the network says, ``[time, rows, n_outputs]`` (one step if it is constant)."""
-        if self.constant:
-            return block.constants[f"{self.key}.values"].unsqueeze(0)
-        return self.scaled(self.raw(network, block), block.dtype)
+    def freeze(self, network: Network, context: ForwardContext) -> None:
+        """Hold in the state what the network says at the end of the block."""
 
-    def raw(self, network: Network, block: ForwardContext) -> Tensor:
-        """What a network with inputs says, before it is scaled."""
-        x = self._inputs(block.forcing).to(network.dtype)
+    def outputs(self, network: Network, context: ForwardContext) -> Tensor:
+        """Run the network: physical values ``[time, rows, n_outputs]``, one step if they are constant."""
+        if self.constant:
+            return context.constants[f"{self.key}.values"].unsqueeze(0)
+        return self.to_physical(self.raw_outputs(network, context), context.dtype)
+
+    def raw_outputs(self, network: Network, context: ForwardContext) -> Tensor:
+        """Run a network with inputs: outputs before they are scaled, ``[time, rows, n_outputs]``."""
+        x = self._inputs(context.forcing).to(network.dtype)
         if self._sees_attributes:
-            shown = block.constants[f"{self.key}.attributes"]
+            shown = context.constants[f"{self.key}.attributes"]
             x = torch.cat([x, shown.expand(x.shape[0], *shown.shape)], dim=-1)
-        raw, renewed = network(x, with_prefix(block.state, self.key))
-        block.new |= {f"{self.key}.{name}": value for name, value in renewed.items()}
+        raw, renewed = network(x, with_prefix(context.state, self.key))
+        context.new |= {f"{self.key}.{name}": value for name, value in renewed.items()}
         return raw
 
 
 def with_prefix(mapping: Mapping[str, Tensor], prefix: str) -> State:
-    """Entries under ``prefix.``, without it."""
+    """Select the entries under ``prefix.``, named without it."""
     start = len(prefix) + 1
     return {key[start:]: value for key, value in mapping.items() if key.startswith(f"{prefix}.")}
+
+
+def check_names(
+    declaration: Declaration, kind: str, names: Iterable[str], available: Collection[str]
+) -> None:
+    """Refuse names that a process model does not declare, listing those that it does."""
+    unknown = [name for name in names if name not in available]
+    if unknown:
+        raise ConfigError(
+            f"{declaration.name} has no {kind} {', '.join(map(repr, unknown))}; "
+            f"it has {', '.join(available) or 'none'}"
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

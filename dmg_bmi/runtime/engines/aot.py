@@ -47,6 +47,9 @@ class Signature:
     renewed: tuple[str, ...]
 
 
+NO_SIGNATURE = Signature((), (), (), (), ())
+
+
 class _FlatStep(nn.Module):
     """One step of a model on a flat list of tensors."""
 
@@ -189,12 +192,13 @@ def _example(model: DeltaModel, device: str, n: int, graph: State) -> tuple[tupl
 
 
 def key(info: BundleInfo, device: str, graph: State = NO_GRAPH) -> str:
-    """Of all that a package depends on; of a graph that is what it has, and its rounds."""
+    """SHA-256 over everything that a package depends on; of a graph that is what it has, and its rounds."""
     rounds = {name: graph[name].shape[0] if name == JUMPS else 1 for name in sorted(graph)}
     with torch.device("meta"):
         model = DeltaModel.build(**info.description)
     precision = info.network_precision
-    return aot_cache.key(model, device, bundle=info.fingerprint, graph=rounds, precision=precision)
+    step = _FlatStep(model, NO_SIGNATURE)
+    return aot_cache.key(step, device, bundle=info.fingerprint, graph=rounds, precision=precision)
 
 
 def cache_folder(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Path:

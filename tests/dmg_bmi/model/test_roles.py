@@ -7,7 +7,7 @@ from dmg_bmi.physics import HBV, Catchment, supplied
 from dmg_bmi import Bundle, DeltaModel, FeatureStatistics, ParameterRole
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.model.registry import PROCESS_MODELS, build_network, build_process_model
-from dmg_bmi.model.roles.resolve import (
+from dmg_bmi.model.roles import (
     KINDS,
     CorrectInputRole,
     CorrectOutputRole,
@@ -354,7 +354,7 @@ def test_dynamic_parameters_drop_out_to_static_in_training_only(hybrids):
         role = ParameterRole(("P", "T"), (), names, static=None, dropout=dropout)
         model = hybrids.hybrid(Catchment(HBV(), 2), {"nn": LSTM}, role, seed=3)
         forcing, attributes = hybrids.everything(model, 30, 200, 1)
-        block = model._block(forcing, model.precompute(attributes, 200), model.init_state(200))
+        block = model._context(forcing, model.precompute(attributes, 200), model.init_state(200))
         act = model._acts[0]
         for training in (False, True):
             model.train(training)

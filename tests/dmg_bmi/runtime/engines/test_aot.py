@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.errors import DmgBmiError
+from dmg_bmi.model import aot_cache
 from dmg_bmi.model.bundle import BundleInfo
 from dmg_bmi.runtime.engines import aot
 from dmg_bmi.runtime.engines.choose import make_engine
@@ -154,3 +156,34 @@ def test_without_a_compiler_the_message_says_what_is_needed(info, tmp_path, monk
     with pytest.raises(DmgBmiError, match=r"g\+\+"):
         aot.build(info, tmp_path / "p")
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("dmg_bmi/plotting/basin_map.py", False),
+        ("dmg_bmi/training/trainer.py", False),
+        ("dmg_bmi/io/netcdf.py", False),
+        ("dmg_bmi/runtime/component.py", False),
+        ("dmg_bmi/model/bundle.py", False),
+        ("physics/hbv.py", True),
+        ("physics/routing/channel.py", True),
+        ("nn_models/lstm.py", True),
+        ("dmg_bmi/model/delta_model.py", True),
+        ("dmg_bmi/model/normalisation.py", True),
+        ("dmg_bmi/model/roles/parameters.py", True),
+        ("dmg_bmi/runtime/engines/aot.py", True),
+    ],
+)
+def test_a_compiled_step_is_used_until_code_that_it_holds_changes(info, monkeypatch, file, changes):
+    before, read = aot.key(info, "cpu"), Path.read_bytes
+
+    def changed(path: Path) -> bytes:
+        return read(path) + (b"#" if path.as_posix().endswith(file) else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", changed)
+    aot_cache._code.cache_clear()
+    assert (aot.key(info, "cpu") != before) is changes
+    monkeypatch.undo()
+    aot_cache._code.cache_clear()
+    assert aot.key(info, "cpu") == before

@@ -1,0 +1,83 @@
+"""A network's outputs are outputs of the model, with no process model behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...nn_models import Network
+from ...physics import Flux, ProcessModel, fluxes
+from ..normalisation import FeatureStatistics, Normaliser, units_of
+from .base import ForwardContext, Output, Role, RoleBinding
+
+
+@dataclass(frozen=True)
+class OutputRole(Role):
+    """A network's outputs are outputs of the model, with no process model behind them.
+
+    Each is scaled back by the statistic of its name. Nothing is conserved.
+
+    Parameters
+    ----------
+    inputs, attributes, network
+        As of :class:`Role`.
+    outputs : tuple of str
+    nonnegative : bool
+        Cut off what is below zero.
+    """
+
+    kind = "output"
+
+    outputs: tuple[str, ...] = ()
+    nonnegative: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.inputs or not self.outputs:
+            self._refuse("needs inputs and outputs")
+
+    def declares(
+        self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
+    ) -> list[Output]:
+        """See :meth:`Role.declares`; a flux that process models share keeps its declaration."""
+        shared = {f.name: f for f in vars(fluxes).values() if isinstance(f, Flux)}
+        return [
+            Output(
+                shared.get(name) or Flux(name, units_of(name, statistics), f"network output {name}"), "", name
+            )
+            for name in self.outputs
+        ]
+
+    def bind(
+        self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
+    ) -> NetworkOutput:
+        """See :meth:`Role.bind`."""
+        return NetworkOutput(self, models, statistics)
+
+
+class NetworkOutput(RoleBinding):
+    """What carries out a :class:`OutputRole`."""
+
+    def __init__(
+        self,
+        role: OutputRole,
+        models: Mapping[str, ProcessModel],
+        statistics: Mapping[str, FeatureStatistics],
+    ) -> None:
+        super().__init__(role, models, statistics)
+        self.role = role
+        self.n_outputs = len(role.outputs)
+        self._targets = Normaliser(role.outputs, statistics)
+
+    def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
+        """In the units of the statistics."""
+        values = self._targets.inverse(raw.to(dtype))
+        return torch.relu(values) if self.role.nonnegative else values
+
+    def after_physics(self, network: Network, context: ForwardContext) -> None:
+        """The network's answer is the model's."""
+        series = self.outputs(network, context).unbind(-1)
+        context.fluxes[""] |= dict(zip(self.role.outputs, series, strict=True))
