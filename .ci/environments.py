@@ -31,10 +31,10 @@ TOOLS = (
 )
 #: Tests in which numpy has no part, or that start many processes: the README's command runs them once.
 ONCE = (
-    "test_compiled.py",
-    "test_delta_model_split.py",
+    "model/test_compiled_blocks.py",
+    "model/test_delta_model_split.py",
     "test_pytest_plugin.py",
-    "test_roles.py",
+    "model/test_roles.py",
     "training/test_distributed.py",
     "training/test_survival.py",
 )

@@ -28,22 +28,22 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME, TESTS = "dmg_bmi/runtime", "tests/dmg_bmi"
 _GROUP = (f"{TESTS}/runtime/test_group.py", f"{TESTS}/runtime/test_model_params.py", f"{TESTS}/test_bmi.py")
 _SPLITS = (f"{TESTS}/test_bmi_splits.py", f"{TESTS}/test_bmi_water.py", f"{TESTS}/test_bmi_forcing.py")
-_WATER = f"{TESTS}/runtime/test_protocols.py", f"{TESTS}/test_roles_bmi.py"
+_WATER = f"{TESTS}/runtime/test_ngen_protocols.py", f"{TESTS}/model/test_roles_bmi.py"
 #: Module to its tests, those first that fail soonest.
 MODULES = {
     "dmg_bmi/bmi.py": (f"{TESTS}/test_bmi.py", "tests/fuzz/test_found.py", f"{TESTS}/test_routing_bmi.py"),
     f"{RUNTIME}/group.py": (*_GROUP, *_SPLITS, *_WATER),
-    f"{RUNTIME}/rows.py": (*_GROUP, *_SPLITS, *_WATER),
-    f"{RUNTIME}/setup.py": (
+    f"{RUNTIME}/row_states.py": (*_GROUP, *_SPLITS, *_WATER),
+    f"{RUNTIME}/shared_setup.py": (
         *_GROUP,
-        f"{TESTS}/runtime/test_aggregation.py",
-        f"{TESTS}/runtime/test_weather.py",
+        f"{TESTS}/runtime/forcing/test_aggregation.py",
+        f"{TESTS}/runtime/forcing/test_pet_from_weather.py",
         f"{TESTS}/test_routing_bmi.py",
     ),
-    f"{RUNTIME}/codec.py": (f"{TESTS}/runtime/test_codec.py", "tests/fuzz/test_found.py"),
-    f"{RUNTIME}/saved.py": ("tests/fuzz/test_found.py", f"{TESTS}/test_bmi.py", *_SPLITS),
-    f"{RUNTIME}/inputs.py": (f"{TESTS}/runtime/test_inputs.py", f"{TESTS}/test_bmi_forcing.py"),
-    f"{RUNTIME}/clock.py": (f"{TESTS}/runtime/test_clock.py", f"{TESTS}/runtime/test_aggregation.py"),
+    f"{RUNTIME}/state_codec.py": (f"{TESTS}/runtime/test_state_codec.py", "tests/fuzz/test_found.py"),
+    f"{RUNTIME}/restart.py": ("tests/fuzz/test_found.py", f"{TESTS}/test_bmi.py", *_SPLITS),
+    f"{RUNTIME}/forcing/aggregation.py": (f"{TESTS}/runtime/forcing/test_inputs.py", f"{TESTS}/test_bmi_forcing.py"),
+    f"{RUNTIME}/clock.py": (f"{TESTS}/runtime/test_clock.py", f"{TESTS}/runtime/forcing/test_aggregation.py"),
 }
 #: Long runs, whose promises shorter tests show as well.
 QUICK = "not thousand and not five_years"
@@ -56,10 +56,10 @@ EQUIVALENT = {
     # Nothing is so near to a tolerance; where it is, either answer is right.
     (f"{RUNTIME}/clock.py", "if self.ratio < 1 or abs(ratio - self.ratio) > 1e-9 * ratio:", "Gt is GtE"),
     (f"{RUNTIME}/clock.py", "if abs(exact - whole) > 1e-6:", "Gt is GtE"),
-    (f"{RUNTIME}/saved.py", "if steps < 1 or abs(steps * step - every) > 1e-6 * step:", "Gt is GtE"),
+    (f"{RUNTIME}/restart.py", "if steps < 1 or abs(steps * step - every) > 1e-6 * step:", "Gt is GtE"),
     (f"{RUNTIME}/clock.py", "if (self.count + 1) * self.step > self.end * (1 + 1e-12):", "Gt is GtE"),
     # What one model does not look at.
-    (f"{RUNTIME}/rows.py", "if len(model.process_models) > 1:", "Gt is GtE"),
+    (f"{RUNTIME}/row_states.py", "if len(model.process_models) > 1:", "Gt is GtE"),
     # The rows of one member are sorted.
     (
         f"{RUNTIME}/group.py",
@@ -67,9 +67,9 @@ EQUIVALENT = {
         "Gt is GtE",
     ),
     # A tensor of one number is on the same device.
-    (f"{RUNTIME}/setup.py", "return torch.empty(0, device=name).device", "0 is 1"),
+    (f"{RUNTIME}/shared_setup.py", "return torch.empty(0, device=name).device", "0 is 1"),
     # The processor is where a model is built.
-    (f"{RUNTIME}/setup.py", "self.model.to(self.device)", "removed"),
+    (f"{RUNTIME}/shared_setup.py", "self.model.to(self.device)", "removed"),
 }
 
 COMPARISONS: dict[type, type] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,9 +23,14 @@ def project():
 
 def test_every_package_folder_is_installed(project):
     listed = set(project["tool"]["setuptools"]["packages"])
-    inside = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "dmg_bmi").rglob("__init__.py")}
-    top = {f"dmg_bmi.{name}" for name in ("physics", "nn_models", "bmi_configs")}
-    assert listed == inside | top
+
+    def packages(folder):
+        return {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / folder).rglob("__init__.py")}
+
+    top = {
+        f"dmg_bmi.{name}" for folder in ("physics", "nn_models", "bmi_configs") for name in packages(folder)
+    }
+    assert listed == packages("dmg_bmi") | top
 
 
 def test_data_beside_the_code_is_installed(project):
@@ -117,3 +123,55 @@ def test_the_wheel_offers_what_the_project_says(site, project):
     found.read(file, encoding="utf-8")
     groups = {name: dict(found[name]) for name in found.sections()}
     assert groups == {"console_scripts": project["project"]["scripts"], **project["project"]["entry-points"]}
+
+
+# -- as type checkers see it --------------------------------------------------------
+
+TYPED = """
+from dmg_bmi import Bundle, DeltaModel, DeltaModelBmi, FeatureStatistics, ParameterRole, RoutedModel
+from dmg_bmi import RoutingBmi, __version__, bundle_component, routing_model
+from dmg_bmi.nn_models import LSTM
+from dmg_bmi.physics import ProcessModel
+
+{reveals}
+"""
+#: What each expression must be to whoever uses it; none is Any.
+SEEN = {
+    "__version__": "str",
+    "Bundle.load('b').model": "DeltaModel",
+    "DeltaModel().declaration": "Declaration",
+    "DeltaModel().forward": "dict[str, Tensor]",
+    "DeltaModelBmi().get_time_step()": "float",
+    "FeatureStatistics().mean": "float",
+    "ParameterRole().supplied": "tuple[str, ...]",
+    "RoutingBmi().get_component_name()": "str",
+    "bundle_component": "DeltaModelBmi",
+    "routing_model": "DeltaModel",
+    "RoutedModel": "RoutedModel",
+    "ProcessModel().declaration": "Declaration",
+    "LSTM(1, 1, 8).n_inputs": "int",
+}
+
+
+@pytest.mark.parametrize("checker", ["mypy", "basedpyright"])
+def test_public_names_have_types_in_an_installed_wheel(site, tmp_path, checker):
+    pytest.importorskip(checker)
+    file = tmp_path / "uses.py"
+    file.write_text(
+        TYPED.format(reveals="\n".join(f"reveal_type({name})" for name in SEEN)), encoding="utf-8"
+    )
+    options = ["--strict", "--no-incremental"] if checker == "mypy" else ["--pythonpath", sys.executable]
+    done = subprocess.run(
+        [sys.executable, "-m", checker, *options, str(file)],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(site), "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    told = [line for line in done.stdout.splitlines() if re.search("Revealed type is|: Type of", line)]
+    told = [line for line in told if "note:" in line or "information:" in line]
+    assert len(told) == len(SEEN), done.stdout + done.stderr
+    for line, (name, kind) in zip(told, SEEN.items(), strict=True):
+        assert kind in line.replace("builtins.", "").replace("torch._tensor.", ""), (name, line)
+    assert " error" not in done.stdout.replace(" 0 errors", ""), done.stdout
