@@ -42,7 +42,10 @@ MODULES = {
     ),
     f"{RUNTIME}/state_codec.py": (f"{TESTS}/runtime/test_state_codec.py", "tests/fuzz/test_found.py"),
     f"{RUNTIME}/restart.py": ("tests/fuzz/test_found.py", f"{TESTS}/test_bmi.py", *_SPLITS),
-    f"{RUNTIME}/forcing/aggregation.py": (f"{TESTS}/runtime/forcing/test_inputs.py", f"{TESTS}/test_bmi_forcing.py"),
+    f"{RUNTIME}/forcing/aggregation.py": (
+        f"{TESTS}/runtime/forcing/test_inputs.py",
+        f"{TESTS}/test_bmi_forcing.py",
+    ),
     f"{RUNTIME}/clock.py": (f"{TESTS}/runtime/test_clock.py", f"{TESTS}/runtime/forcing/test_aggregation.py"),
 }
 #: Long runs, whose promises shorter tests show as well.

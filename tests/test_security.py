@@ -22,16 +22,16 @@ from dmg_bmi.coupling import CouplingConfig
 from dmg_bmi.errors import BundleError, ConfigError, DmgBmiError, ForcingError
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.interop.import_dmg import import_dmg
-from dmg_bmi.io import forcing_file
 from dmg_bmi.io.csv_table import CsvTable
 from dmg_bmi.io.files import read_yaml
+from dmg_bmi.io.ngen_forcing import open_forcing
 from dmg_bmi.model import aot_cache
 from dmg_bmi.model.bundle import SHIPPED, Bundle, BundleInfo, _checksum
 from dmg_bmi.nextgen.check.realization import check
-from dmg_bmi.nextgen.forcing import open_forcing
 from dmg_bmi.runtime import state_codec
 from dmg_bmi.runtime.clock import Clock
 from dmg_bmi.runtime.config import RunConfig
+from dmg_bmi.runtime.forcing import series as forcing_file
 from dmg_bmi.runtime.forcing.stored import StoredForcing, _map
 from dmg_bmi.training import checkpoint
 from dmg_bmi.training.config import TrainingConfig

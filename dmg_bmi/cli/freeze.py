@@ -19,11 +19,11 @@ import torch
 
 from ..errors import ConfigError, ForcingError
 from ..interop.dmg import warmed_up
-from ..io import forcing_file
 from ..io.cf_time import parse_date
 from ..io.timeseries import BasinDataset
 from ..model.bundle import BundleInfo
 from ..runtime.config import CatchmentTable, RunConfig, utc
+from ..runtime.forcing import series
 from ..runtime.initial_state import write_initial_state
 
 
@@ -75,7 +75,7 @@ def freeze(
     names = [n for role in model.roles if role.inputs for n in getattr(role, "static", None) or ()]
     if not names and warmup is None:
         raise ConfigError(f"{config_path}: {info.name} has no static parameters to freeze")
-    window = _window(forcing_file.read(forcing_path), start, end)
+    window = _window(series.read(forcing_path), start, end)
     if window.step != model.step:
         raise ForcingError(f"{forcing_path}: steps by {window.step:g} s, the model by {model.step:g} s")
     if warmup is not None:
@@ -84,9 +84,7 @@ def freeze(
     forcing = {}
     for variable in (v for v in table if v.kind == "input"):
         scale, offset = variable.to_model(model.step)
-        series = (
-            forcing_file.model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
-        )
+        series = series.model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
         if not np.isfinite(series).all():
             raise ForcingError(f"{forcing_path}: {variable.symbol} has gaps in the window; choose another")
         forcing[variable.symbol] = torch.from_numpy(series)

@@ -20,13 +20,14 @@ from tqdm import tqdm
 
 from ..bmi import DeltaModelBmi
 from ..errors import ConfigError, ForcingError
-from ..io import forcing_file, netcdf
+from ..io import netcdf
 from ..io.atomic import make_folder
 from ..io.timeseries import BasinDataset
 from ..io.units import conversion, is_rate_of
 from ..model.variables import Variable
 from ..plotting import hydrographs as plots
 from ..runtime.config import RunConfig, utc
+from ..runtime.forcing import series
 
 FloatArray = NDArray[np.float64]
 BLOCK = 1000
@@ -69,7 +70,7 @@ def drive(
     if picture:
         plots.pyplot()  # what is missing is told before the work, not after it
     config = RunConfig.read(config_path)
-    forcing = forcing_file.read(forcing_path)
+    forcing = series.read(forcing_path)
     bmi = DeltaModelBmi()
     bmi.initialize(str(config_path))
     component = bmi.component
@@ -80,7 +81,7 @@ def drive(
         raise ConfigError(f"--catchment: there is no {drawn!r} among {', '.join(ids[:10])}")
     records = _records(forcing, config, bmi, str(forcing_path))
     inputs = {
-        n: forcing_file.model_input(forcing, component.about.by_name[n], ids, str(forcing_path))
+        n: series.model_input(forcing, component.about.by_name[n], ids, str(forcing_path))
         for n in bmi.get_input_var_names()
     }
     outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
@@ -98,7 +99,7 @@ def drive(
         bmi.finalize()
     if result.picture:
         rain = info.by_name.get("P")
-        symbol = None if rain is None else forcing_file.series_of(forcing, rain, str(forcing_path))
+        symbol = None if rain is None else series.series_of(forcing, rain, str(forcing_path))
         _draw(result.picture, forcing, records, np.concatenate(shown), ids[row], info.name, symbol)
     return result
 

@@ -22,12 +22,12 @@ from ..foreign_code import Guarded, find_class, running
 from ..io.atomic import make_folder
 from ..io.cf_time import parse_date, unit_and_date
 from ..io.csv_table import CsvTable
-from ..io.forcing_file import model_input, read
 from ..io.netcdf import Column
 from ..io.units import conversion
 from ..model.variables import Variable
 from ..runtime import state_codec
 from ..runtime.config import utc
+from ..runtime.forcing.series import model_input, read
 from ..runtime.metadata import Metadata
 from ..runtime.restart import stamp, steps_between
 from .config import ComponentConfig, CouplingConfig, ExchangeConfig

@@ -36,11 +36,11 @@ from dmg_bmi.coupling import CouplingConfig
 from dmg_bmi.errors import ConfigError, DmgBmiError
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.interop.import_dmg import import_dmg
-from dmg_bmi.io import forcing_file, units
+from dmg_bmi.io import units
 from dmg_bmi.io.csv_table import CsvTable
+from dmg_bmi.io.ngen_forcing import open_forcing
 from dmg_bmi.model.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
 from dmg_bmi.nextgen.check.realization import check
-from dmg_bmi.nextgen.forcing import open_forcing
 from dmg_bmi.nextgen.prepare import tables
 from dmg_bmi.runtime import state_codec
 from dmg_bmi.runtime.clock import Clock

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dmg_bmi.errors import NextGenError
+from dmg_bmi.io.ngen_forcing import open_forcing
 from dmg_bmi.nextgen.check.findings import Findings
 from dmg_bmi.nextgen.check.forcing import check_forcing
-from dmg_bmi.nextgen.forcing import open_forcing
 
 #: The last cell of the fourth record.
 LAST = r"(?m)^(2015-12-01 03.*),[^,]*$"

@@ -13,8 +13,8 @@ import numpy as np
 from ...errors import ConfigError, NextGenError
 from ...hydrofabric.reader import require_layout
 from ...io.geopackage import GeoPackage
+from ...io.ngen_forcing import Forcing
 from ...io.units import parse
-from ..forcing import Forcing
 from .findings import Findings
 
 #: Seconds between calls of modules, whatever a realization says.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..forcing import HOUR, CsvFolder, Forcing
+from ...io.ngen_forcing import HOUR, CsvFolder, Forcing
 from .findings import Findings
 from .weather import examine
 

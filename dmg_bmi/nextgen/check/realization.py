@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import DmgBmiError, NextGenError
 from ...io.cf_time import parse_date
 from ...io.files import read_json
-from ..forcing import CsvFolder, Forcing, open_forcing
+from ...io.ngen_forcing import CsvFolder, Forcing, open_forcing
 from .context import STEP, CheckContext, Divides, Period
 from .findings import Findings
 from .module import examine

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigError
+from ...io.ngen_forcing import WELL_KNOWN
 from ...io.units import conversion
 from ...runtime.config import implausible
-from ..forcing import WELL_KNOWN
 
 FloatArray = NDArray[np.float64]
 #: Units, and limits beyond every record on Earth with room to spare (rain in an hour: 305 mm, Holt, 1947).

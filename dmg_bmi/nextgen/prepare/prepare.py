@@ -20,6 +20,7 @@ from ...hydrofabric import reader as hydrofabric
 from ...hydrofabric.reader import Hydrofabric
 from ...io.atomic import LOCK, create, exchange, locked, make_folder, refuse_foreign, write_atomic
 from ...io.files import opened, require_file_name
+from ...io.ngen_forcing import Forcing, open_forcing
 from ...model.bundle import SHIPPED, BundleInfo, find
 from ...model.variables import RUNOFF, Variable
 from ...physics.forcings import PET
@@ -28,7 +29,6 @@ from ...runtime.forcing.pet_from_weather import METHODS, make_forcing_inputs
 from ...runtime.restart import TIME
 from ..check.findings import Findings, listed
 from ..check.realization import check
-from ..forcing import Forcing, open_forcing
 from . import attributes, realization, troute
 from .stored_forcing import STORE, write_store
 from .tables import read as read_table

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from ...errors import NextGenError
 from ...io.atomic import replacing_folder
-from ...runtime.forcing.stored import INDEX
+from ...io.ngen_forcing import HOUR, Forcing
+from ...runtime.forcing.stored import INDEX, write_index
 from ..check.findings import listed
 from ..check.forcing import lacking
 from ..check.weather import examine
-from ..forcing import HOUR, Forcing, write_index
 
 log = logging.getLogger("dmg_bmi")
 #: Names in the folder of a store, and their pattern.

@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from ...errors import ConfigError, ForcingError, TimeError
+from ...io.atomic import write_atomic
 from ...io.files import mapped
 from ...io.typed_yaml import from_mapping, read_yaml
 from ...model.variables import Variable
@@ -176,3 +179,17 @@ def _map(folder: Path, name: str, n: int) -> NDArray[np.floating]:
     if array.ndim != 2 or array.shape[1] != n or array.dtype.kind != "f":
         raise ForcingError(f"{folder / name}: must be a float array [time, {n} catchments]")
     return array
+
+
+def write_index(
+    folder: Path,
+    ids: Sequence[str],
+    start: np.datetime64,
+    variables: dict[str, dict[str, str]],
+    partial_end: bool = False,
+) -> None:
+    """Write the index of a store of hourly records, as the last of its files: without it there is no store."""
+    index: dict[str, Any] = {"ids": [*ids], "start_time": str(start), "step": 3600.0, "variables": variables}
+    if partial_end:
+        index["partial_end"] = True
+    write_atomic(folder / INDEX, yaml.safe_dump(index, sort_keys=False).encode("utf-8"))

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from ..errors import NextGenError
-from ..io.atomic import write_atomic
-from ..io.cf_time import decode, parse_dates
-from ..io.files import read_text
-from ..runtime.forcing.stored import INDEX
+from .cf_time import decode, parse_dates
+from .files import read_text
 
 FloatArray = NDArray[np.float64]
 HOUR = np.timedelta64(3600, "s")
@@ -99,7 +96,7 @@ class NetCdf(Forcing):
             for name in ("ids", "Time"):
                 if name not in data.variables:
                     raise NextGenError(f"{path}: has no variable {name}; is it a forcing file of ngen?")
-            from ..io.netcdf import ids_of
+            from .netcdf import ids_of
 
             self.ids = ids_of(data["ids"], path, NextGenError)
             of_ids = data["ids"].dimensions[0]
@@ -121,7 +118,7 @@ class NetCdf(Forcing):
         self._place = {name: k for k, name in enumerate(self.ids)}
 
     def _open(self) -> Any:
-        from ..io.netcdf import open_netcdf
+        from .netcdf import open_netcdf
 
         return open_netcdf(self.path, NextGenError)
 
@@ -282,17 +279,3 @@ def open_forcing(path: Path, catchment: str | None = None) -> Forcing:
     if catchment is not None and path.suffix == ".csv":
         return CsvFolder(path, catchment)
     return NetCdf(path)
-
-
-def write_index(
-    folder: Path,
-    ids: Sequence[str],
-    start: np.datetime64,
-    variables: dict[str, dict[str, str]],
-    partial_end: bool = False,
-) -> None:
-    """The index of a store of hourly records, written last: without it there is no store."""
-    index: dict[str, Any] = {"ids": [*ids], "start_time": str(start), "step": 3600.0, "variables": variables}
-    if partial_end:
-        index["partial_end"] = True
-    write_atomic(folder / INDEX, yaml.safe_dump(index, sort_keys=False).encode("utf-8"))

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, ForcingError, there_is
-from ..model.variables import Variable
-from ..nextgen.forcing import WELL_KNOWN, CsvFolder, open_forcing
-from ..physics.forcings import PET
-from . import netcdf
-from .timeseries import BasinDataset, Series
+from ...errors import ConfigError, ForcingError, there_is
+from ...io import netcdf
+from ...io.ngen_forcing import WELL_KNOWN, CsvFolder, open_forcing
+from ...io.timeseries import BasinDataset, Series
+from ...model.variables import Variable
+from ...physics.forcings import PET
 
 
 def read(path: str | Path) -> BasinDataset:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from dmg_bmi.errors import DmgBmiError, ForcingError
-from dmg_bmi.io import forcing_file, netcdf
+from dmg_bmi.io import netcdf
 from dmg_bmi.io.timeseries import BasinDataset
 from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.runtime.forcing import series
 
 DAY = 86400.0
 TABLE = BundleInfo.read("demo_daily").by_name
@@ -38,13 +39,13 @@ def dataset():
 )
 def test_what_a_component_needs_and_a_file_lacks_is_named(dataset, change, ids, reason):
     with pytest.raises(ForcingError, match=f"^here: {reason}"):
-        forcing_file.model_input(replace(dataset, **change), TABLE["P"], ids, "here")
+        series.model_input(replace(dataset, **change), TABLE["P"], ids, "here")
 
 
 def test_inputs_are_chosen_by_id_and_converted(dataset):
     for units, factor in (("mm d-1", 1.0), ("m s-1", 1000.0 * DAY), ("mm", 1.0)):
         given = replace(dataset, units={"P": units})
-        values = forcing_file.model_input(given, TABLE["P"], ("b", "a"), "here")
+        values = series.model_input(given, TABLE["P"], ("b", "a"), "here")
         np.testing.assert_allclose(values, dataset.forcing["P"][:, ::-1] * factor, rtol=1e-12)
 
 
@@ -53,7 +54,7 @@ def test_an_input_that_is_there_under_two_names_is_refused(dataset):
     for other in (TABLE["P"].name, "precip_rate"):
         twice = replace(dataset, forcing={"P": rain, other: 2 * rain}, units={"P": "mm", other: "mm"})
         with pytest.raises(ForcingError, match=f"precipitation several times, as P and {re.escape(other)}"):
-            forcing_file.model_input(twice, TABLE["P"], ("a",), "here")
+            series.model_input(twice, TABLE["P"], ("a",), "here")
 
 
 def folder_of_csv(folder, ids=("cat-1", "cat-2"), hours=3):
@@ -67,13 +68,13 @@ def folder_of_csv(folder, ids=("cat-1", "cat-2"), hours=3):
 
 
 def test_a_folder_of_ngen_is_read_as_it_is(tmp_path):
-    found = forcing_file.read(folder_of_csv(tmp_path / "csv"))
+    found = series.read(folder_of_csv(tmp_path / "csv"))
     assert found.ids == ("cat-1", "cat-2")
     assert found.step == 3600.0
     assert found.times.astype(str).tolist() == [f"2015-12-01T0{h}:00:00" for h in range(3)]
-    rain = forcing_file.model_input(found, TABLE["P"], ("cat-2", "cat-1"), "here")  # mm d-1
+    rain = series.model_input(found, TABLE["P"], ("cat-2", "cat-1"), "here")  # mm d-1
     np.testing.assert_allclose(rain / 24.0, [[4, 2], [8, 4], [12, 6]], rtol=1e-12)
-    np.testing.assert_allclose(forcing_file.model_input(found, TABLE["T"], ("cat-1",), "here"), 10.0)
+    np.testing.assert_allclose(series.model_input(found, TABLE["T"], ("cat-1",), "here"), 10.0)
 
 
 @pytest.mark.parametrize(
@@ -88,17 +89,17 @@ def test_a_file_among_those_of_ngen_that_is_wrong_is_named(tmp_path, change, sai
     file = folder_of_csv(tmp_path / "csv") / "cat-2_2015.csv"
     file.write_text(change(file.read_text()))
     with pytest.raises(DmgBmiError, match=said):
-        forcing_file.read(tmp_path / "csv")
+        series.read(tmp_path / "csv")
 
 
 def test_files_of_ngen_are_the_same_as_netcdf_and_as_csv(shared_data):
     folder = shared_data / "nextgen_01073000"
     if not folder.is_dir():
         pytest.skip("no nextgen_01073000 among the shared data")
-    one, other = forcing_file.read(folder / "forcing.nc"), forcing_file.read(folder / "forcing")
+    one, other = series.read(folder / "forcing.nc"), series.read(folder / "forcing")
     np.testing.assert_array_equal(one.times, other.times)
     for symbol in ("P", "T"):
-        values = [forcing_file.model_input(d, TABLE[symbol], other.ids, "here") for d in (one, other)]
+        values = [series.model_input(d, TABLE[symbol], other.ids, "here") for d in (one, other)]
         np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-4)
 
 
@@ -132,7 +133,7 @@ def test_who_needs_pet_and_gives_none_is_told_how_to_compute_it(tmp_path):
     for file in csv.glob("*.csv"):
         file.write_text(file.read_text().replace("PET [mm h-1]", "other [mm]"))
     with pytest.raises(ForcingError, match=r"has no PET .*to compute it set `pet` in the configuration"):
-        forcing_file.model_input(forcing_file.read(csv), TABLE["PET"], ("cat-1",), "here")
+        series.model_input(series.read(csv), TABLE["PET"], ("cat-1",), "here")
 
 
 def test_a_model_without_runoff_runs_without_a_picture_and_not_for_less_than_a_step(tmp_path):
