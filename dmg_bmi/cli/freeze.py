@@ -84,10 +84,10 @@ def freeze(
     forcing = {}
     for variable in (v for v in table if v.kind == "input"):
         scale, offset = variable.to_model(model.step)
-        series = series.model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
-        if not np.isfinite(series).all():
+        values = series.model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
+        if not np.isfinite(values).all():
             raise ForcingError(f"{forcing_path}: {variable.symbol} has gaps in the window; choose another")
-        forcing[variable.symbol] = torch.from_numpy(series)
+        forcing[variable.symbol] = torch.from_numpy(values)
     attributes = {n: torch.from_numpy(v) for n, v in catchments.attributes.items()}
     with torch.inference_mode():
         if warmup is not None:

@@ -45,6 +45,7 @@ from dmg_bmi.nextgen.prepare import tables
 from dmg_bmi.runtime import state_codec
 from dmg_bmi.runtime.clock import Clock
 from dmg_bmi.runtime.config import CatchmentTable, RunConfig
+from dmg_bmi.runtime.forcing import series
 from dmg_bmi.runtime.forcing.stored import INDEX, StoredForcing
 from dmg_bmi.training import checkpoint
 from dmg_bmi.training.config import TrainingConfig
@@ -242,7 +243,7 @@ def forcing(content: bytes, folder: Path) -> None:
         except _NOT_MADE:
             return
     refused = []
-    for door in (forcing_file.read, lambda path: check_values(open_forcing(path)), tables.read):
+    for door in (series.read, lambda path: check_values(open_forcing(path)), tables.read):
         try:
             door(path)
         except DmgBmiError as error:

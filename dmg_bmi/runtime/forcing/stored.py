@@ -188,7 +188,7 @@ def write_index(
     variables: dict[str, dict[str, str]],
     partial_end: bool = False,
 ) -> None:
-    """Write the index of a store of hourly records, as the last of its files: without it there is no store."""
+    """Write the index of a store of hourly records, last of its files: without it there is no store."""
     index: dict[str, Any] = {"ids": [*ids], "start_time": str(start), "step": 3600.0, "variables": variables}
     if partial_end:
         index["partial_end"] = True
