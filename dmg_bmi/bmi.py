@@ -10,6 +10,7 @@ import numpy as np
 from bmipy import Bmi
 from numpy.typing import NDArray
 
+from .arrays import FloatArray
 from .errors import (
     ConfigError,
     DmgBmiError,
@@ -29,7 +30,6 @@ from .runtime.ngen_protocols import NgenProtocols, ReservedVariables
 
 GRID = 0
 AnyArray = NDArray[np.generic]
-FloatArray = NDArray[np.float64]
 NDARRAY, FLOAT, INT = np.ndarray, np.dtype(np.float64), np.dtype(np.int32)
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import FloatArray
 from .bmi import DeltaModelBmi
 from .errors import ConfigError, ForcingError, ValueShapeError, VariableError
 from .hydrofabric.reader import PARAMETERS, Hydrofabric
@@ -24,7 +25,6 @@ SOURCE_IDS = "land_surface_water_source__id"
 COUNTS = (f"{FLOW}__count", f"{SOURCE_IDS}__count")
 REACH_IDS = "channel_water__id"
 LATERAL = "lateral_inflow"
-FloatArray = NDArray[np.float64]
 
 
 def routing_model(

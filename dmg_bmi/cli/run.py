@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ..arrays import FloatArray, FloatingArray
 from ..bmi import DeltaModelBmi
 from ..errors import ConfigError, ForcingError
 from ..io import netcdf
@@ -29,7 +29,6 @@ from ..plotting import hydrographs as plots
 from ..runtime.config import RunConfig, utc
 from ..runtime.forcing import series
 
-FloatArray = NDArray[np.float64]
 BLOCK = 1000
 
 
@@ -162,7 +161,7 @@ def _draw(
     per_day = 86400.0 / forcing.step
     part = slice(records.start, records.stop)
 
-    def rate(series: Mapping[str, NDArray[np.floating]], symbol: str | None) -> Any:
+    def rate(series: Mapping[str, FloatingArray], symbol: str | None) -> Any:
         if symbol is None or symbol not in series:
             return None
         units = forcing.units[symbol]

@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import ConfigError, DmgBmiError, StateError
 from ..foreign_code import Guarded, find_class, running
 from ..io.atomic import make_folder
@@ -33,7 +33,6 @@ from ..runtime.restart import stamp, steps_between
 from .config import ComponentConfig, CouplingConfig, ExchangeConfig
 from .links import Exchange
 
-FloatArray = NDArray[np.float64]
 STATE, SIZE, CREATE, FREE = (f"ngen::serialization_{what}" for what in ("state", "size", "create", "free"))
 log = logging.getLogger("dmg_bmi")
 

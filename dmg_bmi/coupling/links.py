@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import ConfigError, there_is
 from ..io.csv_table import CsvTable
 from ..io.units import conversion, is_rate_of, parse
@@ -16,7 +17,6 @@ from .config import ExchangeConfig
 if TYPE_CHECKING:
     from .components import CoupledComponent
 
-FloatArray = NDArray[np.float64]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]
 
 

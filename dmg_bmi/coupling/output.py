@@ -8,13 +8,12 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..io.netcdf import Writer
 from ..runtime.config import utc
 from .components import CoupledComponent
 
-FloatArray = NDArray[np.float64]
 #: Numbers in a block.
 BLOCK = 2_000_000
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import NextGenError
 from ..io.geopackage import GeoPackage
 
@@ -23,7 +23,6 @@ _E = sqrt(_E2)
 GEOGRAPHIC = (4326, 4269)
 #: Mean radius of the Earth, km.
 RADIUS = 6371.0
-FloatArray = NDArray[np.float64]
 
 
 def latitudes(path: Path) -> dict[str, float]:

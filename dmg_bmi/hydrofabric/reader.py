@@ -17,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import BoolArray, FloatArray
 from ..errors import HydrofabricError
 from ..io.geopackage import Columns, GeoPackage, numbers
 from ..physics.routing import channel
 from ..physics.routing.network import river_static
-
-Floats = NDArray[np.float64]
 
 PARAMETERS = tuple(p.name for p in channel.PARAMETERS)
 CHANNEL = (*PARAMETERS, *(a.name for a in channel.ATTRIBUTES))
@@ -85,7 +84,7 @@ class Divides:
 
     ids: tuple[str, ...]
     toid: tuple[str, ...]
-    area: Floats
+    area: FloatArray
     reach: NDArray[np.int64]
 
 
@@ -117,9 +116,9 @@ class Network:
     toid: tuple[str, ...]
     downstream: NDArray[np.int64]
     level: NDArray[np.int64]
-    area: Floats
-    channel: dict[str, Floats]
-    lake: NDArray[np.bool_]
+    area: FloatArray
+    channel: dict[str, FloatArray]
+    lake: BoolArray
     gages: dict[str, int]
 
     def __len__(self) -> int:
@@ -128,11 +127,11 @@ class Network:
     def __repr__(self) -> str:
         return f"<Network of {len(self)} reaches>"
 
-    def columns(self) -> dict[str, Floats]:
+    def columns(self) -> dict[str, FloatArray]:
         """Columns of `channel`, `area`, and ``upstream_area``: km2 of all that drains to a reach."""
         return {**self.channel, "area": self.area, "upstream_area": self.drained(self.area)}
 
-    def drained(self, values: Floats) -> Floats:
+    def drained(self, values: FloatArray) -> FloatArray:
         """Sums of `values` over each reach and all those above it."""
         sums = np.append(values, 0.0)
         by_level = np.argsort(self.level, kind="stable")
@@ -170,7 +169,7 @@ class DivideAttributes:
         Of those with a name of their own.
     """
 
-    values: dict[str, Floats]
+    values: dict[str, FloatArray]
     units: dict[str, str]
 
 
@@ -357,7 +356,7 @@ def _downstream(
     return downstream
 
 
-def _levels(downstream: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _levels(downstream: NDArray[np.int64]) -> tuple[NDArray[np.int64], BoolArray]:
     """Reaches above each on the longest way from a source, and whether each is in a circle."""
     n = len(downstream)
     above = np.bincount(downstream, minlength=n + 1)[:n]
@@ -378,7 +377,7 @@ def _levels(downstream: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def _check_areas(
-    divides: Divides, types: Sequence[Any], network: Network, total: Floats, report: _Report
+    divides: Divides, types: Sequence[Any], network: Network, total: FloatArray, report: _Report
 ) -> None:
     without = ~(divides.area > 0)
     report.add(
@@ -402,7 +401,7 @@ def _divide_attributes(table: Columns, ids: Sequence[str], report: _Report) -> D
     source = np.array([place.get(name, -1) for name in ids], dtype=np.int64)
     table_name = ATTRIBUTE_TABLE[0]
     report.add("missing attributes", _chosen(ids, source < 0), f"not in the table {table_name}")
-    values: dict[str, Floats] = {}
+    values: dict[str, FloatArray] = {}
     units: dict[str, str] = {}
     for column, entries in table.items():
         name, unit, scale, offset = CONVERTED.get(column, (column, "", 1.0, 0.0))
@@ -427,5 +426,5 @@ def _mean_of_classes(text: str | None) -> float:
         return np.nan
 
 
-def _chosen(ids: Sequence[str], mask: NDArray[np.bool_]) -> list[str]:
+def _chosen(ids: Sequence[str], mask: BoolArray) -> list[str]:
     return [ids[i] for i in np.flatnonzero(mask).tolist()]

@@ -1,4 +1,4 @@
-"""Times as CF files and BMI components tell them: numbers since a date, in a calendar."""
+"""TimeArray as CF files and BMI components tell them: numbers since a date, in a calendar."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import TimeArray
 from ..errors import DmgBmiError
 
-Times = NDArray[np.datetime64]
 #: Seconds of a unit; months and years have no fixed length.
 SECONDS = {
     "ns": 1e-9,
@@ -96,7 +96,9 @@ def parse_date(text: str, source: str, error: type[DmgBmiError]) -> np.datetime6
     return date
 
 
-def parse_dates(texts: Sequence[str], lines: Sequence[int], source: str, error: type[DmgBmiError]) -> Times:
+def parse_dates(
+    texts: Sequence[str], lines: Sequence[int], source: str, error: type[DmgBmiError]
+) -> TimeArray:
     """Return the dates of a table's rows as :func:`parse_date` does; a message names the line."""
     if all(map(_PLAIN.fullmatch, texts)):
         try:
@@ -123,7 +125,7 @@ def _zone(text: str | None) -> np.timedelta64:
 
 def decode(
     values: Any, units: Any, source: str, error: type[DmgBmiError], calendar: Any = "standard"
-) -> tuple[Times, Times]:
+) -> tuple[TimeArray, TimeArray]:
     """Turn numbers into UTC times to the second.
 
     Parameters
@@ -194,15 +196,15 @@ def _seconds(numbers: NDArray[Any], scale: float, source: str, error: type[DmgBm
     return whole
 
 
-def _without_leap_days(seconds: NDArray[np.int64], origin: np.datetime64) -> Times:
-    """Times of a calendar whose years all have 365 days, on the dates that they name."""
+def _without_leap_days(seconds: NDArray[np.int64], origin: np.datetime64) -> TimeArray:
+    """TimeArray of a calendar whose years all have 365 days, on the dates that they name."""
     day, rest = np.divmod(seconds + _of_noleap(origin), 86400)
     year, day = np.divmod(day, 365)
     years = (year + 1 - 1970).astype("datetime64[Y]")
     dates = years.astype("datetime64[D]") + day
     leap = (years + 1).astype("datetime64[D]") - years.astype("datetime64[D]") == np.timedelta64(366, "D")
     dates = dates + np.where(leap & (day >= 59), 1, 0)
-    times: Times = dates.astype("datetime64[s]") + rest.astype("timedelta64[s]")
+    times: TimeArray = dates.astype("datetime64[s]") + rest.astype("timedelta64[s]")
     return times
 
 
@@ -217,7 +219,7 @@ def _of_noleap(date: np.datetime64) -> int:
     return (int(year.astype(int)) + 1970 - 1) * 365 * 86400 + seconds
 
 
-def _leap_days(times: Times) -> Times:
+def _leap_days(times: TimeArray) -> TimeArray:
     """Days of 29 February between the first and the last time."""
     if not len(times):
         return times[:0]
@@ -226,5 +228,5 @@ def _leap_days(times: Times) -> Times:
     days = years.astype("datetime64[D]") + 59
     leap = (years + 1).astype("datetime64[D]") - years.astype("datetime64[D]") == np.timedelta64(366, "D")
     within = leap & (days > times.min().astype("datetime64[D]")) & (days < times.max())
-    result: Times = days[within].astype("datetime64[s]")
+    result: TimeArray = days[within].astype("datetime64[s]")
     return result

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import DmgBmiError
 from .atomic import write_atomic
 from .files import read_text
@@ -83,7 +83,7 @@ class CsvTable:
                 raise self.error(f"{where}: {name!r} stands twice in {column}")
         return rows
 
-    def numbers(self, name: str, rows: Sequence[int]) -> NDArray[np.float64]:
+    def numbers(self, name: str, rows: Sequence[int]) -> FloatArray:
         """Values of a column in some rows, NaN where a cell is empty or says that nothing is known."""
         column = self.columns[name]
         values = np.full(len(rows), np.nan)
@@ -98,7 +98,7 @@ class CsvTable:
                 )
         return values
 
-    def codes(self, name: str, rows: Sequence[int], classes: Sequence[str]) -> NDArray[np.float64]:
+    def codes(self, name: str, rows: Sequence[int], classes: Sequence[str]) -> FloatArray:
         """Places of a column's text among `classes` in some rows, NaN where a cell is missing."""
         column = self.columns[name]
         place = {text: float(code) for code, text in enumerate(classes)}

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import DmgBmiError, HydrofabricError
 from .files import opened
 
@@ -37,7 +37,7 @@ OTHERS = {
 Columns = dict[str, list[Any]]
 
 
-def numbers(values: Iterable[Any]) -> NDArray[np.float64]:
+def numbers(values: Iterable[Any]) -> FloatArray:
     """Values of a column as float64, NaN where there is no number."""
 
     def number(value: Any) -> float:

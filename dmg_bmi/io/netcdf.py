@@ -20,9 +20,9 @@ from typing import Any, Self
 
 import netCDF4
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import __version__
+from ..arrays import FloatArray, FloatingArray, TimeArray
 from ..errors import DmgBmiError, ForcingError, WriteError
 from ..physics import forcings
 from ..physics.contract import Aggregation, Forcing
@@ -146,7 +146,7 @@ class Reader:
                 target = getattr(variable, "role", "") == "target"
                 (self.targets if target else self.forcings).append(name)
 
-    def _starts(self) -> NDArray[np.datetime64]:
+    def _starts(self) -> TimeArray:
         """When each record begins: by its bounds, where the file has them, else its time.
 
         Days that its calendar does not have become records of their own, of NaN.
@@ -188,7 +188,7 @@ class Reader:
         self._length = len(times)
         return times
 
-    def series(self, name: str, steps: slice = slice(None)) -> NDArray[np.float64]:
+    def series(self, name: str, steps: slice = slice(None)) -> FloatArray:
         """Some steps of a series ``[time, catchment]``; NaN where the file has its fill value."""
         time_first = self.data[name].dimensions[0] == "time"
         if len(self._of_file) != self._length:
@@ -199,13 +199,13 @@ class Reader:
         values = self._values(name, (steps, slice(None)) if time_first else (slice(None), steps))
         return values if time_first else values.T
 
-    def attribute(self, name: str) -> NDArray[np.float64]:
+    def attribute(self, name: str) -> FloatArray:
         """An attribute ``[catchment]``."""
         return self._values(name, (slice(None),))
 
-    def _values(self, name: str, part: tuple[slice, ...]) -> NDArray[np.float64]:
+    def _values(self, name: str, part: tuple[slice, ...]) -> FloatArray:
         found = part_of(self.data[name], part, self.path, ForcingError)
-        values: NDArray[np.float64] = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
+        values: FloatArray = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
         return values
 
     def __enter__(self) -> Self:
@@ -342,7 +342,7 @@ class Writer:
             described |= _CF_NAMES.get((name, column.units), {})
             variable.setncatts(described)
 
-    def attribute(self, name: str, values: NDArray[np.floating], units: str) -> None:
+    def attribute(self, name: str, values: FloatingArray, units: str) -> None:
         """Add a static attribute ``[catchment]``."""
         variable = self.data.createVariable(name, "f8", ("catchment",), fill_value=np.nan)
         meaning = f"{name.replace('_', ' ')} of the catchment"
@@ -355,7 +355,7 @@ class Writer:
                 for series in self._series:
                     self.data[series].coordinates = " ".join(self._coordinates)
 
-    def append(self, times: NDArray[np.datetime64], values: Mapping[str, NDArray[np.floating]]) -> None:
+    def append(self, times: TimeArray, values: Mapping[str, FloatingArray]) -> None:
         """Add records that start at `times` ``[n]``, ``values[name][n, catchment]``."""
         begin = len(self.data.dimensions["time"])
         seconds = times.astype("datetime64[s]").astype(np.float64)
@@ -385,14 +385,14 @@ class Writer:
             raise WriteError(errno.ENOSPC, f"{error}; is there room on the disk?", str(self.path)) from error
 
 
-def _filled(times: NDArray[np.datetime64], days: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+def _filled(times: TimeArray, days: TimeArray) -> TimeArray:
     """Records of some days, at the hours of the others."""
     hours = np.unique(times - times.astype("datetime64[D]"))
     every = (days[:, None] + hours[None, :]).ravel()
     return every[(every > times[0]) & (every < times[-1])]
 
 
-def step_of(times: NDArray[np.datetime64], path: str) -> float:
+def step_of(times: TimeArray, path: str) -> float:
     """Seconds between times, which must be even; ForcingError otherwise."""
     if len(times) < 2:
         raise ForcingError(f"{path}: needs at least two records to tell its step")
@@ -420,14 +420,14 @@ def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> ne
 
 def times_of(
     variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
-) -> NDArray[np.datetime64]:
+) -> TimeArray:
     """Times of a CF time variable, which a climate model's calendar without leap days may count."""
     return _times(variable, path, error)[0]
 
 
 def _times(
     variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError]
-) -> tuple[NDArray[np.datetime64], NDArray[np.datetime64]]:
+) -> tuple[TimeArray, TimeArray]:
     units, calendar = (getattr(variable, name, default) for name, default in _OF_TIME)
     values = part_of(variable, slice(None), path, error)
     return decode(values, units, f"{path}: variable {variable.name!r}", error, calendar)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray, TimeArray
 from ..errors import NextGenError
 from .cf_time import decode, parse_dates
 from .files import read_text
 
-FloatArray = NDArray[np.float64]
 HOUR = np.timedelta64(3600, "s")
 #: Columns that `ngen` knows: CSDMS name, and units where the file names none (AorcForcing.hpp).
 WELL_KNOWN = {
@@ -60,7 +59,7 @@ class Forcing(ABC):
 
     path: Path
     ids: tuple[str, ...]
-    times: NDArray[np.datetime64]
+    times: TimeArray
     units: dict[str, str]
 
     @abstractmethod
@@ -136,7 +135,7 @@ class NetCdf(Forcing):
         return np.ma.filled(slab.astype(np.float64), np.nan)[rows - first]
 
 
-def _netcdf_times(variable: Any, of_ids: str, path: Path) -> NDArray[np.datetime64]:
+def _netcdf_times(variable: Any, of_ids: str, path: Path) -> TimeArray:
     if variable.ndim != 2 or variable.dimensions[0] != of_ids:
         raise NextGenError(
             f"{path}: Time has dimensions ({', '.join(variable.dimensions)}); ngen reads ({of_ids}, time), "
@@ -173,7 +172,7 @@ class CsvFolder(Forcing):
         self._cache: dict[str, dict[str, FloatArray]] = {}
         self.times, self.units = self._open(self.ids[0])
 
-    def _open(self, name: str) -> tuple[NDArray[np.datetime64], dict[str, str]]:
+    def _open(self, name: str) -> tuple[TimeArray, dict[str, str]]:
         """Read a file; what `ngen` makes of it wrongly is kept in `problems`."""
         file = self.files[name]
         header, lines = self._lines(name, file)

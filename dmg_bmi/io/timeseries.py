@@ -9,9 +9,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import FloatingArray, TimeArray
 from ..errors import ConfigError
 
-Series = dict[str, NDArray[np.floating]]
+Series = dict[str, FloatingArray]
 #: Attributes that say where a basin is: for maps, and inputs of a network only if it asks for them.
 LATITUDE, LONGITUDE = ("gauge_lat", "latitude", "lat"), ("gauge_lon", "longitude", "lon")
 COORDINATES = {n: "degree_north" for n in LATITUDE} | {n: "degree_east" for n in LONGITUDE}
@@ -38,7 +39,7 @@ class BasinDataset:
     """
 
     ids: tuple[str, ...]
-    times: NDArray[np.datetime64]
+    times: TimeArray
     step: float
     forcing: Series
     attributes: Series
@@ -92,7 +93,7 @@ class BasinDataset:
         )
 
 
-def day_of_year(times: NDArray[np.datetime64]) -> NDArray[np.int64]:
+def day_of_year(times: TimeArray) -> NDArray[np.int64]:
     """1 to 366 for each time."""
     days = times.astype("datetime64[D]")
     return (days - days.astype("datetime64[Y]")).astype(np.int64) + 1

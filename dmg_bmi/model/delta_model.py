@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import physics
+from ..arrays import DAY
 from ..errors import AttributeTableError, ConfigError, ForcingError
 from ..nn_models import Network
 from ..physics import Balance, ProcessModel, State
@@ -24,7 +25,6 @@ from .roles.resolve import from_plain, resolve_roles
 
 __all__ = ["DAY", "DeltaModel", "ParameterRole", "resolve_roles"]
 
-DAY = 86400.0
 Modules = nn.Module | Mapping[str, nn.Module] | None
 #: Steps times rows of a piece of a long sequence, and the least steps of one.
 PIECE, MIN_PIECE = 2**16, 64

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import FloatArray, FloatingArray
 from ..errors import ConfigError
 
 Transform = Literal["none", "log_sqrt"]
@@ -60,7 +60,7 @@ class FeatureStatistics:
         """The constructor's arguments as plain data; a limit that is not known is left out."""
         return {k: v for k, v in asdict(self).items() if not (k in ("lower", "upper") and abs(v) == inf)}
 
-    def distance(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+    def distance(self, values: FloatingArray) -> FloatArray:
         """How far values lie outside of the range in training, as networks see it.
 
         Returns

@@ -6,18 +6,17 @@ import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import BoolArray, FloatingArray
 from ..errors import AttributeTableError
 from .normalisation import FeatureStatistics
 
 log = logging.getLogger("dmg_bmi")
-FloatArray = NDArray[np.floating]
 #: Widths of the range in training; what lies farther outside than so many is refused.
 FAR = 3.0
 
 
-def outside(statistic: FeatureStatistics, values: FloatArray) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def outside(statistic: FeatureStatistics, values: FloatingArray) -> tuple[BoolArray, BoolArray]:
     """Which values lie a little and which far outside of the range in training."""
     distance = statistic.distance(values)
     far = distance > FAR
@@ -31,7 +30,7 @@ def seen(statistic: FeatureStatistics) -> str:
 
 def check_trained(
     statistics: Mapping[str, FeatureStatistics],
-    attributes: Mapping[str, FloatArray],
+    attributes: Mapping[str, FloatingArray],
     ids: Sequence[str],
     told: set[str],
 ) -> None:

@@ -12,11 +12,11 @@ from typing import ClassVar
 import numpy as np
 from bmipy import Bmi
 
+from ..arrays import HOUR
 from ..conformance import Conformance
 from ..conformance.probe import NotApplicable, agree, other, read, require, same, variables
 
 #: ngen's layers step by the hour.
-HOUR = 3600.0
 #: Strings that ngen can read from and write to in every path.
 TYPES = ("float64", "float", "float32", "int")
 SECONDS = {

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import HydrofabricError
 from ..io.geopackage import GeoPackage
 from .hydrographs import pyplot, save
 
-Floats = NDArray[np.float64]
 #: Bytes of the envelope in a geometry's header, by its code.
 ENVELOPES = (0, 32, 48, 48, 64)
 DARK = "#08306b"
 
 
-def geometries(path: str | Path) -> tuple[dict[str, list[Floats]], dict[str, list[Floats]]]:
+def geometries(path: str | Path) -> tuple[dict[str, list[FloatArray]], dict[str, list[FloatArray]]]:
     """Outer borders of divides and lines of flowpaths of a hydrofabric, by id: arrays ``[points, 2]``.
 
     Raises
@@ -37,7 +36,7 @@ def geometries(path: str | Path) -> tuple[dict[str, list[Floats]], dict[str, lis
     )
 
 
-def _parts(blob: Any, what: str) -> list[Floats]:
+def _parts(blob: Any, what: str) -> list[FloatArray]:
     """Lines, or outer rings of polygons, of a GeoPackage geometry."""
     if not isinstance(blob, bytes) or blob[:2] != b"GP":
         raise HydrofabricError(f"{what} has no geometry")
@@ -47,7 +46,7 @@ def _parts(blob: Any, what: str) -> list[Floats]:
         raise HydrofabricError(f"{what} has a geometry that cannot be read: {problem}") from problem
 
 
-def _read(blob: bytes, at: int) -> tuple[list[Floats], int]:
+def _read(blob: bytes, at: int) -> tuple[list[FloatArray], int]:
     """Parts of the well-known binary at a place, and where it ends."""
     order = "<" if blob[at] else ">"
     kind, count = struct.unpack_from(f"{order}II", blob, at + 1)
@@ -55,7 +54,7 @@ def _read(blob: bytes, at: int) -> tuple[list[Floats], int]:
     width = 2 + (kind // 1000 in (1, 3)) + (kind // 1000 in (2, 3))
     kind, at = kind % 1000, at + 9
 
-    def points(n: int, at: int) -> tuple[Floats, int]:
+    def points(n: int, at: int) -> tuple[FloatArray, int]:
         values = np.frombuffer(blob, f"{order}f8", n * width, at).reshape(n, width)[:, :2]
         return values.astype(np.float64), at + 8 * n * width
 

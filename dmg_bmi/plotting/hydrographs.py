@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray, FloatingArray, TimeArray
 from ..errors import DmgBmiError
 from ..io.atomic import replacing
 
@@ -46,11 +46,11 @@ def save(figure: Figure, path: Target, dpi: int = 130) -> None:
 
 def hydrograph(
     path: str | Path,
-    times: NDArray[np.datetime64],
-    runoff: NDArray[np.float64],
+    times: TimeArray,
+    runoff: FloatArray,
     *,
-    precipitation: NDArray[np.float64] | None = None,
-    observed: NDArray[np.float64] | None = None,
+    precipitation: FloatArray | None = None,
+    observed: FloatArray | None = None,
     title: str = "",
     units: str = "mm d$^{-1}$",
 ) -> None:
@@ -82,11 +82,11 @@ def hydrograph(
 
 def routed(
     path: str | Path,
-    times: NDArray[np.datetime64],
-    flows: Mapping[str, tuple[NDArray[np.floating], str]],
-    runoff: NDArray[np.float64],
+    times: TimeArray,
+    flows: Mapping[str, tuple[FloatingArray, str]],
+    runoff: FloatArray,
     *,
-    precipitation: NDArray[np.float64] | None = None,
+    precipitation: FloatArray | None = None,
     title: str = "",
 ) -> None:
     """Save hydrographs of a river network, rain hanging from the top.
@@ -130,7 +130,7 @@ def routed(
     save(figure, path)
 
 
-def _hang(axes: Axes, times: NDArray[np.datetime64], precipitation: NDArray[np.float64], units: str) -> None:
+def _hang(axes: Axes, times: TimeArray, precipitation: FloatArray, units: str) -> None:
     axes.bar(times, precipitation, width=times[1] - times[0], color=GREY, linewidth=0)  # type: ignore[arg-type]
     top = float(np.nanmax(precipitation))
     axes.set_ylim(3.5 * top if top > 0 else 1.0, 0.0)

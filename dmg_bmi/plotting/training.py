@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import FloatingArray, TimeArray
 from .hydrographs import BLACK, BLUE, GREY, Target, pyplot, save
 
-Array = NDArray[np.floating]
 COLOURS = {"train": GREY, "validation": "#d98b2b", "test": BLUE, "ungauged": "#2f8f5b"}
 
 
@@ -46,7 +45,9 @@ def training_curve(
     save(figure, path)
 
 
-def metric_cdf(path: Target, scores: Mapping[str, Mapping[str, Array]], metrics: Sequence[str]) -> None:
+def metric_cdf(
+    path: Target, scores: Mapping[str, Mapping[str, FloatingArray]], metrics: Sequence[str]
+) -> None:
     """Save what share of basins lies below each value of some metrics.
 
     Parameters
@@ -83,10 +84,10 @@ def metric_cdf(path: Target, scores: Mapping[str, Mapping[str, Array]], metrics:
 
 def parameters(
     path: Target,
-    values: Mapping[str, Array],
+    values: Mapping[str, FloatingArray],
     bounds: Mapping[str, tuple[float, float]],
     units: Mapping[str, str],
-    places: tuple[Array, Array] | None = None,
+    places: tuple[FloatingArray, FloatingArray] | None = None,
 ) -> None:
     """Save learned parameters: maps where `places` are known, else their spread between the bounds.
 
@@ -141,7 +142,7 @@ def parameters(
 
 def _spreads(
     path: Target,
-    values: Mapping[str, Array],
+    values: Mapping[str, FloatingArray],
     bounds: Mapping[str, tuple[float, float]],
     units: Mapping[str, str],
 ) -> None:
@@ -162,7 +163,7 @@ def _spreads(
     save(figure, path)
 
 
-def storages(path: Target, times: NDArray[np.datetime64], stores: Mapping[str, tuple[Array, str]]) -> None:
+def storages(path: Target, times: TimeArray, stores: Mapping[str, tuple[FloatingArray, str]]) -> None:
     """Save what a basin holds, one panel a store: name to series ``[time]`` and unit."""
     plt = pyplot()
     figure, column = plt.subplots(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..arrays import FloatArray
 from ..errors import StateError, ValueShapeError, VariableError
 from ..model.bundle import BundleInfo
 from ..model.variables import Kind, Variable, unknown_variable
@@ -23,7 +24,6 @@ from .group import Group, group_of, with_rows
 from .mass_balance import WaterBudget
 from .metadata import AREA, IDS
 
-FloatArray = NDArray[np.float64]
 log = logging.getLogger("dmg_bmi")
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import BoolArray, FloatArray
 from ..errors import AttributeTableError, ConfigError
 from ..io.atomic import write_atomic
 from ..io.csv_table import CsvTable, write_csv
@@ -24,7 +24,6 @@ from ..io.typed_yaml import from_mapping, read_yaml
 if TYPE_CHECKING:
     from ..hydrofabric.reader import Hydrofabric
 
-FloatArray = NDArray[np.float64]
 #: More than any machine has cores for.
 MOST_THREADS = 4096
 
@@ -338,7 +337,7 @@ class CatchmentTable:
 FILLS = (-999.0, -9999.0, -99999.0, -999999.0, -32768.0, -2147483648.0, 1e20, float(np.float32(1e20)))
 
 
-def implausible(values: FloatArray) -> NDArray[np.bool_]:
+def implausible(values: FloatArray) -> BoolArray:
     """Which values are not finite, mark what is missing, or look like memory that nobody set."""
     size = np.abs(values)
     return ~(size < 1e30) | ((values != 0) & (size < 1e-200)) | np.isin(values, FILLS)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..arrays import FloatArray
 
 if TYPE_CHECKING:
     from .component import Component
-
-FloatArray = NDArray[np.float64]
 
 
 class WaterBudget:

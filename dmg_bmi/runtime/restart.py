@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import BoolArray, FloatArray
 from ..errors import AttributeTableError, ConfigError, StateError
 from ..io.atomic import make_folder
 from ..io.files import require_file_name, sha256
@@ -20,7 +20,6 @@ from .config import check_attribute
 if TYPE_CHECKING:
     from .component import Component
 
-FloatArray = NDArray[np.float64]
 RUNTIME, CHANGED = "runtime.", "runtime.changed."
 #: How ``{time}`` in the path of a state file is written.
 TIME = "%Y-%m-%dT%H%M"
@@ -119,7 +118,7 @@ def load(component: Component, content: bytes, source: str = "state") -> None:
     component.restored(shares, due, changed)
 
 
-def invalid_state_message(component: Component, name: str, values: FloatArray, bad: NDArray[np.bool_]) -> str:
+def invalid_state_message(component: Component, name: str, values: FloatArray, bad: BoolArray) -> str:
     """What a user should know where a state cannot be ``values[rows, numbers]``, else nothing.
 
     It cannot where `bad`, nor be less than its lower limit.

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import FloatArray
 from ..physics import Balance, State
 from .shared_setup import SharedSetup
 
-FloatArray = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import FloatArray
 from ..errors import ConfigError
 from ..io.timeseries import day_of_year
 from ..model.bundle import BundleInfo
@@ -185,7 +186,7 @@ class SharedSetup:
             self.engine = Eager(self.model)
         return constants
 
-    def check_trained(self, attributes: Mapping[str, NDArray[np.float64]], ids: Sequence[str]) -> None:
+    def check_trained(self, attributes: Mapping[str, FloatArray], ids: Sequence[str]) -> None:
         """Refuse attributes far from those of the training; of each a little outside warn once."""
         check_trained(self.model.statistics, attributes, ids, self._told)
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import DAY, FloatArray, FloatingArray, TimeArray
 from ..io.timeseries import BasinDataset, Series, day_of_year
 
 if TYPE_CHECKING:
     from ..physics import Catchment
 
-DAY = 86400.0
 ATTRIBUTES = {
     "gauge_lat": "degree_north",
     "elev_mean": "m",
@@ -104,9 +103,7 @@ def generate(
     return whole.period(first, end)
 
 
-def climate(
-    rng: np.random.Generator, times: NDArray[np.datetime64], step: float, n: int
-) -> tuple[Series, Series]:
+def climate(rng: np.random.Generator, times: TimeArray, step: float, n: int) -> tuple[Series, Series]:
     """Attributes ``[n]`` and weather P, T, PET ``[time, n]`` of basins that know nothing of each other."""
     attributes = _landscapes(rng, n)
     forcing = _weather(rng, times, step, attributes)
@@ -137,7 +134,7 @@ def true_parameters(attributes: Series) -> Series:
     return result
 
 
-def _scaled(name: str, values: NDArray[np.floating]) -> NDArray[np.floating]:
+def _scaled(name: str, values: FloatingArray) -> FloatingArray:
     offset, scale = SCALES[name]
     values = np.log10(values) if name == "area" else values
     return np.clip((values - offset) / scale, -1.5, 1.5)
@@ -155,7 +152,7 @@ def _landscapes(rng: np.random.Generator, n: int) -> Series:
     }
 
 
-def _weather(rng: np.random.Generator, times: NDArray[np.datetime64], step: float, land: Series) -> Series:
+def _weather(rng: np.random.Generator, times: TimeArray, step: float, land: Series) -> Series:
     """P, T and PET, ``[time, basins]``."""
     import torch
 
@@ -200,7 +197,7 @@ def _weather(rng: np.random.Generator, times: NDArray[np.datetime64], step: floa
     return {"P": precipitation, "T": temperature, "PET": per_day * days}
 
 
-def _autoregressive(rng: np.random.Generator, r: float, length: int, n: int) -> NDArray[np.float64]:
+def _autoregressive(rng: np.random.Generator, r: float, length: int, n: int) -> FloatArray:
     """Series of unit variance whose correlation from step to step is `r`."""
     shocks = rng.standard_normal((length, n))
     values = np.empty_like(shocks)
@@ -217,7 +214,7 @@ def _truth(step: float) -> Catchment:
     return Catchment(HBV(betaet=True), nmul=1, routing=round(15 / step))
 
 
-def _runoff(forcing: Series, parameters: Series, days: float) -> NDArray[np.float64]:
+def _runoff(forcing: Series, parameters: Series, days: float) -> FloatArray:
     import torch
 
     from ..physics import run

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import BoolArray, FloatArray
 from ..errors import WriteError
 from ..io.atomic import replacing
 from ..io.timeseries import BasinDataset
 from . import basins as synthetic
 
-Floats = NDArray[np.float64]
 #: Middle of the basin in EPSG:5070, m: in the Appalachians of Pennsylvania.
 CENTRE = (1_550_000.0, 2_110_000.0)
 EPSG = 5070
@@ -51,11 +51,11 @@ class Basin:
     """
 
     below: NDArray[np.int64]
-    polygons: tuple[Floats, ...]
-    lines: tuple[Floats, ...]
-    area: Floats
-    elevation: Floats
-    channel: Mapping[str, Floats]
+    polygons: tuple[FloatArray, ...]
+    lines: tuple[FloatArray, ...]
+    area: FloatArray
+    elevation: FloatArray
+    channel: Mapping[str, FloatArray]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -159,13 +159,13 @@ def generate(divides: int = 40, *, area: float = 900.0, seed: int = 0) -> Basin:
     return Basin(downstream, polygons, tuple(lines), areas, elevation + hills, channel)
 
 
-def _points(rng: np.random.Generator, n: int) -> tuple[Floats, NDArray[np.bool_]]:
+def _points(rng: np.random.Generator, n: int) -> tuple[FloatArray, BoolArray]:
     """Evenly spread points, and which of them lie in the basin; those around it bound its cells."""
     half = np.array([1.9, 1.35])
     angle = rng.uniform(0, 2 * np.pi, 3)
     amplitude = rng.uniform(0.03, 0.1, 3)
 
-    def within(at: Floats) -> NDArray[np.bool_]:
+    def within(at: FloatArray) -> BoolArray:
         theta = np.arctan2(at[:, 1] / 0.68, at[:, 0])
         radius = 1.0 + sum(
             a * np.cos((k + 2) * theta + p) for k, (a, p) in enumerate(zip(amplitude, angle, strict=True))
@@ -182,7 +182,7 @@ def _points(rng: np.random.Generator, n: int) -> tuple[Floats, NDArray[np.bool_]
     return points, within(points)
 
 
-def _cells(points: Floats) -> tuple[list[Floats], list[dict[int, Floats]]]:
+def _cells(points: FloatArray) -> tuple[list[FloatArray], list[dict[int, FloatArray]]]:
     """The polygon that is nearer to each point than to any other, and its edges by neighbour."""
     cells, borders = [], []
     for here in points:
@@ -193,7 +193,7 @@ def _cells(points: Floats) -> tuple[list[Floats], list[dict[int, Floats]]]:
             side = (corners - middle) @ normal
             if (side <= 0).all():
                 continue
-            kept: list[Floats] = []
+            kept: list[FloatArray] = []
             behind: list[int] = []
             for a in range(len(corners)):
                 b = (a + 1) % len(corners)
@@ -211,7 +211,7 @@ def _cells(points: Floats) -> tuple[list[Floats], list[dict[int, Floats]]]:
 
 
 def _tree(
-    rng: np.random.Generator, points: Floats, inside: NDArray[np.bool_], borders: list[dict[int, Floats]]
+    rng: np.random.Generator, points: FloatArray, inside: BoolArray, borders: list[dict[int, FloatArray]]
 ) -> tuple[dict[int, int], list[int]]:
     """The cell that each cell of the basin drains to, and the cells from the outlet upwards."""
     outlet = int(np.where(inside, points[:, 0], -np.inf).argmax())
@@ -234,7 +234,9 @@ def _tree(
     return below, order
 
 
-def _courses(points: Floats, order: list[int], below: dict[int, int], mouth: Floats) -> list[Floats]:
+def _courses(
+    points: FloatArray, order: list[int], below: dict[int, int], mouth: FloatArray
+) -> list[FloatArray]:
     """Lines from point to point that join smoothly: cubic, along one direction at each point."""
     target = {cell: points[below[cell]] if below[cell] >= 0 else mouth for cell in order}
     size = dict.fromkeys(order, 1)
@@ -265,7 +267,7 @@ def _courses(points: Floats, order: list[int], below: dict[int, int], mouth: Flo
     return lines
 
 
-def _area(polygon: Floats) -> float:
+def _area(polygon: FloatArray) -> float:
     x, y = polygon.T
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
@@ -274,7 +276,7 @@ def _marks(n: int) -> str:
     return ", ".join("?" * n)
 
 
-def _geometry(kind: int, points: Floats) -> bytes:
+def _geometry(kind: int, points: FloatArray) -> bytes:
     """A GeoPackage geometry: point (1), line (2) or polygon (3) of one ring."""
     if kind == 3:
         points = np.concatenate([points, points[:1]])

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import FloatingArray
 from ..errors import AttributeTableError, ConfigError, ForcingError
 from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
@@ -161,7 +161,7 @@ def statistics(
     return result
 
 
-def _moments(series: NDArray[np.floating], columns: Sequence[int], skewed: bool) -> tuple[float, float]:
+def _moments(series: FloatingArray, columns: Sequence[int], skewed: bool) -> tuple[float, float]:
     """Mean and standard deviation, a basin at a time: the series may be larger than memory."""
     moments = []
     for column in columns:
@@ -201,7 +201,7 @@ def tensors(
 ) -> Tensors:
     """What a model needs of a dataset; series that are mapped from disk stay there."""
 
-    def tensor(values: NDArray[np.floating]) -> Tensor:
+    def tensor(values: FloatingArray) -> Tensor:
         if not isinstance(values, np.memmap):
             return torch.as_tensor(values, dtype=dtype, device=device)
         with warnings.catch_warnings():

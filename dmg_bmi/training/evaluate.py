@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import FloatingArray
 from ..io.csv_table import write_csv
 from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
@@ -27,7 +27,7 @@ class Scores:
     split: str
     target: str
     ids: tuple[str, ...]
-    values: Mapping[str, NDArray[np.floating]]
+    values: Mapping[str, FloatingArray]
 
     def median(self, metric: str) -> float:
         """Over the basins that have it; NaN if none does."""
@@ -41,7 +41,7 @@ def predict(
     dataset: BasinDataset,
     outputs: Sequence[str] = (FLOW,),
     dtype: torch.dtype = torch.float32,
-) -> dict[str, NDArray[np.floating]]:
+) -> dict[str, FloatingArray]:
     """The model's fluxes over a whole dataset, ``[time, basins]``, from its initial state."""
     blocks = _blocks(range(len(dataset.ids)), dataset)
     parts = [_simulate(model, dataset.columns(some), outputs, dtype) for some in blocks]
@@ -66,7 +66,7 @@ def evaluate(
     ends = [bounds(split.period)[1] for split in chosen]
     dataset = dataset.period(dataset.times[0], max(ends))
     first = dataset.times[0] + np.timedelta64(spin_up, "D")
-    found: dict[tuple[str, str], list[dict[str, NDArray[np.floating]]]] = {}
+    found: dict[tuple[str, str], list[dict[str, FloatingArray]]] = {}
     ids: dict[str, tuple[str, ...]] = {}
     # Split by split of basins, and of them a block at a time: simulations may be larger than memory.
     for columns in {tuple(split.columns) for split in chosen}:
@@ -104,7 +104,7 @@ def _blocks(columns: Sequence[int], dataset: BasinDataset) -> Iterator[list[int]
 
 def _simulate(
     model: DeltaModel, dataset: BasinDataset, outputs: Sequence[str], dtype: torch.dtype = torch.float32
-) -> dict[str, NDArray[np.floating]]:
+) -> dict[str, FloatingArray]:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     data = tensors(dataset, model.forcing_names, model.attribute_names, (), dtype, device)
     forcing = {name: values.contiguous() for name, values in data.forcing.items()}

@@ -10,20 +10,19 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+from ..arrays import DAY, FloatingArray
+
 Metric = Callable[..., float]
-DAY = 86400.0
 #: Steps within which only the highest peak counts.
 APART = 100
 
 
-def _over_observed(metric: Callable[[Array, Array], float]) -> Metric:
+def _over_observed(metric: Callable[[FloatingArray, FloatingArray], float]) -> Metric:
     """A metric to which the order of steps means nothing, of those that were observed."""
 
     @wraps(metric)
-    def masked(simulated: Array, observed: Array, step: float = DAY) -> float:
+    def masked(simulated: FloatingArray, observed: FloatingArray, step: float = DAY) -> float:
         there = ~np.isnan(observed)
         return metric(simulated[there].astype(np.float64), observed[there].astype(np.float64))
 
@@ -31,20 +30,20 @@ def _over_observed(metric: Callable[[Array, Array], float]) -> Metric:
 
 
 @_over_observed
-def nse(simulated: Array, observed: Array) -> float:
+def nse(simulated: FloatingArray, observed: FloatingArray) -> float:
     """Nash & Sutcliffe (1970) efficiency."""
     return float(1.0 - np.sum((simulated - observed) ** 2) / np.sum((observed - observed.mean()) ** 2))
 
 
 @_over_observed
-def kge(simulated: Array, observed: Array) -> float:
+def kge(simulated: FloatingArray, observed: FloatingArray) -> float:
     """Kling-Gupta efficiency (Gupta et al., 2009, https://doi.org/10.1016/j.jhydrol.2009.08.003)."""
     spread = simulated.std() / observed.std()
     return _kge(simulated, observed, spread)
 
 
 @_over_observed
-def kge_2012(simulated: Array, observed: Array) -> float:
+def kge_2012(simulated: FloatingArray, observed: FloatingArray) -> float:
     """Kling-Gupta efficiency by coefficients of variation.
 
     Kling et al. (2012), https://doi.org/10.1016/j.jhydrol.2012.01.011.
@@ -53,32 +52,32 @@ def kge_2012(simulated: Array, observed: Array) -> float:
     return _kge(simulated, observed, spread)
 
 
-def _kge(simulated: Array, observed: Array, spread: float) -> float:
+def _kge(simulated: FloatingArray, observed: FloatingArray, spread: float) -> float:
     ratio = simulated.mean() / observed.mean()
     r = correlation(simulated, observed)
     return float(1.0 - np.sqrt((r - 1.0) ** 2 + (spread - 1.0) ** 2 + (ratio - 1.0) ** 2))
 
 
 @_over_observed
-def rmse(simulated: Array, observed: Array) -> float:
+def rmse(simulated: FloatingArray, observed: FloatingArray) -> float:
     """Root mean squared error, mm per step."""
     return float(np.sqrt(np.mean((simulated - observed) ** 2)))
 
 
 @_over_observed
-def bias(simulated: Array, observed: Array) -> float:
+def bias(simulated: FloatingArray, observed: FloatingArray) -> float:
     """Volume simulated too much, percent of the observed."""
     return float(100.0 * np.sum(simulated - observed) / np.sum(observed))
 
 
 @_over_observed
-def correlation(simulated: Array, observed: Array) -> float:
+def correlation(simulated: FloatingArray, observed: FloatingArray) -> float:
     """Pearson's correlation."""
     return float(np.corrcoef(simulated, observed)[0, 1])
 
 
 @_over_observed
-def fhv(simulated: Array, observed: Array) -> float:
+def fhv(simulated: FloatingArray, observed: FloatingArray) -> float:
     """Bias of the highest 2 % of the flow duration curve, percent.
 
     Yilmaz et al. (2008), https://doi.org/10.1029/2007WR006716, eq. A3.
@@ -89,7 +88,7 @@ def fhv(simulated: Array, observed: Array) -> float:
 
 
 @_over_observed
-def flv(simulated: Array, observed: Array) -> float:
+def flv(simulated: FloatingArray, observed: FloatingArray) -> float:
     """Bias of the lowest 30 % of the flow duration curve in log space, percent.
 
     Yilmaz et al. (2008), eq. A4; flow below 1e-6 mm is taken as that.
@@ -100,7 +99,7 @@ def flv(simulated: Array, observed: Array) -> float:
     return float(-100.0 * (simulated_volume - observed_volume) / (observed_volume + 1e-6))
 
 
-def peak_timing(simulated: Array, observed: Array, step: float = DAY) -> float:
+def peak_timing(simulated: FloatingArray, observed: FloatingArray, step: float = DAY) -> float:
     """Mean number of steps by which simulated peaks come too early or too late; NaN without a peak.
 
     As in Kratzert et al. (2021, https://doi.org/10.5194/hess-25-2685-2021): an observed peak
@@ -119,12 +118,12 @@ def peak_timing(simulated: Array, observed: Array, step: float = DAY) -> float:
     return float(np.mean(off)) if off else float("nan")
 
 
-def peaks_compared(simulated: Array, observed: Array, step: float = DAY) -> float:
+def peaks_compared(simulated: FloatingArray, observed: FloatingArray, step: float = DAY) -> float:
     """How many observed peaks :func:`peak_timing` is the mean of."""
     return float(len(_peaks_off(simulated, observed, step)))
 
 
-def _peaks_off(simulated: Array, observed: Array, step: float) -> list[int]:
+def _peaks_off(simulated: FloatingArray, observed: FloatingArray, step: float) -> list[int]:
     """Steps between each observed peak that counts and the simulated one."""
     window = max(3, int(DAY / 2 // step))
     steps = np.flatnonzero(~np.isnan(observed))
@@ -140,7 +139,7 @@ def _peaks_off(simulated: Array, observed: Array, step: float) -> list[int]:
     return off
 
 
-def peaks(flow: Array, apart: int, prominence: float) -> list[int]:
+def peaks(flow: FloatingArray, apart: int, prominence: float) -> list[int]:
     """Steps of local maxima, in order.
 
     Parameters
@@ -165,7 +164,7 @@ def peaks(flow: Array, apart: int, prominence: float) -> list[int]:
     return [int(k) for k in found[kept] if _prominence(flow, k) >= prominence]
 
 
-def _prominence(flow: Array, peak: int) -> float:
+def _prominence(flow: FloatingArray, peak: int) -> float:
     """Height of a peak over the higher of its two valleys."""
     valleys = []
     for side in (flow[peak::-1], flow[peak:]):
@@ -188,7 +187,9 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-def per_basin(simulated: Array, observed: Array, step: float = DAY) -> dict[str, Array]:
+def per_basin(
+    simulated: FloatingArray, observed: FloatingArray, step: float = DAY
+) -> dict[str, FloatingArray]:
     """Every metric of every basin.
 
     Parameters
@@ -214,7 +215,7 @@ def per_basin(simulated: Array, observed: Array, step: float = DAY) -> dict[str,
     return result
 
 
-def distribution(values: Array) -> tuple[Array, Array]:
+def distribution(values: FloatingArray) -> tuple[FloatingArray, FloatingArray]:
     """Cumulative distribution over basins: values in order, and the share that are not higher.
 
     Parameters

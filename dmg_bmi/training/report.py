@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ..arrays import FloatArray, FloatingArray
 from ..errors import ConfigError, TrainingError
 from ..io import netcdf
 from ..io.atomic import write_atomic
@@ -44,7 +44,7 @@ pre { background: #f5f7f9; padding: 1em; overflow-x: auto; font-size: 13px }
 figure { margin: 1em 0 } figcaption { color: #667; font-size: 13px }
 """
 #: Split to metric to value by basin.
-Table = dict[str, dict[str, NDArray[np.floating]]]
+Table = dict[str, dict[str, FloatingArray]]
 
 
 def write_report(folder: str | Path) -> Path:
@@ -143,7 +143,7 @@ def _written_table(path: Path, needed: Sequence[str]) -> CsvTable:
     return table
 
 
-def _numbers(table: CsvTable, name: str, rows: Sequence[int]) -> NDArray[np.float64]:
+def _numbers(table: CsvTable, name: str, rows: Sequence[int]) -> FloatArray:
     """Scores, of which some may be infinite."""
     try:
         return np.array([float(table.columns[name][row]) for row in rows])
@@ -170,16 +170,16 @@ def _facts(config: TrainingConfig, info: BundleInfo, dataset: BasinDataset, mode
     return f'<table class="facts">{rows}</table>'
 
 
-def _median(values: NDArray[np.floating]) -> float:
+def _median(values: FloatingArray) -> float:
     return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
 
 
-def _medians(split: str, values: Mapping[str, NDArray[np.floating]]) -> list[str]:
+def _medians(split: str, values: Mapping[str, FloatingArray]) -> list[str]:
     count = int(np.isfinite(values["NSE"]).sum())
     return [split, str(count), *(_number(_median(values[m]), unit) for m, unit in SHOWN.items())]
 
 
-def _basins(split: str, ids: Sequence[str], values: Mapping[str, NDArray[np.floating]]) -> str:
+def _basins(split: str, ids: Sequence[str], values: Mapping[str, FloatingArray]) -> str:
     nse = np.where(np.isnan(values["NSE"]), -np.inf, values["NSE"])
     rows = [[ids[k], *(_number(values[m][k], unit) for m, unit in SHOWN.items())] for k in np.argsort(-nse)]
     opened = " open" if split in ("test", "ungauged") else ""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ...arrays import DAY
 from ..contract import NO_PROCESSES, Balance, Declaration, Flux, Forcing, ProcessFunction, ProcessModel, State
 from . import channel
 from . import conservative as conservative_routing
@@ -14,7 +15,6 @@ from . import nwm as nwm_routing
 from .channel import Section
 from .network import GRAPH, River
 
-DAY = 86400.0
 KERNELS = {"conservative": conservative_routing, "nwm": nwm_routing}
 #: Minutes of a day.
 MOST_SUBSTEPS = 1440

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import FloatArray, TimeArray
 from ...errors import ConfigError
 from ...io.ngen_forcing import WELL_KNOWN
 from ...io.units import conversion
 from ...runtime.config import implausible
 
-FloatArray = NDArray[np.float64]
 #: Units, and limits beyond every record on Earth with room to spare (rain in an hour: 305 mm, Holt, 1947).
 LIMITS = {
     "atmosphere_water__liquid_equivalent_precipitation_rate": ("mm h-1", 0.0, 500.0),
@@ -30,7 +29,7 @@ ROUNDING = 1e-3
 
 
 def examine(
-    column: str, units: str, values: FloatArray, ids: Sequence[str], times: NDArray[np.datetime64]
+    column: str, units: str, values: FloatArray, ids: Sequence[str], times: TimeArray
 ) -> tuple[str, int]:
     """Look for values that cannot be meant, and set rain that rounding left below zero to zero, in place.
 

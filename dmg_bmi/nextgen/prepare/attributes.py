@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import BoolArray, FloatArray
 from ...errors import ConfigError, NextGenError
 from ...hydrofabric.geometry import latitudes, nearest
 from ...hydrofabric.reader import ALIASES, Hydrofabric
@@ -23,7 +24,6 @@ from ...runtime.config import implausible
 from ..check.findings import Findings
 from .tables import Table
 
-FloatArray = NDArray[np.float64]
 Columns = dict[str, FloatArray]
 Holes = Literal["stop", "drop", "neighbours"]
 
@@ -101,7 +101,7 @@ def _converted(variable: Variable, values: FloatArray, units: str) -> FloatArray
 
 def complete(
     columns: Columns, wanted: Sequence[Variable], fabric: Hydrofabric, holes: Holes, findings: Findings
-) -> NDArray[np.bool_]:
+) -> BoolArray:
     """See to holes; which divides stay comes back, and `columns` is filled in place.
 
     Parameters
@@ -150,7 +150,7 @@ def compare(
             )
 
 
-def _stop(findings: Findings, name: str, ids: Sequence[str], bad: NDArray[np.bool_], what: str) -> None:
+def _stop(findings: Findings, name: str, ids: Sequence[str], bad: BoolArray, what: str) -> None:
     if bad.any():
         findings.stop(f"attribute {name}", what, (ids[k] for k in np.flatnonzero(bad).tolist()))
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import FloatArray
 from ...errors import NextGenError
 from ...io.csv_table import CsvTable
 from ...io.files import opened
 from ...io.geopackage import identifiers, numbers
 
-FloatArray = NDArray[np.float64]
 #: Names that the column of ids may have.
 ID_COLUMNS = ("divide_id", "catchment", "catchment_id", "id", "ids")
 _HEADER = re.compile(r"^(.*?)\s*[\[(]([^\])]*)[\])]$")

@@ -9,10 +9,9 @@ from sys import float_info
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import FloatArray
 from ...errors import ForcingError
 from ...model.variables import Variable
-
-FloatArray = NDArray[np.float64]
 
 _JOIN: dict[str, tuple[Callable[..., FloatArray], Callable[..., FloatArray]]] = {
     "sum": (np.sum, np.nansum),

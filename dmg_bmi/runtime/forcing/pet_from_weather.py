@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ...arrays import DAY, HOUR, FloatArray
 from ...errors import ConfigError
 from ...model.variables import Variable
 from ...physics import pet
@@ -22,8 +22,6 @@ from ...physics.forcings import PET
 from ..config import Pet
 from .aggregation import ForcingInputs, Place
 
-FloatArray = NDArray[np.float64]
-HOUR, DAY = 3600.0, 86400.0
 #: Height of AORC's wind above ground, m.
 WIND_HEIGHT = 10.0
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import FloatArray
 from ...errors import ConfigError, ForcingError, there_is
 from ...io import netcdf
 from ...io.ngen_forcing import WELL_KNOWN, CsvFolder, open_forcing
@@ -63,9 +63,7 @@ def series_of(forcing: BasinDataset, variable: Variable, path: str) -> str | Non
     return found[0] if found else None
 
 
-def model_input(
-    forcing: BasinDataset, variable: Variable, ids: Sequence[str], path: str
-) -> NDArray[np.float64]:
+def model_input(forcing: BasinDataset, variable: Variable, ids: Sequence[str], path: str) -> FloatArray:
     """One input ``[time, catchment]`` in the units the component takes."""
     name = series_of(forcing, variable, path)
     if name is None:

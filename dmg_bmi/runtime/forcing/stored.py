@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from ...arrays import FloatArray, FloatingArray
 from ...errors import ConfigError, ForcingError, TimeError
 from ...io.atomic import write_atomic
 from ...io.files import mapped
@@ -26,7 +27,6 @@ from ..clock import Clock
 from ..config import Pet, utc
 from .pet_from_weather import make_forcing_inputs
 
-FloatArray = NDArray[np.float64]
 INDEX = "forcing.yaml"
 
 
@@ -172,7 +172,7 @@ class StoredForcing:
         return values.astype(np.float64) * np.array(self._scale)[:, None] + np.array(self._offset)[:, None]
 
 
-def _map(folder: Path, name: str, n: int) -> NDArray[np.floating]:
+def _map(folder: Path, name: str, n: int) -> FloatingArray:
     if Path(name).name != name:
         raise ForcingError(f"{folder / INDEX}: file {name!r} must lie in the same folder")
     array = mapped(folder / name, ForcingError)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import FloatArray, TimeArray
 from ...errors import AttributeTableError, ConfigError, ForcingError, there_is
 from ...io.files import read_text
 from ...io.timeseries import BasinDataset, day_of_year
@@ -226,10 +226,10 @@ class _Weather:
     latitude: float
     elevation: float
     area: float
-    days: NDArray[np.datetime64]
-    columns: dict[str, NDArray[np.float64]]
+    days: TimeArray
+    columns: dict[str, FloatArray]
 
-    def variables(self, method: Pet, file: Path) -> dict[str, NDArray[np.float64]]:
+    def variables(self, method: Pet, file: Path) -> dict[str, FloatArray]:
         """The series named in :data:`FORCINGS`."""
         c = self.columns
         mean = (c["tmax"] + c["tmin"]) / 2.0
@@ -353,7 +353,7 @@ def _forcing(file: Path) -> _Weather:
     return _Weather(latitude, elevation, area, days, columns)
 
 
-def _flow(file: Path, area: float) -> tuple[NDArray[np.datetime64], NDArray[np.float64]]:
+def _flow(file: Path, area: float) -> tuple[TimeArray, FloatArray]:
     """Days, and flow in mm d-1 over an area in m2; below zero (-999) nothing was measured."""
     lines = read_text(file, ForcingError).splitlines()
     try:
@@ -365,14 +365,14 @@ def _flow(file: Path, area: float) -> tuple[NDArray[np.datetime64], NDArray[np.f
     return days, cfs * CUBIC_FOOT * 86400.0 * 1000.0 / area
 
 
-def _rows(lines: Iterable[str], usecols: tuple[int, ...] | None = None) -> NDArray[np.float64]:
+def _rows(lines: Iterable[str], usecols: tuple[int, ...] | None = None) -> FloatArray:
     there = [line for line in lines if line.strip()]
     if not there:
         raise ValueError("it has no rows")
     return np.loadtxt(there, usecols=usecols, ndmin=2)
 
 
-def _days(ymd: NDArray[np.float64]) -> NDArray[np.datetime64]:
+def _days(ymd: FloatArray) -> TimeArray:
     """Days of a calendar, in order; ValueError for others."""
     year, month, day = ymd.T
     whole = np.isfinite(ymd).all(axis=1) & (ymd == np.round(np.nan_to_num(ymd))).all(axis=1)
@@ -381,7 +381,7 @@ def _days(ymd: NDArray[np.float64]) -> NDArray[np.datetime64]:
     if not len(wrong):
         years, since, on = ymd.astype(int).T
         months = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (since - 1)
-        days: NDArray[np.datetime64] = months.astype("datetime64[D]") + (on - 1)
+        days: TimeArray = months.astype("datetime64[D]") + (on - 1)
         wrong = ymd[days.astype("datetime64[M]") != months]
     if len(wrong):
         raise ValueError(f"{wrong[0][0]:g} {wrong[0][1]:g} {wrong[0][2]:g} is no day of a calendar")

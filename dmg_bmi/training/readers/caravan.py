@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import FloatArray, TimeArray
 from ...errors import ConfigError, ForcingError, there_is
 from ...io.cf_time import parse_dates
 from ...io.csv_table import CsvTable
@@ -165,7 +165,7 @@ class _File:
     """One basin's file: days, names of the columns, their values, and the text that tells units."""
 
     path: Path
-    days: NDArray[np.datetime64]
+    days: TimeArray
     names: tuple[str, ...]
     values: Callable[[str], Any]
     said: str
@@ -188,7 +188,7 @@ class _File:
         units = told[found] if found else next(iter(known.values()), "")
         return units.replace("°C", "degC")
 
-    def series(self, name: str, column: str) -> NDArray[np.float64]:
+    def series(self, name: str, column: str) -> FloatArray:
         """A column in the units of a variable."""
         try:
             values = np.ma.filled(np.ma.asarray(self.values(column)).astype(np.float64), np.nan)
@@ -238,20 +238,20 @@ def _open(file: Path) -> Iterator[_File]:
         )
 
 
-def _dates(table: CsvTable) -> NDArray[np.datetime64]:
+def _dates(table: CsvTable) -> TimeArray:
     if "date" not in table.columns:
         raise ForcingError(f"{table.path}: has no column 'date'; it has {', '.join(table.columns)}")
     days = parse_dates(table.columns["date"], table.lines, str(table.path), ForcingError)
     return _in_order(days.astype("datetime64[D]"), table.path)
 
 
-def _in_order(days: NDArray[np.datetime64], file: Path) -> NDArray[np.datetime64]:
+def _in_order(days: TimeArray, file: Path) -> TimeArray:
     if len(days) == 0 or (np.diff(days).astype(int) <= 0).any():
         raise ForcingError(f"{file}: its days are not in order")
     return days
 
 
-def _checked(values: dict[str, NDArray[np.float64]], file: Path) -> dict[str, NDArray[np.float64]]:
+def _checked(values: dict[str, FloatArray], file: Path) -> dict[str, FloatArray]:
     pet, flow = values["PET"], values["Q"]
     if (pet < 0).any() and np.nanmean(pet) < 0:
         raise ForcingError(

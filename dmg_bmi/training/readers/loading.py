@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import FloatArray, FloatingArray, TimeArray
 from ...errors import ForcingError
 from ...io.atomic import create, locked, make_folder
 from ...io.files import canonical, mapped, sha256
@@ -27,7 +28,7 @@ from ...runtime.config import FILLS
 log = logging.getLogger(__name__)
 
 Missing = Literal["error", "interpolate", "leave_out"]
-Series = Mapping[str, NDArray[np.floating]]
+Series = Mapping[str, FloatingArray]
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ class Source:
     """
 
     ids: tuple[str, ...]
-    times: NDArray[np.datetime64]
+    times: TimeArray
     step: float
-    attributes: dict[str, NDArray[np.floating]]
+    attributes: dict[str, FloatingArray]
     units: Mapping[str, str]
     forcings: tuple[str, ...]
     targets: tuple[str, ...]
@@ -117,7 +118,7 @@ def gather(source: Source, missing: Missing = "error", cache: str | Path | None 
     )
 
 
-def _cached(file: Path, shape: tuple[int, int]) -> NDArray[np.floating]:
+def _cached(file: Path, shape: tuple[int, int]) -> FloatingArray:
     remedy = f"remove the folder {file.parent}, which is then filled anew"
     try:
         series = mapped(file, ForcingError)
@@ -142,7 +143,7 @@ def _write(folder: Path, source: Source, missing: Missing) -> None:
         new.mkdir()
         if shutil.disk_usage(new).free < size:
             raise ForcingError(f"{folder}: {size / 1e9:.1f} GB are needed; choose another data.cache")
-        series: dict[str, NDArray[np.floating]] = {}
+        series: dict[str, FloatingArray] = {}
         for name in names:
             series[name] = np.lib.format.open_memmap(new / f"{name}.npy", "w+", np.float32, shape)
             for row in range(shape[0]):
@@ -168,7 +169,7 @@ def _fill(series: Series, source: Source, missing: Missing) -> None:
             log.warning("basin %s: steps interpolated: %s", basin, said)
 
 
-def _refuse_infinite(series: NDArray[np.floating], name: str, source: Source) -> None:
+def _refuse_infinite(series: FloatingArray, name: str, source: Source) -> None:
     row, step = np.argwhere(np.isinf(series))[0]
     raise ForcingError(
         f"{name} of basin {source.ids[row]} is infinite on {source.times[step]}; correct it in the file, "
@@ -176,7 +177,7 @@ def _refuse_infinite(series: NDArray[np.floating], name: str, source: Source) ->
     )
 
 
-def without_fills(values: NDArray[np.float64], where: str) -> NDArray[np.float64]:
+def without_fills(values: FloatArray, where: str) -> FloatArray:
     """Values with NaN where a number such as -9999 stands for a missing one; `where` is told of it."""
     marked = np.isin(values, FILLS)
     if not marked.any():
@@ -186,7 +187,7 @@ def without_fills(values: NDArray[np.float64], where: str) -> NDArray[np.float64
     return np.where(marked, np.nan, values)
 
 
-def interpolate(values: NDArray[np.floating]) -> int:
+def interpolate(values: FloatingArray) -> int:
     """Fill gaps ``[time]`` linearly, in place; those at the ends stay. Returns how many steps."""
     there = np.flatnonzero(np.isfinite(values))
     if not len(there):
