@@ -435,7 +435,7 @@ def _stack_rows(parts: Sequence[Mapping[str, Tensor]], rows: int = 0) -> dict[st
 
 
 def _unstack_rows(whole: Mapping[str, Tensor], place: int, count: int, rows: int = 0) -> dict[str, Tensor]:
-    """One part of what :func:`_beside` made of so many."""
+    """One part of what :func:`_stack_rows` made of so many."""
     return {n: v.tensor_split(count, rows)[place] for n, v in whole.items()} if count > 1 else {**whole}
 
 

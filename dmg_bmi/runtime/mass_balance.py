@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class WaterBudget:
     """What went in and out of the rows since the book was opened, and what they hold.
 
-    At each step of the framework ``went_in = went_out + stored + leaked``, in the units of the
+    At each step of the framework ``mass_in = mass_out + stored + mass_leaked``, in the units of the
     model's balance. What was stored when the book was opened counts as having gone in, as
     does what setting a state adds. Water that waits for its model step to be complete, and
     runoff that is not yet released, count as stored; declared exchange with the outside counts

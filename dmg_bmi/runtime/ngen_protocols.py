@@ -62,10 +62,10 @@ SERIALIZATION = {
 }
 #: Name to the total of a :class:`WaterBudget`.
 MASS = {
-    f"{PREFIX}mass_in": "went_in",
-    f"{PREFIX}mass_out": "went_out",
+    f"{PREFIX}mass_in": "mass_in",
+    f"{PREFIX}mass_out": "mass_out",
     f"{PREFIX}mass_stored": "stored",
-    f"{PREFIX}mass_leaked": "leaked",
+    f"{PREFIX}mass_leaked": "mass_leaked",
 }
 
 

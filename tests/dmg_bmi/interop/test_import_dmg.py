@@ -57,9 +57,9 @@ def parameters_of(model, forcing, attributes):
     """What the imported model gives its equations: by name ``[time, rows, components]``."""
     rows = len(attributes["slope"])
     constants = model.precompute(attributes, rows, torch.float32)
-    block = model._block(forcing, constants, model.init_state(rows, dtype=torch.float32))
-    for act in model._acts:
-        act.before(model.networks[act.key], block)
+    block = model._context(forcing, constants, model.init_state(rows, dtype=torch.float32))
+    for binding in model._bindings:
+        binding.before_physics(model.networks[binding.key], block)
     constant = {
         name.removeprefix("phy."): value for name, value in constants.items() if name.startswith("phy.")
     }

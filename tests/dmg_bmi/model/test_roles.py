@@ -355,10 +355,10 @@ def test_dynamic_parameters_drop_out_to_static_in_training_only(hybrids):
         model = hybrids.hybrid(Catchment(HBV(), 2), {"nn": LSTM}, role, seed=3)
         forcing, attributes = hybrids.everything(model, 30, 200, 1)
         block = model._context(forcing, model.precompute(attributes, 200), model.init_state(200))
-        act = model._acts[0]
+        binding = model._bindings[0]
         for training in (False, True):
             model.train(training)
-            act.before(model.networks["nn"], block)
+            binding.before_physics(model.networks["nn"], block)
             constant = {n: (block.dynamic["phy"][n] == block.dynamic["phy"][n][-1]).all(0) for n in names}
             chances[dropout, training] = torch.stack([c.double().mean() for c in constant.values()])
             for c in constant.values():
