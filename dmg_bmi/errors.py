@@ -8,20 +8,20 @@ from difflib import get_close_matches
 from typing import Self
 
 
-def there_is(name: str, known: Iterable[str], shown: int = 10) -> str:
-    """What to choose from in place of a name that does not exist, for the end of a message."""
-    names = [*known]
+def alternatives(name: str, available: Iterable[str], shown: int = 10) -> str:
+    """List what is available in place of a name that does not exist, for the end of a message."""
+    names = [*available]
     close = [] if name in names else get_close_matches(name, names, n=1, cutoff=0.8)
     meant = f"did you mean {close[0]}? " if close else ""
     more = f", ... ({len(names)} in all)" if len(names) > shown else ""
-    return f"{meant}there is {', '.join(names[:shown]) or 'none'}{more}"
+    return f"{meant}available: {', '.join(names[:shown]) or 'none'}{more}"
 
 
 class DmgBmiError(Exception):
     """Base of all errors of this package that a user's input can cause."""
 
     def within(self, where: str) -> Self:
-        """The same error with `where` before its message."""
+        """Return the same error with `where` before its message."""
         return type(self)(f"{where}: {self}")
 
 
@@ -30,18 +30,18 @@ class ConfigError(DmgBmiError, ValueError):
 
 
 class WriteError(DmgBmiError, OSError):
-    """A file or folder cannot be written; what stood there before is whole."""
+    """A file or folder cannot be written; what was there before is whole."""
 
     def __str__(self) -> str:
         return f"{self.filename}: cannot be written ({self.strerror})"
 
     def within(self, where: str) -> Self:
-        """Itself: the file says where."""
+        """Return itself: the file says where."""
         return self
 
 
 class BundleError(DmgBmiError, ValueError):
-    """A bundle is missing, torn, tampered with, or of a newer format."""
+    """A bundle is missing, corrupt, tampered with, or of a newer format."""
 
 
 class ImportDmgError(DmgBmiError, ValueError):
@@ -49,7 +49,7 @@ class ImportDmgError(DmgBmiError, ValueError):
 
 
 class StateError(DmgBmiError, ValueError):
-    """A saved state is torn, foreign, or does not fit the component."""
+    """A saved state is corrupt, foreign, or does not fit the component."""
 
 
 class ForcingError(DmgBmiError, ValueError):
@@ -81,7 +81,7 @@ class TimeError(DmgBmiError, ValueError):
 
 
 class TimeStepError(TimeError, NotImplementedError):
-    """`update_until` was given a time that is no multiple of the step.
+    """`update_until` was given a time that is not a multiple of the step.
 
     It is also a NotImplementedError, which pymt takes for "step and interpolate".
     """
@@ -96,7 +96,7 @@ class NotInitializedError(DmgBmiError, RuntimeError):
 
 
 class ModelError(DmgBmiError, ArithmeticError):
-    """A model step gave what is no number; the step is undone."""
+    """A model step produced values that are not finite; the step is undone."""
 
 
 class NextGenError(DmgBmiError, ValueError):

@@ -1,4 +1,4 @@
-"""Code that somebody else wrote: found by its name, and called so that whatever it raises is named."""
+"""Code that somebody else wrote: found by its name, and named in whatever it raises."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import ConfigError, DmgBmiError
 
 
 def told(problem: BaseException) -> str:
-    """What was raised, and by which line."""
+    """Describe what was raised, and by which line."""
     if isinstance(problem, SyntaxError):
         return f"{type(problem).__name__}: {problem}"  # says where itself
     said = f"{type(problem).__name__}: {problem}".rstrip(": ")
@@ -45,7 +45,7 @@ def running(what: str, error: type[DmgBmiError] = DmgBmiError) -> Iterator[None]
 
 
 def find_class(target: str, what: str) -> type[Any]:
-    """The class that ``package.module:Class`` names.
+    """Import the class that ``package.module:Class`` names.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def find_class(target: str, what: str) -> type[Any]:
     except (Exception, SystemExit) as problem:  # a module may raise anything as it is imported
         raise ConfigError(f"{where}: {told(problem)}; it must be package.module:Class") from problem
     if not isinstance(found, type):
-        raise ConfigError(f"{where}: is no class; it must be package.module:Class")
+        raise ConfigError(f"{where}: is not a class; it must be package.module:Class")
     return found
 
 
@@ -85,7 +85,7 @@ class Guarded:
             return self._guarded(attribute, getattr(self._component, attribute))
 
     def optional(self, attribute: str) -> Any:
-        """What not every component has; None where it is not there."""
+        """Return what not every component has; None where it is missing."""
         with running(f"{self._name}: {attribute}"):
             return self._guarded(attribute, getattr(self._component, attribute, None))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import FloatArray
-from ..errors import ConfigError, there_is
+from ..errors import ConfigError, alternatives
 from ..io.csv_table import CsvTable
 from ..io.units import conversion, is_rate_of, parse
 from .config import ExchangeConfig
@@ -111,7 +111,7 @@ class Exchange:
         for name, other, _ in rows:
             if name not in place or other not in target:
                 side, missing = (self.source, name) if name not in place else (self.target, other)
-                there = there_is(missing, place if side is self.source else target)
+                there = alternatives(missing, place if side is self.source else target)
                 raise ConfigError(f"{self._what}: {side.name} has no item {missing!r}; {there}")
         return (
             np.array([place[name] for name, _, _ in rows], dtype=np.int64),

@@ -104,7 +104,7 @@ def replacing(path: Path, patience: float = PATIENCE) -> Iterator[Path]:
     path = Path(path)
     with locked(path, patience) as workspace:
         if path.exists() and not path.is_file():
-            raise FileExistsError(errno.EEXIST, "it exists and is no regular file", str(path))
+            raise FileExistsError(errno.EEXIST, "it exists and is not a regular file", str(path))
         temporary = workspace / path.name
         yield temporary
         put(temporary, path)
@@ -185,9 +185,9 @@ def exchange(made: Sequence[tuple[Path, Path]], gone: Collection[Path], aside: P
 
 
 def refuse_foreign(path: Path, holds: Collection[str], also: str) -> None:
-    """Refuse a folder that holds, or is, something else (see :func:`replacing_folder`)."""
+    """Refuse a folder that holds anything else, or is not a folder (see :func:`replacing_folder`)."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise FileExistsError(errno.EEXIST, "it exists and is no folder", str(path))
+        raise FileExistsError(errno.EEXIST, "it exists and is not a folder", str(path))
     names = sorted(file.name for file in path.iterdir()) if path.exists() else []
     odd = [name for name in names if name not in holds and not fnmatch(name, also)]
     if odd:
@@ -232,7 +232,7 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def _told(path: Path, workspace: str = "") -> Iterator[None]:
-    """Say of `path` what is said of some file on its way, or in a workspace whose name begins so."""
+    """Name `path` in errors of any file on its way, or in a workspace whose name begins so."""
     try:
         yield
     except OSError as problem:
@@ -243,7 +243,7 @@ def _told(path: Path, workspace: str = "") -> Iterator[None]:
 
 
 def _within(path: Path, workspace: str, file: str) -> bool:
-    """Whether a file lies in a workspace of `path`, where no user knows it."""
+    """Tell whether a file lies in a workspace of `path`, which users do not know."""
     parents = [p for p in Path(file).parents if p.parent == path.parent]
     return bool(workspace) and any(p.name.startswith(workspace) and p.name.endswith(SUFFIX) for p in parents)
 
@@ -300,7 +300,7 @@ def _try(descriptor: int) -> bool:
 
 
 def _is_current(descriptor: int, workspace: Path) -> bool:
-    """Whether the locked file is still the one that others would lock."""
+    """Tell whether the locked file is still the one that others would lock."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(workspace / LOCK))
     except OSError:
@@ -319,7 +319,7 @@ def _claim(descriptor: int, workspace: Path, target: Path) -> None:
 
 
 def _restore(target: Path, old: Path) -> None:
-    """Put a replaced folder back, where the new one did not come to stand."""
+    """Put a replaced folder back if the new one did not take its place."""
     if old.exists() and not target.exists():
         old.rename(target)
 
@@ -352,7 +352,7 @@ def _empty(workspace: Path) -> None:
 def _foreign(workspace: Path) -> FileExistsError:
     return FileExistsError(
         errno.EEXIST,
-        f"{workspace.name} beside it has the name of a workspace and is none of dmg_bmi's; move it away",
+        f"{workspace.name} beside it has the name of a workspace but is not one of dmg_bmi's; move it away",
         str(workspace),
     )
 

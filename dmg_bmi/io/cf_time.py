@@ -1,4 +1,4 @@
-"""TimeArray as CF files and BMI components tell them: numbers since a date, in a calendar."""
+"""Times as CF files and BMI components give them: numbers since a date, in a calendar."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def seconds_of(unit: str, source: str, error: type[DmgBmiError]) -> float:
 
 
 def unit_and_date(units: Any) -> tuple[str, str]:
-    """The unit, and the date that it counts from; an empty one in units such as ``hours``."""
+    """Split units into the unit and the date that it counts from, empty in units such as ``hours``."""
     text = units if isinstance(units, str) else ""
     match = _SINCE.fullmatch(text)
     return (match[1], match[2]) if match else (text, "")
@@ -84,7 +84,7 @@ def parse_date(text: str, source: str, error: type[DmgBmiError]) -> np.datetime6
             raise ValueError("it must be like 2000-01-31 18:00:00")
         year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
         if hour * 3600 + minute * 60 + second > 86400 or minute > 59 or second > 59:
-            raise ValueError("there is no such time of the day")
+            raise ValueError("no such time of day")
         if float(f"0.{match[7] or 0}") > HAIR:
             raise ValueError("it must be a whole second")
         day_begins = np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "s")
@@ -119,7 +119,7 @@ def _zone(text: str | None) -> np.timedelta64:
         return np.timedelta64(0, "s")
     seconds = int(digits[2]) * 3600 + int(digits[3] or 0) * 60
     if seconds > 18 * 3600:
-        raise ValueError("there is no such zone")
+        raise ValueError("no such time zone")
     return np.timedelta64(-seconds if digits[1] == "-" else seconds, "s")
 
 
@@ -174,7 +174,7 @@ def decode(
 
 
 def _seconds(numbers: NDArray[Any], scale: float, source: str, error: type[DmgBmiError]) -> NDArray[np.int64]:
-    """Whole seconds; float32 days since long ago are told."""
+    """Round to whole seconds; float32 days since long ago are told."""
     if numbers.dtype.kind in "iu" and scale >= 1.0:
         large = numbers.astype(np.float64) * scale
         whole = numbers.astype(np.int64) * int(scale)
@@ -197,7 +197,7 @@ def _seconds(numbers: NDArray[Any], scale: float, source: str, error: type[DmgBm
 
 
 def _without_leap_days(seconds: NDArray[np.int64], origin: np.datetime64) -> TimeArray:
-    """TimeArray of a calendar whose years all have 365 days, on the dates that they name."""
+    """Convert times of a calendar whose years all have 365 days, on the dates that they name."""
     day, rest = np.divmod(seconds + _of_noleap(origin), 86400)
     year, day = np.divmod(day, 365)
     years = (year + 1 - 1970).astype("datetime64[Y]")
@@ -209,7 +209,7 @@ def _without_leap_days(seconds: NDArray[np.int64], origin: np.datetime64) -> Tim
 
 
 def _of_noleap(date: np.datetime64) -> int:
-    """Seconds of a date since the year 1, where every year has 365 days."""
+    """Count the seconds of a date since the year 1, where every year has 365 days."""
     year = date.astype("datetime64[Y]")
     start = year.astype("datetime64[s]")
     seconds = int((date - start) / np.timedelta64(1, "s"))
@@ -220,7 +220,7 @@ def _of_noleap(date: np.datetime64) -> int:
 
 
 def _leap_days(times: TimeArray) -> TimeArray:
-    """Days of 29 February between the first and the last time."""
+    """List the days of 29 February between the first and the last time."""
     if not len(times):
         return times[:0]
     first, last = times.min().astype("datetime64[Y]"), times.max().astype("datetime64[Y]")

@@ -42,7 +42,7 @@ class CsvTable:
 
     @classmethod
     def read(cls, path: Path, error: type[DmgBmiError], delimiter: str = ",") -> Self:
-        """Read a file of UTF-8 text; lines without a value are passed over.
+        """Read a file of UTF-8 text; lines without a value are skipped.
 
         Raises
         ------
@@ -73,18 +73,18 @@ class CsvTable:
         return cls(path, dict(zip(header, columns, strict=True)), tuple(lines), error)
 
     def rows(self, key: str | None = None) -> dict[str, int]:
-        """Row of each entry of a column, the first by default, in which none may stand twice."""
+        """Return the row of each entry of a column, by default the first; duplicates are refused."""
         key = next(iter(self.columns)) if key is None else key
         rows: dict[str, int] = {}
         for row, name in enumerate(self.columns[key]):
             if rows.setdefault(name, row) != row:
                 where = f"{self.path}, line {self.lines[row]}"
                 column = "the first column" if key == next(iter(self.columns)) else f"column {key!r}"
-                raise self.error(f"{where}: {name!r} stands twice in {column}")
+                raise self.error(f"{where}: {name!r} appears twice in {column}")
         return rows
 
     def numbers(self, name: str, rows: Sequence[int]) -> FloatArray:
-        """Values of a column in some rows, NaN where a cell is empty or says that nothing is known."""
+        """Read values of a column in some rows, NaN where a cell is empty or marks a missing value."""
         column = self.columns[name]
         values = np.full(len(rows), np.nan)
         for k, row in enumerate(rows):
@@ -99,7 +99,7 @@ class CsvTable:
         return values
 
     def codes(self, name: str, rows: Sequence[int], classes: Sequence[str]) -> FloatArray:
-        """Places of a column's text among `classes` in some rows, NaN where a cell is missing."""
+        """Return the positions of a column's text among `classes`, NaN where a cell is missing."""
         column = self.columns[name]
         place = {text: float(code) for code, text in enumerate(classes)}
         for row in rows:
@@ -121,7 +121,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def _number(text: str) -> float:
-    """NaN for what is not written as a number; Python would take ``1_0`` for ten."""
+    """Parse a number, NaN for anything else; Python would take ``1_0`` for ten."""
     try:
         return float(text) if text.isascii() and "_" not in text else np.nan
     except ValueError:

@@ -1,4 +1,4 @@
-"""Reading files so that neither a torn nor a hostile one does harm."""
+"""Reading files so that neither a truncated nor a hostile one does harm."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{d}{n}" for d in ("COM", "LPT") for 
 
 
 class _Refused(yaml.constructor.ConstructorError):
-    """Valid YAML that is not taken."""
+    """Valid YAML that is refused."""
 
     def __init__(self, problem: str, where: Any) -> None:
         super().__init__(None, None, problem, where.start_mark)
@@ -44,7 +44,7 @@ class _Refused(yaml.constructor.ConstructorError):
 
 
 class _Loader(_SafeLoader):
-    """Safe loader that refuses duplicate keys, octal numbers, and numbers that none can hold."""
+    """Safe loader that refuses duplicate keys, octal numbers, and numbers out of range."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -53,7 +53,7 @@ class _Loader(_SafeLoader):
             if not isinstance(key, (str, int, float, bool)):
                 raise _Refused("keys must be names or numbers", key_node)
             if key in seen:
-                raise _Refused(f"key {key!r} stands twice", key_node)
+                raise _Refused(f"key {key!r} appears twice", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -65,7 +65,7 @@ class _Loader(_SafeLoader):
         except (ValueError, LookupError, AttributeError, OverflowError, TypeError) as problem:
             # A tag that the value does not fit, a date that does not exist, too many digits.
             tag = node.tag.removeprefix("tag:yaml.org,2002:")
-            raise _Refused(f"{_shown(node.value)} is no {_TAGS.get(tag, tag)}", node) from problem
+            raise _Refused(f"{_shown(node.value)} is not a valid {_TAGS.get(tag, tag)}", node) from problem
         if isinstance(value, int) and abs(value) > LARGEST:
             raise _Refused(f"{_shown(node.value)} is too large a number", node)
         return value
@@ -99,15 +99,15 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def as_path(path: Any, error: type[DmgBmiError]) -> Path:
-    """A path from what somebody calls one; raises `error` for what is neither text nor a path."""
+    """Convert text or a path to a path; raise `error` for anything else."""
     try:
         return Path(path)
     except TypeError as problem:
-        raise error(f"{path!r} is no path; give text or a pathlib.Path") from problem
+        raise error(f"{path!r} is not a path; give text or a pathlib.Path") from problem
 
 
 def require_file_name(name: str, source: str, error: type[DmgBmiError]) -> str:
-    """Return `name` if it can be the name of a file in any folder; raise `error` if it leads elsewhere."""
+    """Return `name` if it can name a file in any folder; raise `error` if it leads elsewhere."""
     bad = (
         not name
         or name != name.strip()
@@ -124,7 +124,7 @@ def require_file_name(name: str, source: str, error: type[DmgBmiError]) -> str:
 
 @contextmanager
 def opened(path: str | Path, error: type[DmgBmiError], limit: int = MAX_FILE) -> Iterator[BinaryIO]:
-    """Open somebody's file for reading: a regular file of at most `limit` bytes.
+    """Open a file of unknown origin for reading: a regular file of at most `limit` bytes.
 
     A pipe would wait for ever and a device never end, so neither is opened.
 
@@ -162,13 +162,13 @@ def reading(path: str | Path, error: type[DmgBmiError]) -> Iterator[None]:
 
 
 def read_bytes(path: str | Path, error: type[DmgBmiError], limit: int = MAX_FILE) -> bytes:
-    """Content of a file, opened as :func:`opened` does."""
+    """Read the content of a file, opened as by :func:`opened`."""
     with opened(path, error, limit) as file:
         return file.read()
 
 
 def mapped(path: str | Path, error: type[DmgBmiError]) -> NDArray[Any]:
-    """Array of numbers in an ``.npy`` file, mapped into memory and read only."""
+    """Map the array of numbers in an ``.npy`` file into memory, read only."""
     with opened(path, error):
         pass
     try:
@@ -178,13 +178,13 @@ def mapped(path: str | Path, error: type[DmgBmiError]) -> NDArray[Any]:
 
 
 def read_text(path: str | Path, error: type[DmgBmiError], limit: int = MAX_TEXT) -> str:
-    """Content of a file of UTF-8 text, without the byte order mark that Windows may have put before it."""
+    """Read a file of UTF-8 text, without the byte order mark that Windows may have put before it."""
     with reading(path, error):
         return read_bytes(path, error, limit).decode("utf-8-sig")
 
 
 def read_json(path: str | Path, error: type[DmgBmiError]) -> Any:
-    """What a JSON file says."""
+    """Read a JSON file."""
     try:
         return json.loads(read_text(path, error))
     except (ValueError, RecursionError) as problem:
@@ -194,7 +194,7 @@ def read_json(path: str | Path, error: type[DmgBmiError]) -> Any:
 
 
 def read_yaml(path: str | Path, error: type[DmgBmiError]) -> dict[str, Any]:
-    """A YAML file whose top level is a mapping; raises `error` naming file and line."""
+    """Read a YAML file whose top level is a mapping; raise `error` naming file and line."""
     content = parse_yaml(read_text(path, error, MAX_YAML), str(path), error)
     if not isinstance(content, dict):
         raise error(f"{path}: must hold keys and values, not {type(content).__name__}")
@@ -202,7 +202,7 @@ def read_yaml(path: str | Path, error: type[DmgBmiError]) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: str, error: type[DmgBmiError]) -> Any:
-    """What YAML text says; raises `error` naming its source and line."""
+    """Parse YAML text; raise `error` naming its source and line."""
     try:
         _refuse_unbounded(text)
         return yaml.load(text, _Loader)  # noqa: S506  _Loader is a SafeLoader
@@ -229,10 +229,10 @@ def _refuse_unbounded(text: str) -> None:
 
 
 def sha256(content: bytes) -> str:
-    """Hexadecimal SHA-256."""
+    """Return the hexadecimal SHA-256."""
     return hashlib.sha256(content).hexdigest()
 
 
 def canonical(content: Any) -> bytes:
-    """One byte string for equal plain data, whatever the order of its keys."""
+    """Encode plain data so that equal data give equal bytes, whatever the order of keys."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

@@ -38,7 +38,7 @@ Columns = dict[str, list[Any]]
 
 
 def numbers(values: Iterable[Any]) -> FloatArray:
-    """Values of a column as float64, NaN where there is no number."""
+    """Convert a column to float64, NaN where there is no number."""
 
     def number(value: Any) -> float:
         try:
@@ -52,7 +52,7 @@ def numbers(values: Iterable[Any]) -> FloatArray:
 def identifiers(
     values: Iterable[Any], where: str, error: type[DmgBmiError] = HydrofabricError, optional: bool = False
 ) -> list[str]:
-    """Ids of rows as text: whole numbers, of whatever type, become their digits.
+    """Convert ids of rows to text: whole numbers, of whatever type, become their digits.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class GeoPackage:
         optional: Sequence[str] = (),
         references: Sequence[str] = (),
     ) -> Columns:
-        """Columns of the first of these tables that is there.
+        """Read columns of the first of these tables that exists.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class GeoPackage:
         return self._with_text_ids(table, columns, key, references)
 
     def everything(self, tables: Sequence[str], key: str, references: Sequence[str] = ()) -> Columns | None:
-        """All columns but the geometry, or None where none of these tables is there."""
+        """Read all columns but the geometry; None if none of these tables exists."""
         table = self._first(tables)
         if table is None:
             return None
@@ -176,7 +176,7 @@ class GeoPackage:
         return columns
 
     def has(self, table: str, column: str) -> bool:
-        """Whether there is a table with a column of that name."""
+        """Tell whether a table has a column of that name."""
         return self._first((table,)) is not None and column in self._names(table)
 
     def _first(self, tables: Sequence[str]) -> str | None:
@@ -215,7 +215,7 @@ class GeoPackage:
 
 
 def _require_sqlite(path: Path) -> None:
-    """Refuse, by its name, a file of another format."""
+    """Refuse a file of another format, which the message names."""
     with opened(path, HydrofabricError) as file:
         head = file.read(512)
     if head.startswith(SQLITE):
@@ -223,7 +223,7 @@ def _require_sqlite(path: Path) -> None:
     kind = next((name for begin, name in OTHERS.items() if head.startswith(begin)), "")
     if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
         kind = "GeoJSON or other JSON"
-    said = f"is a {kind} file" if kind else "cannot be read as a GeoPackage: it is no SQLite file"
+    said = f"is a {kind} file" if kind else "cannot be read as a GeoPackage: it is not an SQLite file"
     route_link = "; a RouteLink file of the National Water Model has reaches but no divides"
     raise HydrofabricError(
         f"{path}: {said}{route_link if 'NetCDF' in kind else ''}. A hydrofabric is read from a GeoPackage "

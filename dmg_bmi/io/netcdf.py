@@ -62,13 +62,13 @@ _CF_NAMES: Mapping[tuple[str, str], Mapping[str, str]] = {
 
 
 def _cf_units(units: str) -> str:
-    """Units that UDUNITS reads: the logarithm of a unit is not among them."""
+    """Return units that UDUNITS reads; the logarithm of a unit is not among them."""
     return "1" if "log" in units or not units else units
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a NetCDF variable says of itself."""
+    """Attributes of a NetCDF variable."""
 
     units: str
     long_name: str = ""
@@ -98,7 +98,7 @@ def read(path: str | Path) -> BasinDataset:
 
 
 class Reader:
-    """Reads a file of this layout part by part; observations are marked by ``role = "target"``.
+    """A file of this layout, read part by part; observations are marked by ``role = "target"``.
 
     Attributes
     ----------
@@ -189,7 +189,7 @@ class Reader:
         return times
 
     def series(self, name: str, steps: slice = slice(None)) -> FloatArray:
-        """Some steps of a series ``[time, catchment]``; NaN where the file has its fill value."""
+        """Read some steps of a series ``[time, catchment]``; NaN where the file has its fill value."""
         time_first = self.data[name].dimensions[0] == "time"
         if len(self._of_file) != self._length:
             whole = self._values(name, (slice(None), slice(None)))
@@ -200,7 +200,7 @@ class Reader:
         return values if time_first else values.T
 
     def attribute(self, name: str) -> FloatArray:
-        """An attribute ``[catchment]``."""
+        """Read an attribute ``[catchment]``."""
         return self._values(name, (slice(None),))
 
     def _values(self, name: str, part: tuple[slice, ...]) -> FloatArray:
@@ -236,12 +236,12 @@ def write(path: str | Path, dataset: BasinDataset, **attributes: str) -> None:
 
 
 def standard_units(name: str, units: str) -> str:
-    """Those of :data:`STANDARD`; other names keep theirs."""
+    """Look units up in :data:`STANDARD`; other names keep their own."""
     return STANDARD[name][0] if name in STANDARD else units
 
 
 def to_standard(name: str, units: str, step: float) -> tuple[float, float]:
-    """Scale and offset from `units` to the standard ones; a rate becomes the amount of `step` seconds.
+    """Return scale and offset from `units` to the standard ones; a rate becomes the amount of `step` seconds.
 
     Raises
     ------
@@ -257,14 +257,14 @@ def to_standard(name: str, units: str, step: float) -> tuple[float, float]:
 
 
 def _joined(name: str, units: str) -> Aggregation:
-    """How a series joins steps: amounts add up, their rates average."""
+    """Return how steps of a series are joined: amounts add up, their rates average."""
     wanted, aggregation = STANDARD.get(name, ("", "mean"))
     is_rate = aggregation == "sum" and bool(units) and is_rate_of(units, wanted)
     return "mean" if is_rate else aggregation
 
 
 class Writer:
-    """Writes a series block by block under a temporary name; closing renames it.
+    """A file that is written block by block under a temporary name; closing renames it.
 
     A run that fails leaves no file that looks complete.
     """
@@ -386,14 +386,14 @@ class Writer:
 
 
 def _filled(times: TimeArray, days: TimeArray) -> TimeArray:
-    """Records of some days, at the hours of the others."""
+    """Insert records for missing days, at the hours of the others."""
     hours = np.unique(times - times.astype("datetime64[D]"))
     every = (days[:, None] + hours[None, :]).ravel()
     return every[(every > times[0]) & (every < times[-1])]
 
 
 def step_of(times: TimeArray, path: str) -> float:
-    """Seconds between times, which must be even; ForcingError otherwise."""
+    """Return the seconds between times; ForcingError if they are uneven."""
     if len(times) < 2:
         raise ForcingError(f"{path}: needs at least two records to tell its step")
     gaps = np.diff(times.astype("datetime64[s]").astype(np.int64))
@@ -404,14 +404,14 @@ def step_of(times: TimeArray, path: str) -> float:
 
 
 def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> netCDF4.Dataset:
-    """Open a file for reading; raise `error` if it is no regular file or no NetCDF."""
+    """Open a file for reading; raise `error` if it is not a regular file or not NetCDF."""
     with opened(path, error) as file:
         try:
             missing = missing_bytes(file, os.fstat(file.fileno()).st_size)
         except TornError as problem:
             raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
     if missing:
-        raise error(f"{path}: is torn, {missing} bytes are missing at its end; copy it once more")
+        raise error(f"{path}: is truncated, {missing} bytes are missing at its end; copy it again")
     try:
         return netCDF4.Dataset(path)
     except (OSError, ValueError, RuntimeError, MemoryError) as problem:
@@ -421,7 +421,7 @@ def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> ne
 def times_of(
     variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
 ) -> TimeArray:
-    """Times of a CF time variable, which a climate model's calendar without leap days may count."""
+    """Decode a CF time variable; calendars without leap days, as climate models use, are allowed."""
     return _times(variable, path, error)[0]
 
 
@@ -436,10 +436,10 @@ def _times(
 def ids_of(
     variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
 ) -> tuple[str, ...]:
-    """Ids of any kind: text, arrays of characters, bytes, whole numbers; each once."""
+    """Read ids of any kind: text, arrays of characters, bytes, whole numbers; duplicates are refused."""
     values = part_of(variable, slice(None), path, error)
     if np.ma.getmaskarray(values).any() and values.dtype.kind != "S":
-        raise error(f"{path}: {variable.name} lacks an id")
+        raise error(f"{path}: {variable.name} has rows without an id")
     values = np.ma.getdata(values)
     if values.dtype.kind == "S" and values.ndim == 2:
         values = netCDF4.chartostring(values, encoding="bytes")
@@ -453,7 +453,7 @@ def ids_of(
         wrong = ~((values == np.round(values)) & (np.abs(values) < most))
         if wrong.any():
             raise error(
-                f"{path}: {variable.name} holds numbers that are no ids, such as {values[wrong][0]:.16g}; "
+                f"{path}: {variable.name} holds numbers that are not ids, such as {values[wrong][0]:.16g}; "
                 "store ids as text or as integers"
             )
         values = values.astype(np.int64)
@@ -463,10 +463,10 @@ def ids_of(
         raise error(f"{path}: {variable.name} holds an id that is not UTF-8 text") from problem
     ids = [name.rstrip("\0").strip() for name in ids]
     if not all(ids):
-        raise error(f"{path}: {variable.name} lacks an id")
+        raise error(f"{path}: {variable.name} has rows without an id")
     if len(set(ids)) != len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise error(f"{path}: {variable.name} has {twice!r} twice; each may have one column")
+        raise error(f"{path}: {variable.name} has {twice!r} twice; ids must be unique")
     return tuple(ids)
 
 
@@ -474,7 +474,7 @@ def part_of(variable: netCDF4.Variable, part: Any, path: str | Path, error: type
     """Read values of a variable; raise `error`, naming it, for what the library says of a damaged file."""
     for name in ("scale_factor", "add_offset"):
         if isinstance(packed := getattr(variable, name, 1.0), str):
-            raise error(f"{path}: {variable.name} has {name} {packed!r}, which is no number")
+            raise error(f"{path}: {variable.name} has {name} {packed!r}, which is not a number")
     try:
         return variable[part]
     except (OSError, IndexError, RuntimeError, ValueError, AttributeError, MemoryError) as problem:

@@ -1,4 +1,4 @@
-"""How long a file of NetCDF's classic formats must be: its library reads what is cut off as zeros."""
+"""Lengths of files in NetCDF's classic formats, whose library reads what is cut off as zeros."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MOST = 1_000_000
 
 
 class TornError(Exception):
-    """A header ends too early or is none."""
+    """A header is truncated or is not one."""
 
 
 @dataclass
 class _Header:
-    """What is left of a header, whose counts have 4 bytes, and in CDF-5 have 8."""
+    """The unread part of a header, whose counts have 4 bytes, in CDF-5 8."""
 
     file: BinaryIO
     length: int
@@ -38,7 +38,7 @@ class _Header:
         return found
 
     def count(self) -> int:
-        """Of the items of a list, behind its tag."""
+        """Read the number of items of a list, behind its tag."""
         self.number(4)
         count = self.number()
         if count > _MOST:
@@ -69,7 +69,7 @@ def _padded(size: int) -> int:
 
 
 def missing_bytes(file: BinaryIO, length: int) -> int:
-    """By how much a file is shorter than its header says; 0 too for one that is not of these formats.
+    """Return by how many bytes a file is shorter than its header says; 0 also for other formats.
 
     Parameters
     ----------

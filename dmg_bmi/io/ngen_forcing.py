@@ -1,4 +1,4 @@
-"""NextGen's forcing files: what they hold, what `ngen` would make of them, and a store made from them."""
+"""NextGen's forcing files: what they hold, and what `ngen` would make of them."""
 
 from __future__ import annotations
 
@@ -64,21 +64,21 @@ class Forcing(ABC):
 
     @abstractmethod
     def read(self, column: str, ids: Sequence[str]) -> FloatArray:
-        """Values ``[ids, time]``, NaN where missing."""
+        """Read values ``[ids, time]``, NaN where missing."""
 
     def absent(self, ids: Sequence[str]) -> list[str]:
-        """Those of some catchments that there is no forcing of."""
+        """Return those of some catchments that have no forcing."""
         known = {*self.ids}
         return [name for name in ids if name not in known]
 
     def column(self, name: str) -> str | None:
-        """The column of a name: itself, or that of which it is the CSDMS name."""
+        """Return the column of a name: itself, or that of which it is the CSDMS name."""
         if name in self.units:
             return name
         return next((c for c in self.units if WELL_KNOWN.get(c, ("",))[0] == name), None)
 
     def names(self) -> set[str]:
-        """All names by which a module can ask."""
+        """List all names by which a module can ask."""
         return {*self.units} | {WELL_KNOWN[c][0] for c in self.units if c in WELL_KNOWN}
 
 
@@ -152,7 +152,7 @@ def _netcdf_times(variable: Any, of_ids: str, path: Path) -> TimeArray:
 
 
 class CsvFolder(Forcing):
-    """One CSV per catchment, with ``cat-N`` in its name; or a single one, of the catchment that is said."""
+    """One CSV per catchment, with ``cat-N`` in its name; or a single one, of the catchment that is named."""
 
     def __init__(self, path: Path, catchment: str | None = None) -> None:
         self.path = path
@@ -214,11 +214,11 @@ class CsvFolder(Forcing):
         return times, units
 
     def _problem(self, name: str, what: str) -> None:
-        """Keep the first that is wrong with a file."""
+        """Keep the first problem of a file."""
         self.problems.setdefault(name, what)
 
     def _lines(self, name: str, file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-        """Header, and cells of each row with the number of its line."""
+        """Return the header, and the cells of each row with its line number."""
         text = read_text(file, NextGenError)
         if '"' in text:
             self._problem(name, "cells in quotes: ngen takes the marks as part of names and numbers")
@@ -226,7 +226,7 @@ class CsvFolder(Forcing):
             reader = csv.reader(text.splitlines())
             rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
         except csv.Error as problem:
-            raise NextGenError(f"{file}: is no CSV: {problem}") from problem
+            raise NextGenError(f"{file}: is not CSV: {problem}") from problem
         if len(rows) < 2:
             raise NextGenError(f"{file}: is empty, or has a header alone")
         header, lines = rows[0][1], rows[1:]
@@ -246,7 +246,7 @@ class CsvFolder(Forcing):
             try:
                 values[row] = float(cell)
             except ValueError:
-                what = f"{cell!r} is no number" if cell else "the cell is empty"
+                what = f"{cell!r} is not a number" if cell else "the cell is empty"
                 self._problem(name, f"line {number}, column {column}: {what}: ngen stops there")
         return values
 
@@ -274,7 +274,7 @@ def open_forcing(path: Path, catchment: str | None = None) -> Forcing:
     if os.path.isdir(path):
         return CsvFolder(path)
     if not os.path.isfile(path):
-        raise NextGenError(f"{path}: there is no such forcing, neither a NetCDF file nor a folder of CSVs")
+        raise NextGenError(f"{path}: no such forcing, neither a NetCDF file nor a folder of CSVs")
     if catchment is not None and path.suffix == ".csv":
         return CsvFolder(path, catchment)
     return NetCdf(path)

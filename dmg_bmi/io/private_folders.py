@@ -1,4 +1,4 @@
-"""Folders that are their user's alone: what is loaded from them as code was written by nobody else."""
+"""Private folders: nobody else can have written the code that is loaded from them."""
 
 from __future__ import annotations
 

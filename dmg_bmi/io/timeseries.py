@@ -1,4 +1,4 @@
-"""Time series and attributes of several basins: what readers return and training takes."""
+"""Time series and attributes of several basins, as readers return and training takes them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class BasinDataset:
                 raise ValueError(f"attribute {name} has shape {values.shape}; there are {shape[1]} basins")
 
     def period(self, start: np.datetime64, end: np.datetime64) -> Self:
-        """The steps that begin in ``[start, end)``, views of the same arrays."""
+        """Select the steps that begin in ``[start, end)``, as views of the same arrays."""
         steps = self.steps(start, end)
         return replace(
             self,
@@ -66,23 +66,25 @@ class BasinDataset:
         )
 
     def steps(self, start: np.datetime64, end: np.datetime64) -> slice:
-        """Those that begin in ``[start, end)``; ConfigError if there are none."""
+        """Return the slice of steps that begin in ``[start, end)``; ConfigError if there are none."""
         first, last = np.searchsorted(self.times, np.array([start, end], dtype="datetime64[s]"))
         if first >= last:
-            raise ConfigError(f"no data from {start} to {end}; there is {self.times[0]} to {self.times[-1]}")
+            raise ConfigError(
+                f"no data from {start} to {end}; available: {self.times[0]} to {self.times[-1]}"
+            )
         return slice(int(first), int(last))
 
     def basins(self, ids: Iterable[str]) -> Self:
-        """Some of the basins, in the order asked for."""
+        """Select basins by id, in the order asked for."""
         ids = tuple(ids)
         unknown = [name for name in ids if name not in self.ids]
         if unknown:
-            raise ConfigError(f"no basin {', '.join(unknown)}; there is {', '.join(self.ids)}")
+            raise ConfigError(f"no basin {', '.join(unknown)}; available: {', '.join(self.ids)}")
         place = {name: column for column, name in enumerate(self.ids)}
         return self.columns([place[name] for name in ids])
 
     def columns(self, columns: slice | list[int]) -> Self:
-        """Some of the basins by their places; a slice gives views of the same arrays."""
+        """Select basins by position; a slice gives views of the same arrays."""
         chosen = np.array(self.ids, dtype=object)[columns]
         return replace(
             self,
@@ -94,6 +96,6 @@ class BasinDataset:
 
 
 def day_of_year(times: TimeArray) -> NDArray[np.int64]:
-    """1 to 366 for each time."""
+    """Return the day of the year, 1 to 366, of each time."""
     days = times.astype("datetime64[D]")
     return (days - days.astype("datetime64[Y]")).astype(np.int64) + 1

@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file; :class:`ConfigError` if it is not there or not one."""
+    """Read the mapping in a YAML file; :class:`ConfigError` if it is missing or not a mapping."""
     return files.read_yaml(files.as_path(path, ConfigError), ConfigError)
 
 
 def from_mapping(cls: type[T], mapping: Any, source: str) -> T:
-    """A dataclass, nested ones included, from plain data.
+    """Build a dataclass, nested ones included, from plain data.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def _dataclass(cls: Any, value: Any, source: str, key: str) -> Any:
 
 
 def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
-    """`value` as the annotation `kind` wants it."""
+    """Convert `value` to what the annotation `kind` requires."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any or kind is object:
         return value
@@ -124,7 +124,7 @@ def _union(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
 
 
 def _tagged(options: list[Any], value: Any, source: str, key: str) -> Any:
-    """The one of several dataclasses that the value of their common Literal key names."""
+    """Choose the dataclass that the value of their common Literal key names."""
     if not isinstance(value, Mapping):
         raise _wrong(source, key, "a mapping of keys to values", value)
     hints = [get_type_hints(option) for option in options]
@@ -172,7 +172,7 @@ def _scalar(kind: Any, value: Any, source: str, key: str) -> Any:
 
 
 def _possible(value: Any, source: str, key: str) -> Any:
-    """Refuse numbers that none can count with, and dates outside the calendar."""
+    """Refuse numbers that cannot be computed with, and dates outside the calendar."""
     if isinstance(value, float) and not isfinite(value):
         raise _wrong(source, key, "a finite number", value)
     if isinstance(value, int) and abs(value) > files.LARGEST:
@@ -215,7 +215,7 @@ def _wrong(source: str, key: str, wanted: str, value: Any, hint: str = "") -> Co
 
 
 def _shown(value: Any) -> str:
-    """A value as a user would recognise it, shortened."""
+    """Show a value as a user would recognise it, shortened."""
     if value is None:
         return "empty"
     text = str(value) if isinstance(value, date) else repr(value)

@@ -199,7 +199,7 @@ def parse(units: str) -> _Unit:
 
 
 def _tokens(text: str, units: str) -> list[tuple[int, str]]:
-    """Factors of a unit, each with 1, or -1 behind a slash: ``kg/m2/s``, ``mm/3 h``, ``W m**-2``."""
+    """Yield the factors of a unit, each with 1, or -1 after a slash: ``kg/m2/s``, ``mm/3 h``, ``W m**-2``."""
     spaced = re.sub(r"\bper\b", "/", text.translate(_RAISED))
     spaced = re.sub(r"\s*(\*\*|\^)\s*", r"^", spaced)
     spaced = re.sub(r"\^\{([+-]?\d+)\}", r"^\1", spaced)

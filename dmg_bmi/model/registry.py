@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from inspect import signature
 from typing import Any
 
-from ..errors import ConfigError, there_is
+from ..errors import ConfigError, alternatives
 from ..foreign_code import running
 from ..nn_models import Network
 from ..physics import Catchment, ProcessModel
@@ -90,7 +90,7 @@ def _call(
     odd = [name for name in options if name not in known]
     if odd and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         own = [*(name for name in known if name not in ("n_inputs", "n_outputs")), *more]
-        raise ConfigError(f"{description.get('name')}: no option {odd[0]!r}; {there_is(odd[0], own)}")
+        raise ConfigError(f"{description.get('name')}: no option {odd[0]!r}; {alternatives(odd[0], own)}")
     try:
         return factory(**options)
     except (TypeError, ValueError) as error:

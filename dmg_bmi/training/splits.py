@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, there_is
+from ..errors import ConfigError, alternatives
 from ..io.files import read_text
 from ..io.timeseries import BasinDataset
 from .config import Basins, Period, TrainingConfig, bounds
@@ -109,7 +109,7 @@ def _listed(name: str, given: Iterable[str] | Path | None, there: Sequence[str])
     ids = listed(given, f"basins.{name}") or []
     unknown = [b for b in ids if b not in {*there}]
     if unknown:
-        what = there_is(unknown[0], there)
+        what = alternatives(unknown[0], there)
         raise ConfigError(f"basins.{name}: the data has no basin {', '.join(unknown[:5])}; {what}")
     return ids
 

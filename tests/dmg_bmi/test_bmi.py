@@ -681,9 +681,9 @@ def test_an_attribute_is_not_set_to_a_mark_of_what_is_missing(configure):
 
 @pytest.mark.parametrize("given", [None, 3, b"x", [], object()])
 def test_what_is_no_path_is_refused_in_words(given):
-    with pytest.raises(DmgBmiError, match="is no path; give text"):
+    with pytest.raises(DmgBmiError, match="is not a path; give text"):
         DeltaModelBmi().initialize(given)
-    with pytest.raises(DmgBmiError, match="is no path; give text"):
+    with pytest.raises(DmgBmiError, match="is not a path; give text"):
         Bundle.load(given)
 
 

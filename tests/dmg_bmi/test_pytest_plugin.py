@@ -107,7 +107,7 @@ def test_it_works_in_parallel(run):
         (("--bmi", "no_such:Tank", "--bmi-config", "level.txt"), "No module named 'no_such'"),
         (("--bmi", "tank:Pond", "--bmi-config", "level.txt"), "has no attribute 'Pond'"),
         (("--bmi", "tank", "--bmi-config", "level.txt"), "must be package.module:Class"),
-        (("--bmi", "tank:np", "--bmi-config", "level.txt"), "is no class"),
+        (("--bmi", "tank:np", "--bmi-config", "level.txt"), "is not a class"),
         (("--bmi", "broken:Tank", "--bmi-config", "level.txt"), "--bmi broken:Tank: SyntaxError: "),
         (("--bmi", "raises:Tank", "--bmi-config", "level.txt"), "ZeroDivisionError: division by zero ("),
         (("--bmi", "leaves:Tank", "--bmi-config", "level.txt"), "SystemExit: 3"),

@@ -144,7 +144,7 @@ STOPS = {
         "CsvPerFeature does not read",
     ),
     "12 no path": (lambda d: d["global"]["forcing"].pop("path"), "forcing.path: is missing"),
-    "12 no file": (lambda d: d["global"]["forcing"].update(path="./no.nc"), "there is no such forcing"),
+    "12 no file": (lambda d: d["global"]["forcing"].update(path="./no.nc"), "no such forcing"),
     "12 the forcing starts later": (
         with_time(start_time="2015-11-30 00:00:00"),
         "begins 2015-12-01.*after the run's start",

@@ -34,7 +34,7 @@ DIMENSIONS = ("catchment-id", "time")
         ),
         (
             lambda text: re.sub(LAST, r"\1,--", text),
-            "line 5, column .*'--' is no number",
+            "line 5, column .*'--' is not a number",
         ),
         (
             lambda text: text.replace("2015-12-01 03", "2015-12-41 03"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from inspect import signature
 from typing import Any
 
-from ...errors import ConfigError, there_is
+from ...errors import ConfigError, alternatives
 from ...physics import Declaration, ProcessModel
 from .base import ModelRole, Role
 from .corrections import CorrectInputRole, CorrectOutputRole
@@ -40,7 +40,7 @@ def from_plain(description: Mapping[str, Any] | Role) -> Role:
     known = signature(KINDS[kind]).parameters
     odd = [name for name in options if name not in known]
     if odd:
-        raise ConfigError(f"roles: {kind} has no key {odd[0]!r}; {there_is(odd[0], known)}")
+        raise ConfigError(f"roles: {kind} has no key {odd[0]!r}; {alternatives(odd[0], known)}")
     try:
         return KINDS[kind](**options)
     except TypeError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...arrays import FloatArray
-from ...errors import ConfigError, ForcingError, there_is
+from ...errors import ConfigError, ForcingError, alternatives
 from ...io import netcdf
 from ...io.ngen_forcing import WELL_KNOWN, CsvFolder, open_forcing
 from ...io.timeseries import BasinDataset, Series
@@ -75,7 +75,7 @@ def model_input(forcing: BasinDataset, variable: Variable, ids: Sequence[str], p
     absent = sorted({*ids} - {*place})
     if absent:
         some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-        raise ForcingError(f"{path}: has no catchment {some}; {there_is(absent[0], forcing.ids)}")
+        raise ForcingError(f"{path}: has no catchment {some}; {alternatives(absent[0], forcing.ids)}")
     order = [place[i] for i in ids]
     units = forcing.units[name]
     if not units:

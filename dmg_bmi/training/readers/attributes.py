@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ...errors import AttributeTableError, ConfigError, there_is
+from ...errors import AttributeTableError, ConfigError, alternatives
 from ...io.csv_table import CsvTable
 from ...io.timeseries import COORDINATES, Series
 
@@ -91,7 +91,7 @@ def attribute_table(
             values[there] = part.codes(name, rows, known) if known else part.numbers(name, rows)
     unknown = [name for name in column.values() if name not in columns]
     if unknown:
-        what = there_is(unknown[0], sorted(columns))
+        what = alternatives(unknown[0], sorted(columns))
         raise ConfigError(f"{where}: no attribute {', '.join(unknown)}; {what}")
     coordinates = [name for name in COORDINATES if name in found and name not in column]
     table: dict[str, dict[str, float]] = {}

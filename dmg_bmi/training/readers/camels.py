@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...arrays import FloatArray, TimeArray
-from ...errors import AttributeTableError, ConfigError, ForcingError, there_is
+from ...errors import AttributeTableError, ConfigError, ForcingError, alternatives
 from ...io.files import read_text
 from ...io.timeseries import BasinDataset, day_of_year
 from ...physics.pet import hargreaves, oudin, priestley_taylor
@@ -172,7 +172,7 @@ def camels(
     for name in ids:
         if name not in files or name not in flows:
             kind, there = ("forcing", files) if name not in files else ("streamflow", flows)
-            raise ConfigError(f"{root}: no {kind} file of basin {name!r}; {there_is(name, there)}")
+            raise ConfigError(f"{root}: no {kind} file of basin {name!r}; {alternatives(name, there)}")
     tables = _tables(root)
     wanted = as_mapping(attributes)
     if area != "forcing_header" and wanted.setdefault(area, area) != area:
@@ -278,7 +278,7 @@ def _files(parent: Path, given: str, suffix: str) -> dict[str, Path]:
     there = {folder.name: folder for folder in sorted(parent.glob("*/"))}
     folder = there.get(given) or {name.lower(): f for name, f in there.items()}.get(given.lower())
     if folder is None:
-        raise ConfigError(f"{parent}: has no folder {given}; {there_is(given, there)}")
+        raise ConfigError(f"{parent}: has no folder {given}; {alternatives(given, there)}")
     found: dict[str, Path] = {}
     for file in sorted([*folder.glob("*.txt"), *folder.glob("*/*.txt")]):
         if suffix not in file.name or file.name.startswith("."):

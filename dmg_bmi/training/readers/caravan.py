@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...arrays import FloatArray, TimeArray
-from ...errors import ConfigError, ForcingError, there_is
+from ...errors import ConfigError, ForcingError, alternatives
 from ...io.cf_time import parse_dates
 from ...io.csv_table import CsvTable
 from ...io.netcdf import open_netcdf, part_of, standard_units, times_of, to_standard
@@ -111,7 +111,7 @@ def caravan(
     ids = tuple(files) if basins is None else tuple(basins)
     for name in ids:
         if name not in files:
-            raise ConfigError(f"{root}: no file of basin {name!r}; {there_is(name, files)}")
+            raise ConfigError(f"{root}: no file of basin {name!r}; {alternatives(name, files)}")
     folders = dict.fromkeys(files[name].parent.name for name in ids)
     tables = [table for folder in folders for table in sorted((root / "attributes" / folder).glob("*.csv"))]
     if not tables:

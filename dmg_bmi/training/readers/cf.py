@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...errors import AttributeTableError, ConfigError, ForcingError, there_is
+from ...errors import AttributeTableError, ConfigError, ForcingError, alternatives
 from ...io.csv_table import CsvTable
 from ...io.netcdf import Reader, standard_units, to_standard
 from ...io.timeseries import COORDINATES, Series
@@ -50,12 +50,12 @@ def cf(
         ids = file.ids if basins is None else tuple(basins)
         unknown = [name for name in ids if name not in file.ids]
         if unknown:
-            raise ConfigError(f"{path}: no basin {unknown[0]}; {there_is(unknown[0], file.ids)}")
+            raise ConfigError(f"{path}: no basin {unknown[0]}; {alternatives(unknown[0], file.ids)}")
         if table is None:
             column = as_mapping(file.attributes if attributes is None else attributes)
             lacking = [name for name in column.values() if name not in file.attributes]
             if lacking:
-                what = there_is(lacking[0], file.attributes)
+                what = alternatives(lacking[0], file.attributes)
                 raise ConfigError(f"{path}: no attribute {', '.join(lacking)}; {what}")
             kept = column | {name: name for name in COORDINATES if name in file.attributes}
             of_file = {name: k for k, name in enumerate(file.ids)}

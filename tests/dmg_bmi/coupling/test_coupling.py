@@ -462,7 +462,7 @@ def test_a_component_may_fill_what_it_is_given_and_return_nothing(tanks):
         ("def f(: x", "SyntaxError: "),
         ("import sys\nsys.exit(4)", r"SystemExit: 4 \(.*line 2\)"),
         ("1 / 0", r"ZeroDivisionError: division by zero \(.*line 1\)"),
-        ("A = 3", "is no class"),
+        ("A = 3", "is not a class"),
     ],
 )
 def test_a_module_that_cannot_be_imported_is_named_with_what_it_raised(

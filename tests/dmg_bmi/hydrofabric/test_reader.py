@@ -372,7 +372,7 @@ def test_the_layout_to_come_is_refused_by_its_name(tmp_path, read):
         ("divides.fgb", b"fgb\x03fgb\x00" + bytes(90), "a FlatGeobuf file"),
         ("divides.gpkg.gz", b"\x1f\x8b" + bytes(90), "a gzip file"),
         ("divides.zip", b"PK\x03\x04" + bytes(90), "a ZIP file"),
-        ("empty.gpkg", b"", "it is no SQLite file"),
+        ("empty.gpkg", b"", "it is not an SQLite file"),
     ],
 )
 def test_a_file_of_another_format_is_refused_by_its_name(tmp_path, read, name, content, said):

@@ -104,7 +104,7 @@ def test_what_is_no_regular_file_is_not_replaced(tmp_path, kind):
     else:
         path.symlink_to("/dev/null")
     before = path.lstat().st_ino
-    with pytest.raises(WriteError, match="no regular file"):
+    with pytest.raises(WriteError, match="not a regular file"):
         write_atomic(path, b"x")
     assert path.lstat().st_ino == before
     assert names(tmp_path) == ["f"]
@@ -151,7 +151,7 @@ def test_a_folder_of_a_user_that_has_the_name_of_a_workspace_is_left_alone(tmp_p
     foreign = workspace(tmp_path / "f")
     foreign.mkdir()
     (foreign / "precious").write_text("a user's")
-    with pytest.raises(WriteError, match=r"\.f\.dmg_bmi beside it .* none of dmg_bmi's; move it away"):
+    with pytest.raises(WriteError, match=r"\.f\.dmg_bmi beside it .* not one of dmg_bmi's; move it away"):
         write_atomic(tmp_path / "f", b"x")
     assert names(foreign) == ["precious"]
     assert names(tmp_path) == [".f.dmg_bmi"]
@@ -258,7 +258,7 @@ def test_what_is_no_folder_is_not_replaced_by_one(tmp_path, kind):
         (tmp_path / "d").write_text("a user's")
     else:
         (tmp_path / "d").symlink_to(tmp_path / "real")
-    with pytest.raises(WriteError, match="no folder"):
+    with pytest.raises(WriteError, match="not a folder"):
         write_folder(tmp_path / "d", "new")
     assert (tmp_path / "d").is_symlink() == (kind == "link")
 

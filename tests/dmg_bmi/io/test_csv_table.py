@@ -49,7 +49,7 @@ def test_a_table_that_is_not_whole_is_refused_with_its_line(table, text, said):
 
 
 def test_an_id_that_stands_twice_is_named_with_its_second_line(table):
-    with pytest.raises(AttributeTableError, match=r"t\.csv, line 5: 'b' stands twice in the first column"):
+    with pytest.raises(AttributeTableError, match=r"t\.csv, line 5: 'b' appears twice in the first column"):
         table("id;slope\na;1\nb;2\nc;3\nb;2\na;4\n").rows()
 
 

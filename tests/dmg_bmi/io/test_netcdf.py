@@ -140,12 +140,12 @@ def test_ids_of_any_kind_are_read_as_text(tmp_path, ids):
     [
         (("a", "a"), "has 'a' twice"),
         (("a", " a"), "has 'a' twice"),
-        (("", "b"), "lacks an id"),
-        ((b"", b"b"), "lacks an id"),
-        ((7.5, 8.0), "no ids, such as 7.5"),
-        ((1.0, 2.0**53), "no ids, such as 9007199254740992"),
-        ((np.nan, 1.0), "no ids, such as nan"),
-        ((1e300, 1.0), "no ids, such as 1e"),
+        (("", "b"), "has rows without an id"),
+        ((b"", b"b"), "has rows without an id"),
+        ((7.5, 8.0), "not ids, such as 7.5"),
+        ((1.0, 2.0**53), "not ids, such as 9007199254740992"),
+        ((np.nan, 1.0), "not ids, such as nan"),
+        ((1e300, 1.0), "not ids, such as 1e"),
     ],
 )
 def test_ids_that_are_none_are_refused(tmp_path, ids, said):
@@ -177,7 +177,7 @@ def test_a_leap_day_that_lies_between_bounds_alone_is_a_gap_too(tmp_path):
 @pytest.mark.parametrize("name", ["scale_factor", "add_offset"])
 def test_packing_by_what_is_no_number_is_refused(tmp_path, dataset, name):
     path = changed(tmp_path / "f.nc", dataset, lambda data: data["P"].setncattr(name, "two"))
-    with pytest.raises(ForcingError, match=f"P has {name} 'two', which is no number"):
+    with pytest.raises(ForcingError, match=f"P has {name} 'two', which is not a number"):
         netcdf.read(path)
 
 

@@ -35,7 +35,7 @@ def test_a_whole_file_is_read_and_one_that_lacks_values_is_not(tmp_path, form, u
     whole = path.read_bytes()
     for lost in (8, 100, len(whole) // 3, len(whole) - 40):
         path.write_bytes(whole[:-lost])
-        with pytest.raises(ForcingError, match=r"f\.nc: (is torn, \d+ bytes|.*its header ends)"):
+        with pytest.raises(ForcingError, match=r"f\.nc: (is truncated, \d+ bytes|.*its header ends)"):
             netcdf.read(path)
 
 
@@ -45,7 +45,7 @@ def test_records_of_any_type_are_counted_as_they_are_padded(tmp_path, kind, more
     path = write(tmp_path / "f.nc", "NETCDF3_CLASSIC", True, kind, more)
     assert (netcdf.read(path).forcing["P"] == 2).all()
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ForcingError, match="is torn"):
+    with pytest.raises(ForcingError, match="is truncated"):
         netcdf.read(path)
 
 
@@ -55,5 +55,5 @@ def test_a_header_that_promises_more_than_any_file_holds_takes_no_memory(tmp_pat
     place = content.index(b"catchment") + len(b"catchment") + 3
     content[place : place + 4] = (2**31 - 4).to_bytes(4, "big")
     path.write_bytes(content)
-    with pytest.raises(ForcingError, match="is torn"):
+    with pytest.raises(ForcingError, match="is truncated"):
         netcdf.read(path)

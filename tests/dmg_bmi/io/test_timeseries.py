@@ -36,7 +36,7 @@ def test_a_period_beyond_the_data_is_what_there_is(dataset):
 
 
 def test_a_period_without_data_is_refused_with_what_there_is(dataset):
-    with pytest.raises(ConfigError, match=r"no data from 1990.* there is 2000-02-27"):
+    with pytest.raises(ConfigError, match=r"no data from 1990.* available: 2000-02-27"):
         dataset.period(np.datetime64("1990-01-01"), np.datetime64("1991-01-01"))
 
 
@@ -49,7 +49,7 @@ def test_basins_come_in_the_order_asked_for(dataset):
 
 
 def test_an_unknown_basin_is_refused_with_those_that_exist(dataset):
-    with pytest.raises(ConfigError, match="no basin d; there is a, b, c"):
+    with pytest.raises(ConfigError, match="no basin d; available: a, b, c"):
         dataset.basins(["a", "d"])
 
 

@@ -408,7 +408,7 @@ WRONG = {
         {"role": "output", "inputs": ["P"], "outputs": ["Q"], "network": "x"},
     ],
     "needs inputs or attributes": [{"network": "x"}],
-    "parameters has no key 'atributes'; did you mean attributes. there is": [
+    "parameters has no key 'atributes'; did you mean attributes. available:": [
         {"network": "x", "atributes": ["slope"]}
     ],
     "attributes must be a list": [{"network": "x", "attributes": "slope"}],

@@ -120,7 +120,10 @@ def test_folds_are_even_and_depend_on_the_seed_and_not_on_the_order():
 @pytest.mark.parametrize(
     ("basins", "said"),
     [
-        ({"test": ("synthetic-009",)}, "basins.test: the data has no basin synthetic-009; .*there is synth"),
+        (
+            {"test": ("synthetic-009",)},
+            "basins.test: the data has no basin synthetic-009; .*available: synth",
+        ),
         ({"train": named(1, 2), "test": named(2)}, "basins.train and basins.test both have synthetic-002"),
         ({"test": named(*range(1, 8))}, "no basin is left to train on"),
         ({"folds": 8}, "basins.folds is 8; it must be from 2 to the number of basins, 7"),

@@ -186,7 +186,10 @@ def test_a_mistake_in_the_data_leaves_no_bundle_and_the_folder_usable(config, tm
     ("keys", "said"),
     [
         (["training.device=gpu"], "training.device is 'gpu'; it must be cpu, cuda"),
-        (["periods.test=[2030-10-01, 2031-09-30]"], r"periods\.test: no data from 2030.*there is 2000-10-01"),
+        (
+            ["periods.test=[2030-10-01, 2031-09-30]"],
+            r"periods\.test: no data from 2030.*available: 2000-10-01",
+        ),
         # Before the data begins there is nothing to spin up on.
         (["periods.validation=[2000-10-01, 2001-03-29]"], r"periods\.validation: .* 180 days of spin-up"),
     ],

@@ -80,7 +80,7 @@ def test_a_folder_of_ngen_is_read_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace("283.15", "--", 1), r"cat-2_2015.csv: line 2, .*'--' is no number"),
+        (lambda text: text.replace("283.15", "--", 1), r"cat-2_2015.csv: line 2, .*'--' is not a number"),
         (lambda text: text.replace("2015-12-01 2", "2015-12-01 4"), "cat-2_2015.csv: .*hour after"),
         (lambda text: text.replace("[mm h-1]", "[m h-1]"), "cat-2_2015.csv: other columns or other units"),
     ],

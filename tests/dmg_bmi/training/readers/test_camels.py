@@ -129,8 +129,8 @@ def test_areas_and_pet_are_said(camels, caplog):
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"basins": ["1000001"]}, ConfigError, "of basin '1000001'; did you mean 01000001. there is"),
-        ({"forcing": "daymet"}, ConfigError, "basin_mean_forcing: has no folder daymet; there is nldas"),
+        ({"basins": ["1000001"]}, ConfigError, "of basin '1000001'; did you mean 01000001. available:"),
+        ({"forcing": "daymet"}, ConfigError, "basin_mean_forcing: has no folder daymet; available: nldas"),
         ({"attributes": ["slop_mean"]}, ConfigError, "no attribute slop_mean; did you mean slope_mean"),
     ],
 )

@@ -107,9 +107,9 @@ def test_attributes_may_stand_in_a_table_of_their_own(dataset, file, tmp_path, c
 
 
 def test_what_is_not_there_or_makes_no_sense_is_named(dataset, file, tmp_path):
-    with pytest.raises(ConfigError, match="no basin x; there is synthetic-001"):
+    with pytest.raises(ConfigError, match="no basin x; available: synthetic-001"):
         cf(file, ["x"])
-    with pytest.raises(ConfigError, match="no attribute slope; there is gauge_lat"):
+    with pytest.raises(ConfigError, match="no attribute slope; available: gauge_lat"):
         cf(file, attributes=["slope"])
     with pytest.raises(ForcingError, match="cannot be read"):
         cf(tmp_path / "none.nc")
