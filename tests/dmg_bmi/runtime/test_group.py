@@ -371,7 +371,7 @@ def test_a_model_step_is_run_once_for_all_and_the_static_network_once(
     )
     monkeypatch.setattr(
         DeltaModel,
-        "prepare",
+        "precompute",
         lambda self, a, n, *r, **k: networks.append(n) or precompute(self, a, n, *r, **k),
     )
     for forcing, expected in (("pushed", 3), ("own", 4)):
@@ -391,7 +391,7 @@ def test_only_the_first_factor_on_a_parameter_concerns_every_row(bundles, share,
     networks, precompute = [], DeltaModel.precompute
     monkeypatch.setattr(
         DeltaModel,
-        "prepare",
+        "precompute",
         lambda self, a, n, *r, **k: networks.append(n) or precompute(self, a, n, *r, **k),
     )
     config, series = keys("pushed", 3, 6)
