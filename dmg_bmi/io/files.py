@@ -173,8 +173,8 @@ def mapped(path: str | Path, error: type[DmgBmiError]) -> NDArray[Any]:
         pass
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, TypeError, OverflowError, MemoryError) as problem:
-        raise error(f"{path}: cannot be read: {problem}") from problem
+    except Exception as problem:  # NumPy evaluates the header as Python, which may fail in any way
+        raise error(f"{path}: cannot be read as an array: {problem}") from problem
 
 
 def read_text(path: str | Path, error: type[DmgBmiError], limit: int = MAX_TEXT) -> str:

@@ -32,7 +32,7 @@ class RoutedModel(nn.Module):
     runoff : DeltaModel
         Its flux ``Q`` is the depth in mm of each step; rows are divides.
     routing : DeltaModel
-        As of :func:`.routing_model`; rows are reaches. Its step is a whole part of that of `runoff`.
+        As of :func:`~dmg_bmi.routing_bmi.routing_model`; rows are reaches. Its step is a whole part of that of `runoff`.
     divides : Divides
         Areas, and the reach that takes the runoff of each.
 

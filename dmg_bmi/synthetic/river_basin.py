@@ -329,7 +329,7 @@ def weather(basin: Basin, days: int = 40, *, start: str = "2001-03-20", seed: in
     Returns
     -------
     Dataset
-        Forcings P, T, PET; the attributes of :data:`.synthetic.ATTRIBUTES`.
+        Forcings P, T, PET; the attributes of :data:`.basins.ATTRIBUTES`.
     """
     rng = np.random.default_rng(seed)
     first = np.datetime64(start, "s")
