@@ -32,7 +32,8 @@ class RoutedModel(nn.Module):
     runoff : DeltaModel
         Its flux ``Q`` is the depth in mm of each step; rows are divides.
     routing : DeltaModel
-        As of :func:`~dmg_bmi.routing_bmi.routing_model`; rows are reaches. Its step is a whole part of that of `runoff`.
+        As :func:`~dmg_bmi.routing_bmi.routing_model` makes it; rows are reaches. Its step divides that
+        of `runoff`.
     divides : Divides
         Areas, and the reach that takes the runoff of each.
 
@@ -78,7 +79,8 @@ class RoutedModel(nn.Module):
         forcing : mapping of name to Tensor ``[time, divides]``
         attributes : mapping of name to Tensor ``[divides]``
         network : mapping of name to Tensor
-            :meth:`.hydrofabric.Network.attributes`, and others that networks see, ``[reaches]``.
+            Those of :meth:`~dmg_bmi.hydrofabric.reader.Network.attributes`, and what networks see;
+            ``[reaches]``.
         state : RoutedState, optional
 
         Returns
