@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .arrays import FloatArray
 from .bmi import DeltaModelBmi
 from .errors import ConfigError, ForcingError, ValueShapeError, VariableError
-from .hydrofabric.reader import PARAMETERS, Hydrofabric
+from .hydrofabric.network import PARAMETERS
+from .hydrofabric.reader import Hydrofabric
 from .model.delta_model import DeltaModel
 from .model.variables import FLOW, unknown_variable
 from .runtime.component import Component, number

@@ -234,7 +234,7 @@ def _prepare(tools: SimpleNamespace) -> Command:
     def write(name, bundle, divides, start, pet):
         basin, fabric = _basin(tools.given, name, divides, 7)
         forcing = _ngen_csv(tools.given / name / "csv", basin.ids, divides)
-        arguments = ["--hydrofabric", fabric, "--forcing", forcing, "--own", "--pet", pet]
+        arguments = ["--hydrofabric", fabric, "--forcing", forcing, "--stored-forcing", "--pet", pet]
         arguments += ["--start", start, "--end", "2015-12-03"]
         path = tools.bundles(bundle).path
         return lambda folder: call("nextgen", "prepare", path, "--output", folder, *arguments)

@@ -17,6 +17,7 @@ from dmg_bmi.physics.routing.network import River, river_static
 from torch import Tensor
 
 from dmg_bmi.hydrofabric import reader as hydrofabric
+from dmg_bmi.hydrofabric.network import Network
 
 HOUR = 1 / 24
 #: Bed slope for reaches that have none, as t-route's users put it.
@@ -67,7 +68,7 @@ def synthetic(rows: int) -> Inputs:
     return parameters, {**static, "downstream": river.downstream, "jumps": river.jumps}, area
 
 
-def from_file(path: Path) -> tuple[hydrofabric.Network, Inputs]:
+def from_file(path: Path) -> tuple[Network, Inputs]:
     """The network of a GeoPackage, and what routing wants of it."""
     network = hydrofabric.read(path).routable(minimum_slope=FLAT)
     return network, (*network.tensors(), torch.from_numpy(network.area))

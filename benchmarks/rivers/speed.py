@@ -16,10 +16,10 @@ from rivers.networks import FLAT, seconds, storm
 from torch import Tensor
 
 from dmg_bmi import RoutingBmi
-from dmg_bmi.cli.compile import _meant as meant
-from dmg_bmi.hydrofabric import reader as hydrofabric
+from dmg_bmi.cli.compile import read_target
+from dmg_bmi.hydrofabric import network
 from dmg_bmi.model import aot_cache
-from dmg_bmi.runtime.engines import aot_cache as aot
+from dmg_bmi.runtime.engines import aot
 
 FLOW = "land_surface_water_source__volume_flow_rate"
 DISCHARGE = "channel_exit_water_x-section__volume_flow_rate"
@@ -63,7 +63,7 @@ def speed(fabrics: Mapping[str, Path], compiled: bool) -> None:
 
 def compile_for(config: Path) -> None:
     """Compile what the configuration runs, once."""
-    info, graph = meant(str(config))
+    info, graph = read_target(str(config))
     folder = aot.cache_folder(info, "cpu", graph)
     if not (folder / aot_cache.INDEX).is_file():
         begun = time.process_time()
@@ -128,7 +128,7 @@ def solvers(static: Mapping[str, Tensor], rows: int) -> None:
 
 
 def _levels(downstream: Tensor) -> list[tuple[Tensor, Tensor]]:
-    level, _ = hydrofabric._levels(downstream.numpy())
+    level, _ = network._levels(downstream.numpy())
     order = np.argsort(level, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(level))[:-1])
     return [(torch.from_numpy(rows), downstream[torch.from_numpy(rows)]) for rows in members]

@@ -1,1 +1,6 @@
-"""River networks and their catchments, as hydrofabric files hold them."""
+"""River networks and their catchments, from hydrofabric files."""
+
+from .network import Divides, Network
+from .reader import Hydrofabric, read
+
+__all__ = ["Divides", "Hydrofabric", "Network", "read"]

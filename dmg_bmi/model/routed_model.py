@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..hydrofabric.reader import Divides
+from ..hydrofabric.network import Divides
 from ..physics import State
 from .delta_model import DeltaModel
 
@@ -79,7 +79,7 @@ class RoutedModel(nn.Module):
         forcing : mapping of name to Tensor ``[time, divides]``
         attributes : mapping of name to Tensor ``[divides]``
         network : mapping of name to Tensor
-            Those of :meth:`~dmg_bmi.hydrofabric.reader.Network.attributes`, and what networks see;
+            Those of :meth:`~dmg_bmi.hydrofabric.Network.attributes`, and what networks see;
             ``[reaches]``.
         state : RoutedState, optional
 

@@ -84,6 +84,10 @@ class Restart:
         return Restart(read, write, self.every)
 
 
+PetMethod = Literal["penman_monteith", "priestley_taylor", "hargreaves", "oudin"]
+MissingForcing = Literal["error", "hold"]
+
+
 @dataclass(frozen=True)
 class Pet:
     """How potential evapotranspiration is computed from the weather.
@@ -96,7 +100,7 @@ class Pet:
         ``elevation`` (m) in the table of catchments, and `start_time`.
     """
 
-    method: Literal["penman_monteith", "priestley_taylor", "hargreaves", "oudin"]
+    method: PetMethod
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ class RunConfig:
     day_start_hour: float = 0.0
     forcing: Path | None = None
     pet: Pet | None = None
-    missing_forcing: Literal["error", "hold"] = "error"
+    missing_forcing: MissingForcing = "error"
     engine: Literal["auto", "eager", "compiled"] = "auto"
     device: str = "cpu"
     network_precision: Literal["bfloat16"] | None = None

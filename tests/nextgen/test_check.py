@@ -39,7 +39,7 @@ def with_time(**keys):
     return lambda document: document["time"].update(keys)
 
 
-def found(folder, level="stop"):
+def found(folder, level="error"):
     (fabric,) = (folder / "config").glob("*.gpkg")
     findings = check(folder / "config" / "realization.json", fabric)
     return [str(f) for f in findings if f.level == level]
@@ -225,7 +225,7 @@ def test_what_has_no_effect_is_noted(prepared, change, name):
     folder = prepared()
     change(folder, edit)
     assert found(folder) == []
-    assert any(re.search(message, text) for text in found(folder, "note"))
+    assert any(re.search(message, text) for text in found(folder, "warning"))
 
 
 # -- several modules ------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_without_a_date_days_count_from_the_first_step(prepared):
     del content["start_time"]
     path.write_text(yaml.safe_dump(content))
     assert found(folder) == []
-    assert any("days count from the first step" in text for text in found(folder, "note"))
+    assert any("days count from the first step" in text for text in found(folder, "warning"))
 
 
 # -- forcing files -----------------------------------------------------------------------
@@ -372,7 +372,7 @@ CSVS = {
         lambda ls: replaced(ls, 5, 2, ""),
         "line 6, column TMP_2m.*the cell is empty",
     ),
-    "11 NaN": (lambda ls: replaced(ls, 5, 2, "nan"), "TMP_2maboveground has gaps.*cat-11371"),
+    "11 NaN": (lambda ls: replaced(ls, 5, 2, "nan"), "TMP_2maboveground is missing .*cat-11371"),
     "8 units in the header that do not convert": (
         lambda ls: [ls[0].replace("precip_rate", "precip_rate [mm]"), *ls[1:]],
         "other columns or other units",
@@ -453,9 +453,9 @@ def test_12_netcdf_forcing_that_is_right_is_clean(with_netcdf):
 
 def test_12_a_catchment_that_the_file_lacks_would_get_anothers_values(with_netcdf, small, ngen):
     folder = with_netcdf(ids=small.ids[:-1])
-    (stop,) = found(folder)
-    assert "silently the values of the file's first catchment" in stop
-    assert small.ids[-1] in stop
+    (error,) = found(folder)
+    assert "silently the values of the file's first catchment" in error
+    assert small.ids[-1] in error
     run = ngen(folder)  # and so it is
     assert run.status == 0
 
@@ -491,7 +491,7 @@ def test_11_gaps_are_found_and_may_be_held(with_netcdf, write_forcing, small):
     values = write_forcing[1](96, len(small.ids))
     values["PRES_surface"][2, 40] = np.nan
     folder = with_netcdf(values=values)
-    assert any("PRES_surface has gaps" in text and small.ids[2] in text for text in found(folder))
+    assert any("PRES_surface is missing" in text and small.ids[2] in text for text in found(folder))
     shared = folder / "config" / "cat_config" / "DMG_BMI" / "shared.yaml"
     shared.write_text(shared.read_text().replace("missing_forcing: error", "missing_forcing: hold"))
     assert found(folder) == []
@@ -502,17 +502,17 @@ def test_12_units_of_time_that_ngen_does_not_know_are_found(with_netcdf):
 
 
 def test_6_own_forcing_must_reach_the_end_of_the_last_day(prepared, change):
-    folder = prepared(own=True)
+    folder = prepared(stored_forcing=True)
     change(folder, with_time(end_time="2015-12-04 00:00:00"))
     assert any("ends 86400 s too early: ngen includes its end" in text for text in found(folder))
 
 
 def test_12_forcing_that_nobody_takes_is_noted(prepared, change, small):
-    folder = prepared(own=True)
+    folder = prepared(stored_forcing=True)
     new = {"path": str(small.forcing), "provider": "NetCDF"}
     change(folder, lambda d: d["global"].update(forcing=new))
     assert found(folder) == []
-    assert any("NullForcingProvider saves its reading" in text for text in found(folder, "note"))
+    assert any("NullForcingProvider saves its reading" in text for text in found(folder, "warning"))
 
 
 # -- the hydrofabric ---------------------------------------------------------------------

@@ -32,7 +32,7 @@ def test_an_error_says_what_it_has_to_say_in_ascii_too(prepared, ngen, tmp_path)
 def test_a_netcdf_library_is_never_imported_by_a_component(prepared, ngen):
     """The stand-in makes importing one fail before the first object is made."""
     for own in (False, True):
-        run = ngen(prepared(f"run-{own}", own=own))
+        run = ngen(prepared(f"run-{own}", stored_forcing=own))
         assert run.status == 0, run.stderr
 
 

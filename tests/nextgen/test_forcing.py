@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dmg_bmi.errors import NextGenError
+from dmg_bmi.findings import Findings
 from dmg_bmi.io.ngen_forcing import open_forcing
-from dmg_bmi.nextgen.check.findings import Findings
 from dmg_bmi.nextgen.check.forcing import check_forcing
 
 #: The last cell of the fourth record.
@@ -53,7 +53,7 @@ def test_a_csv_that_is_none_is_named_with_its_row_and_column(small, tmp_path, ch
         forcing = open_forcing(folder)
         ids = forcing.ids
         check_forcing(forcing, ["precip_rate"], ids, None, True, findings)
-        found = "\n".join(str(f) for f in findings.fatal)
+        found = "\n".join(str(f) for f in findings.errors)
     except NextGenError as problem:
         found = str(problem)
     if said is None:
@@ -116,4 +116,4 @@ def test_a_catchment_that_a_file_lacks_is_named_with_an_id_of_the_file(tmp_path)
         forcing.read("precip_rate", ["cat-1"])
     findings = Findings()
     check_forcing(forcing, [], ["cat-1"], None, True, findings)
-    assert "such as 'wb-1'" in str(findings.fatal[0])
+    assert "such as 'wb-1'" in str(findings.errors[0])

@@ -23,7 +23,7 @@ def plan(bundle, small, tmp_path):
         end=np.datetime64("2015-12-05"),
         forcing=small.forcing,
         pet="oudin",
-        own=True,
+        stored_forcing=True,
     )
 
 

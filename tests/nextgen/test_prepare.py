@@ -39,7 +39,7 @@ def plan(bundle, juniata, tmp_path):
             "end": np.datetime64("2010-06-04"),
             "forcing": juniata.forcing,
             "pet": "oudin",
-            "holes": "neighbours",
+            "missing_attributes": "neighbours",
         }
         return Plan(**(given | keys))
 
@@ -141,12 +141,14 @@ HOLE = "cat-87639"
 
 
 def test_holes_stop_and_are_named(plan):
-    with pytest.raises(NextGenError, match=rf"attribute elevation: missing; choose --holes.*\[{HOLE}\]"):
-        prepare(plan(holes="stop"))
+    with pytest.raises(
+        NextGenError, match=rf"attribute elevation: missing; choose --missing-attributes.*\[{HOLE}\]"
+    ):
+        prepare(plan(missing_attributes="error"))
 
 
 def test_holes_are_dropped_with_their_divide(plan, tmp_path, ngen):
-    done = prepare(plan(holes="drop"))
+    done = prepare(plan(missing_attributes="drop"))
     assert done.catchments == 793
     assert HOLE not in catchments(tmp_path / "run")
     assert not (tmp_path / "run" / "config" / "cat_config" / MODEL / f"{HOLE}.yml").exists()
@@ -157,7 +159,7 @@ def test_holes_are_dropped_with_their_divide(plan, tmp_path, ngen):
 
 
 def test_holes_are_filled_with_the_mean_of_what_is_next_to_them(plan, tmp_path, juniata):
-    prepare(plan(holes="neighbours"))
+    prepare(plan(missing_attributes="neighbours"))
     table = catchments(tmp_path / "run")
     with sqlite3.connect(juniata.hydrofabric) as file:
         (nexus,) = file.execute("SELECT toid FROM divides WHERE divide_id = ?", (HOLE,)).fetchone()
@@ -288,7 +290,7 @@ def broken(path):
     [
         (broken, "t.parquet: cannot be read as Parquet: Parquet magic bytes"),
         (lambda path: parquet_of(id=[1, None]), "t.parquet: id of row 2 is missing"),
-        (lambda path: parquet_of(id=[1, 2.0, 1]), "t.parquet: 1 stands twice"),
+        (lambda path: parquet_of(id=[1, 2.0, 1]), "t.parquet: 1 appears twice"),
         (lambda path: parquet_of(name=[1]), "no column of ids"),
     ],
 )
@@ -315,7 +317,7 @@ def parquet_of(**columns):
     ("text", "match"),
     [
         ("name,twi\ncat-1,2\n", "no column of ids"),
-        ("divide_id,twi\ncat-1,2\ncat-1,3\n", "cat-1 stands twice"),
+        ("divide_id,twi\ncat-1,2\ncat-1,3\n", "cat-1 appears twice"),
         ("divide_id,twi\ncat-1\n", r"line 2: has not as many cells as the header \(1, not 2\)"),
     ],
 )
@@ -426,7 +428,9 @@ def test_a_coastal_divide_gets_what_the_nearest_one_has(plan, juniata, changed, 
     blobs = {n: b"GP\0\x03" + struct.pack("<i4d", 5070, x, x, y, y) for n, (x, y) in there.items()}
     fabric = changed(*((COASTAL, (n, f"cnx-{n[4:]}", "coastal", 3.0, 3.0, blobs[n])) for n in there))
 
-    done = prepare(plan(hydrofabric=fabric, own=True, forcing=with_more_ids(juniata, [*there], tmp_path)))
+    done = prepare(
+        plan(hydrofabric=fabric, stored_forcing=True, forcing=with_more_ids(juniata, [*there], tmp_path))
+    )
     table = catchments(tmp_path / "run")
     for name, (donor, _) in expected.items():
         for attribute in ("elevation", "slope", "twi"):
@@ -495,14 +499,16 @@ def test_rows_of_one_id_that_differ_stop(plan, juniata, changed, table, key, col
     values = ", ".join(f'"{n}" + 1' if n == column else f'"{n}"' for n in names)
     name = "cat-87385" if key == "divide_id" else "wb-87385"
     again = f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM "{table}" WHERE {key} = ?'
-    with pytest.raises(NextGenError, match=rf"stop.*duplicate: {name} in several rows of the table {table}"):
+    with pytest.raises(
+        NextGenError, match=rf"duplicate: repeated in the table {table}, in rows that differ.*\[{name}\]"
+    ):
         prepare(plan(hydrofabric=changed((again, (name,))), routing=routing))
 
 
 def test_an_upstream_area_that_is_text_is_named(plan, changed):
     text = ("UPDATE divides SET tot_drainage_areasqkm = 'large' WHERE divide_id = ?", ("cat-87385",))
     with pytest.raises(NextGenError, match=r"attribute upstream_area: missing.*cat-87385"):
-        prepare(plan(hydrofabric=changed(text), holes="stop"))
+        prepare(plan(hydrofabric=changed(text), missing_attributes="error"))
 
 
 # -- latitude ---------------------------------------------------------------------------
@@ -543,7 +549,7 @@ def test_latitudes_are_those_of_the_projection(latitude, longitude):
 def test_a_store_holds_what_the_file_holds(plan, juniata, tmp_path):
     import netCDF4
 
-    prepare(plan(own=True, start=np.datetime64("2010-06-02"), end=np.datetime64("2010-06-04")))
+    prepare(plan(stored_forcing=True, start=np.datetime64("2010-06-02"), end=np.datetime64("2010-06-04")))
     folder = tmp_path / "run" / "forcings" / "store"
     index = yaml.safe_load((folder / "forcing.yaml").read_text())
     assert index["ids"] == list(juniata.ids)
@@ -555,11 +561,17 @@ def test_a_store_holds_what_the_file_holds(plan, juniata, tmp_path):
 
 
 def test_a_store_reaches_to_the_end_of_the_last_day_of_the_model(plan, tmp_path):
-    prepare(plan(own=True, start=np.datetime64("2010-06-01T05:00"), end=np.datetime64("2010-06-03T07:00")))
+    prepare(
+        plan(
+            stored_forcing=True,
+            start=np.datetime64("2010-06-01T05:00"),
+            end=np.datetime64("2010-06-03T07:00"),
+        )
+    )
     stored = np.load(tmp_path / "run" / "forcings" / "store" / "P.npy", mmap_mode="r")
     assert len(stored) == 3 * 24 - 5
     with pytest.raises(NextGenError, match=r"needed is every hour from"):
-        prepare(plan(own=True, end=np.datetime64("2010-06-06T01:00")))
+        prepare(plan(stored_forcing=True, end=np.datetime64("2010-06-06T01:00")))
 
 
 def test_a_gap_stops_a_store_and_names_the_catchment(plan, juniata, tmp_path, write_forcing):
@@ -567,10 +579,10 @@ def test_a_gap_stops_a_store_and_names_the_catchment(plan, juniata, tmp_path, wr
     values = weather(72, 794)
     values["precip_rate"][5, 30] = np.nan
     write(tmp_path / "gap.nc", juniata.ids, values, np.datetime64("2010-06-01"))
-    with pytest.raises(NextGenError, match=f"precip_rate has gaps in {juniata.ids[5]}"):
-        prepare(plan(own=True, forcing=tmp_path / "gap.nc"))
+    with pytest.raises(NextGenError, match=f"precip_rate is missing .* in {juniata.ids[5]}"):
+        prepare(plan(stored_forcing=True, forcing=tmp_path / "gap.nc"))
     assert not (tmp_path / "run" / "forcings" / "store" / "forcing.yaml").exists()
-    prepare(plan(own=True, forcing=tmp_path / "gap.nc", gaps="hold"))
+    prepare(plan(stored_forcing=True, forcing=tmp_path / "gap.nc", missing_forcing="hold"))
 
 
 WRONG = [
@@ -599,7 +611,7 @@ def test_values_that_no_weather_has_stop_with_catchment_and_hour(
     aorc = {"precip_rate": "mm s^-1", "TMP_2maboveground": "K"}
     write(tmp_path / "odd.nc", juniata.ids, values, np.datetime64("2010-06-01"), units=aorc | units)
     with pytest.raises(NextGenError, match=match):
-        prepare(plan(own=own, forcing=tmp_path / "odd.nc"))
+        prepare(plan(stored_forcing=own, forcing=tmp_path / "odd.nc"))
     assert not (tmp_path / "run" / "forcings" / "store" / "forcing.yaml").exists()
 
 
@@ -612,7 +624,7 @@ def test_rain_below_zero_by_rounding_becomes_zero_and_is_counted(
     values["precip_rate"][dry] = -1e-9
     write(tmp_path / "odd.nc", juniata.ids, values, np.datetime64("2010-06-01"))
     caplog.set_level("INFO")
-    prepare(plan(own=True, forcing=tmp_path / "odd.nc"))
+    prepare(plan(stored_forcing=True, forcing=tmp_path / "odd.nc"))
     rain = np.load(tmp_path / "run" / "forcings" / "store" / "P.npy")
     assert rain.min() == 0.0
     assert rain.max() > 0.0
@@ -624,7 +636,7 @@ def test_rain_below_zero_by_rounding_becomes_zero_and_is_counted(
 
 def test_own_forcing_without_pet_says_what_to_choose(plan):
     with pytest.raises(NextGenError, match=r"has no PET.*choose --pet"):
-        prepare(plan(own=True, pet=None))
+        prepare(plan(stored_forcing=True, pet=None))
 
 
 # -- routing ------------------------------------------------------------------------------
@@ -669,7 +681,18 @@ def run_folder(juniata, tmp_path):
 def test_a_run_folder_is_read_written_and_run(run_folder, bundle, ngen, own):
     command = ["nextgen", "prepare", str(bundle("hybrid")), "--ngiab", str(run_folder), "--pet", "oudin"]
     original = (run_folder / "config" / "gage_subset.gpkg").read_bytes()
-    assert main([*command, "--holes", "neighbours", "--multi", *(["--own"] if own else [])]) == 0
+    assert (
+        main(
+            [
+                *command,
+                "--missing-attributes",
+                "neighbours",
+                "--multi",
+                *(["--stored-forcing"] if own else []),
+            ]
+        )
+        == 0
+    )
     assert (run_folder / "config" / "gage_subset.gpkg").read_bytes() == original
     document = json.loads((run_folder / "config" / "realization.json").read_text())
     assert document["time"]["end_time"] == "2010-06-03 23:00:00"
@@ -683,8 +706,8 @@ def test_a_run_folder_is_read_written_and_run(run_folder, bundle, ngen, own):
 
 def test_a_run_folder_keeps_its_divides(run_folder, bundle, capsys):
     command = ["nextgen", "prepare", str(bundle("hybrid")), "--ngiab", str(run_folder), "--pet", "oudin"]
-    assert main([*command, "--holes", "drop"]) == 2
-    assert "choose --holes neighbours" in capsys.readouterr().err
+    assert main([*command, "--missing-attributes", "drop"]) == 2
+    assert "choose --missing-attributes neighbours" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_run_folder_is_refused(tmp_path):
@@ -760,7 +783,7 @@ def test_the_command_prepares_and_says_how_to_run(small, bundle, tmp_path, capsy
                 "2000-01-01",
                 "--end",
                 "2000-01-02",
-                "--attribute",
+                "--columns",
                 "a",
             ],
             "'a' is not NAME=COLUMN",

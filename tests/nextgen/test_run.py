@@ -29,7 +29,7 @@ def check_nexuses(run, domain, rtol=6e-6):
 
 @pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
 def test_depth_times_area_is_what_nexuses_receive(prepared, ngen, small, own):
-    folder = prepared(own=own)
+    folder = prepared(stored_forcing=own)
     run = ngen(folder)
     assert run.status == 0, run.stderr
     assert "mass_balance" not in run.stderr
@@ -68,7 +68,7 @@ def test_the_calls_of_a_step_are_counted(prepared, ngen, change, tmp_path):
 
 @pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
 def test_the_order_of_catchments_does_not_matter(prepared, ngen, own):
-    folder = prepared(own=own)
+    folder = prepared(stored_forcing=own)
     first = ngen(folder).files()
     assert ngen(folder, order=1).files() == first
     assert ngen(folder, order=2).files() == first
@@ -76,7 +76,7 @@ def test_the_order_of_catchments_does_not_matter(prepared, ngen, own):
 
 @pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
 def test_depth_times_area_is_what_nexuses_receive_to_a_billionth(prepared, ngen, small, own):
-    check_nexuses(ngen(prepared(own=own), nexus_digits=15), small, rtol=1e-9)
+    check_nexuses(ngen(prepared(stored_forcing=own), nexus_digits=15), small, rtol=1e-9)
 
 
 def test_single_and_multi_give_the_same(prepared, ngen):
@@ -98,14 +98,14 @@ def test_csv_forcing_gives_what_netcdf_gives(prepared, ngen, small, shared_data)
 @pytest.mark.parametrize("cut", ["2015-12-02T00:00:00", "2015-12-02T10:00:00", "2015-12-03T17:00:00"])
 def test_a_run_that_is_cut_and_goes_on_gives_the_same_files(prepared, ngen, change, small, own, cut):
     """Saved at the end of the first run, in mid-day and mid-release, and read by the second."""
-    whole = ngen(prepared("whole", own=own))
-    first = prepared("first", own=own)
+    whole = ngen(prepared("whole", stored_forcing=own))
+    first = prepared("first", stored_forcing=own)
     restart(first, "write")
     hours = int((np.datetime64(cut) - np.datetime64("2015-12-01")) / np.timedelta64(1, "h"))
     before = str(np.datetime64(cut) - np.timedelta64(1, "h")).replace("T", " ")
     change(first, lambda d: d["time"].update(end_time=before))
     early = ngen(first)
-    second = prepared("second", own=own, start=np.datetime64(cut), model_params={})
+    second = prepared("second", stored_forcing=own, start=np.datetime64(cut), model_params={})
     for state in (first / "config" / "cat_config" / "DMG_BMI").glob("*.state"):
         (second / "config" / "cat_config" / "DMG_BMI" / state.name).write_bytes(state.read_bytes())
     restart(second, "read")
@@ -130,14 +130,15 @@ def restart(folder, how):
 def test_a_run_that_is_killed_goes_on_from_its_last_states(prepared, ngen, small, own):
     """Saved every 30 hours; killed in the 72nd hour, in the middle of a step; nothing is finalized."""
     end = np.datetime64("2015-12-07")
-    whole = ngen(prepared("whole", own=own, end=end))
-    folder = prepared("killed", own=own, end=end, save_every=30.0)
+    whole = ngen(prepared("whole", stored_forcing=own, end=end))
+    folder = prepared("killed", stored_forcing=own, end=end, save_every=30.0)
     killed = ngen(folder, die_at=71)
     assert killed.status == 134
     states = sorted((folder / "outputs" / "states").iterdir())
     assert [s.name for s in states] == ["2015-12-02T0600", "2015-12-03T1200"]
     again = prepared(
-        "again", own=own, start=np.datetime64("2015-12-03T12:00"), end=end, restart=True, model_params={},
+        "again", stored_forcing=own, start=np.datetime64("2015-12-03T12:00"), end=end, restart=True,
+        model_params={},
         before=lambda root: shutil.copytree(folder / "outputs" / "states", root / "outputs" / "states"),
     )  # fmt: skip
     rest = ngen(again)
@@ -168,7 +169,7 @@ def test_a_restart_needs_the_states_of_all_catchments_and_says_which_time_has_th
 
 @pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
 def test_the_balance_holds_to_a_billionth_of_a_millimetre_at_every_step(prepared, ngen, change, own):
-    folder = prepared(own=own, end=np.datetime64("2015-12-11"))
+    folder = prepared(stored_forcing=own, end=np.datetime64("2015-12-11"))
 
     def strict(document):
         document["global"]["formulations"][0]["params"]["mass_balance"] = {
@@ -182,7 +183,7 @@ def test_the_balance_holds_to_a_billionth_of_a_millimetre_at_every_step(prepared
 
 
 def test_a_start_in_mid_day_and_days_that_begin_at_six(prepared, ngen, small):
-    folder = prepared(start=np.datetime64("2015-12-01T09:00:00"), day_start_hour=6.0, own=True)
+    folder = prepared(start=np.datetime64("2015-12-01T09:00:00"), day_start_hour=6.0, stored_forcing=True)
     run = ngen(folder)
     assert run.status == 0, run.stderr
     for values in check_nexuses(run, small).values():
@@ -201,9 +202,9 @@ def test_794_divides_with_a_hole_run(juniata, bundle, ngen, tmp_path, own):
         start=np.datetime64("2010-06-01"),
         end=np.datetime64("2010-06-04"),
         forcing=juniata.forcing,
-        own=own,
+        stored_forcing=own,
         pet="oudin",
-        holes="neighbours",
+        missing_attributes="neighbours",
     )
     done = prepare(plan)
     assert done.catchments == 794

@@ -1,4 +1,4 @@
-"""What is examined together: a realization, its hydrofabric, its forcing."""
+"""A realization under examination, with its hydrofabric and forcing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, NextGenError
+from ...findings import Findings
 from ...hydrofabric.reader import require_layout
 from ...io.geopackage import GeoPackage
 from ...io.ngen_forcing import Forcing
 from ...io.units import parse
-from .findings import Findings
 
 #: Seconds between calls of modules, whatever a realization says.
 STEP = 3600
@@ -30,15 +30,15 @@ _NOT_UDUNITS = re.compile(
 
 
 @dataclass(frozen=True)
-class Divides:
-    """Divides of a hydrofabric as `ngen` sees them: all columns of the layer but the geometry."""
+class DivideLayer:
+    """The layer ``divides`` as `ngen` sees it: all columns but the geometry."""
 
     ids: tuple[str, ...]
     properties: Mapping[str, Sequence[Any]]
 
     @classmethod
-    def read(cls, path: Path) -> Divides:
-        """The layer ``divides`` of a GeoPackage."""
+    def read(cls, path: Path) -> DivideLayer:
+        """Read the layer of a GeoPackage."""
         with GeoPackage(path, {}) as file:
             require_layout(file)
             columns = file.everything(("divides",), "divide_id", ("toid",))
@@ -57,7 +57,7 @@ class CheckContext:
         The realization.
     base : Path
         The folder that `ngen` will run in.
-    divides : Divides
+    divides : DivideLayer
     findings : Findings
     forcing : Forcing, optional
     period : Period, optional
@@ -66,7 +66,7 @@ class CheckContext:
 
     document: Mapping[str, Any]
     base: Path
-    divides: Divides
+    divides: DivideLayer
     findings: Findings
     forcing: Forcing | None = None
     period: Period | None = None

@@ -43,105 +43,107 @@ class Module:
         return self.params.get("variables_names_map") or {}
 
 
-def examine(case: CheckContext, where: str, params: Mapping[str, Any], ids: Sequence[str]) -> Module:
+def examine(context: CheckContext, where: str, params: Mapping[str, Any], ids: Sequence[str]) -> Module:
     """Examine one module by itself."""
-    return Module(where, params, _module(case, where, params, ids))
+    return Module(where, params, _module(context, where, params, ids))
 
 
 def _module(
-    case: CheckContext,
+    context: CheckContext,
     where: str,
     params: Mapping[str, Any],
     ids: Sequence[str],
 ) -> Component | None:
-    stop, note = case.findings.stop, case.findings.note
+    error, warning = context.findings.error, context.findings.warning
     for key in ("variables_names_map", "mass_balance", "model_params"):
         if params.get(key) == {}:
-            stop(f"{where}.{key}", "an empty object ends ngen; remove the key")
+            error(f"{where}.{key}", "an empty object ends ngen; remove the key")
     if params.get("uses_forcing_file") or params.get("forcing_file"):
-        stop(f"{where}.uses_forcing_file", "is not supported any more and ends ngen; remove it")
+        error(f"{where}.uses_forcing_file", "is not supported any more and ends ngen; remove it")
     for key in ("output_precision", "fixed_time_step"):
         if key in params:
             hint = " (output.precision at the top level has)" if key == "output_precision" else ""
-            note(f"{where}.{key}", f"has no effect{hint}")
-    if "module_path" in params and not os.path.isdir(case.base / params["module_path"]):
-        stop(f"{where}.module_path", f"{params['module_path']} is no folder, which ends ngen")
+            warning(f"{where}.{key}", f"has no effect{hint}")
+    if "module_path" in params and not os.path.isdir(context.base / params["module_path"]):
+        error(f"{where}.module_path", f"{params['module_path']} is no folder, which ends ngen")
     python_type = str(params.get("python_type", ""))
     if "python_type" in params and "." not in python_type:
-        stop(f"{where}.python_type", f"{python_type!r} has no module; write dmg_bmi.DeltaModelBmi")
+        error(f"{where}.python_type", f"{python_type!r} has no module; write dmg_bmi.DeltaModelBmi")
     if python_type.partition(".")[0] != "dmg_bmi":
         return None
-    config = _init_configs(case, where, params, ids)
+    config = _init_configs(context, where, params, ids)
     if config is None:
         return None
     bmi = DeltaModelBmi()
     try:
         bmi.initialize(str(config))
     except DmgBmiError as problem:
-        stop(f"{where}.init_config", str(problem))
+        error(f"{where}.init_config", str(problem))
         return None
     component = bmi.component
     # Not finalized: that would write a restart file.
     component.group.leave(component)
-    _run_config(case, where, component, ids)
-    _params(case, f"{where}.model_params", params.get("model_params") or {}, component, ids)
-    _mass_balance(case, f"{where}.mass_balance", params.get("mass_balance"), component)
+    _run_config(context, where, component, ids)
+    _params(context, f"{where}.model_params", params.get("model_params") or {}, component, ids)
+    _mass_balance(context, f"{where}.mass_balance", params.get("mass_balance"), component)
     if not params.get("cache_input_variable_metadata") and component.about.inputs:
-        note(f"{where}.cache_input_variable_metadata", "true saves half of the calls at every step")
+        warning(f"{where}.cache_input_variable_metadata", "true saves half of the calls at every step")
     return component
 
 
 def _init_configs(
-    case: CheckContext, where: str, params: Mapping[str, Any], ids: Sequence[str]
+    context: CheckContext, where: str, params: Mapping[str, Any], ids: Sequence[str]
 ) -> Path | None:
     pattern = str(params.get("init_config", ""))
-    paths = {i: case.base / pattern.replace("{{id}}", i) for i in ids}
+    paths = {i: context.base / pattern.replace("{{id}}", i) for i in ids}
     missing = [i for i, path in paths.items() if not os.path.isfile(path)]
     if missing:
-        case.findings.stop(f"{where}.init_config", f"{pattern}: there are no such files", missing)
+        context.findings.error(f"{where}.init_config", f"{pattern}: there are no such files", missing)
         return None
     return next(iter(paths.values()))
 
 
 def _run_config(
-    case: CheckContext,
+    context: CheckContext,
     where: str,
     component: Component,
     ids: Sequence[str],
 ) -> None:
-    stop, config = case.findings.stop, component.config
+    error, config = context.findings.error, component.config
     at = config.shared or f"{where}.init_config"
     if component.clock.step != STEP:
-        stop(
+        error(
             at, f"time_step: ngen steps by 3600 s, this by {component.clock.step:g} s; write time_step: 3600"
         )
     known = set(component.group.table.ids)
     absent = [i for i in ids if i not in known]
     if absent and config.shared is not None:
-        stop(at, "catchments of the hydrofabric are not in the table of catchments", absent)
+        error(at, "catchments of the hydrofabric are not in the table of catchments", absent)
     if config.shared is None and len(ids) > 1:
-        stop(at, "every catchment is a model of its own; use a shared configuration (keys shared, catchment)")
+        error(
+            at, "every catchment is a model of its own; use a shared configuration (keys shared, catchment)"
+        )
     if config.restart.read is not None and "{id}" in str(config.restart.read):
         lost = [i for i in ids if not _state_of(component, i).is_file()]
         if lost:
-            stop(at, f"restart.read: there is no {_state_of(component, '<id>')}", lost)
-    if case.period is None:
+            error(at, f"restart.read: there is no {_state_of(component, '<id>')}", lost)
+    if context.period is None:
         return
-    start, end = case.period
+    start, end = context.period
     if config.start_time is None:
         if component.clock.ratio > 1:
-            case.findings.note(at, "without start_time days count from the first step")
+            context.findings.warning(at, "without start_time days count from the first step")
     elif np.datetime64(utc(config.start_time).replace(tzinfo=None), "s") != start:
-        stop(at, f"start_time {config.start_time} is not that of the realization, {start}")
+        error(at, f"start_time {config.start_time} is not that of the realization, {start}")
     seconds = float((end - start) / np.timedelta64(1, "s"))
     if component.clock.end < seconds:
-        stop(at, f"end_time lies before the end of the last step, {end}; remove it or write that")
+        error(at, f"end_time lies before the end of the last step, {end}; remove it or write that")
     store = component.group.store
     if store is not None:
         last = (component.clock.phase * component.clock.step + seconds) / component.clock.model_step
         missing = store.lacks(int(np.ceil(last - 1e-9)) - 1)
         if missing:
-            stop(
+            error(
                 store.path,
                 f"ends {missing:g} s too early: ngen includes its end, so the last step is that before "
                 f"{end}, and a model step needs all of its forcing. End the run earlier or store more",
@@ -155,34 +157,36 @@ def _state_of(component: Component, name: str) -> Path:
 
 
 def _params(
-    case: CheckContext, where: str, given: Mapping[str, Any], component: Component, ids: Sequence[str]
+    context: CheckContext, where: str, given: Mapping[str, Any], component: Component, ids: Sequence[str]
 ) -> None:
-    stop, table = case.findings.stop, component.about.by_name
+    error, table = context.findings.error, component.about.by_name
     for name, value in given.items():
         at = f"{where}.{name}"
         variable = table.get(name)
         if variable is None:
-            stop(at, "there is no such variable, which ends ngen; `dmg-bmi inspect` lists those that exist")
+            error(at, "there is no such variable, which ends ngen; `dmg-bmi inspect` lists those that exist")
             continue
         if variable.kind == "state" and component.config.restart.read is not None:
-            stop(at, "is set after the restart file is read, and replaces what that says; remove one of them")
+            error(
+                at, "is set after the restart file is read, and replaces what that says; remove one of them"
+            )
         if variable.kind not in ("attribute", "state", "multiplier"):
-            stop(at, f"is an {variable.kind}, which a parameter cannot set for more than a step")
+            error(at, f"is an {variable.kind}, which a parameter cannot set for more than a step")
             continue
         if isinstance(value, Mapping):
-            _from_hydrofabric(case, at, name, value, variable, ids)
+            _from_hydrofabric(context, at, name, value, variable, ids)
             continue
         numbers = _as_numbers(value)
         if numbers is None:
-            stop(at, f"{value!r} is no number, which ngen skips with a warning")
+            error(at, f"{value!r} is no number, which ngen skips with a warning")
         elif len(numbers) != variable.size:
-            stop(
+            error(
                 at,
                 f"has {len(numbers)} numbers, {name} has {variable.size}: what is too short is filled with "
                 "memory that nobody set, what is too long is cut",
             )
         else:
-            _judge(case, at, np.array(numbers), variable)
+            _judge(context, at, np.array(numbers), variable)
 
 
 def _as_numbers(value: Any) -> list[float] | None:
@@ -198,51 +202,56 @@ def _as_numbers(value: Any) -> list[float] | None:
 
 
 def _judge(
-    case: CheckContext, at: str, values: np.ndarray, variable: Variable, ids: Sequence[str] = ()
+    context: CheckContext, at: str, values: np.ndarray, variable: Variable, ids: Sequence[str] = ()
 ) -> None:
     bad = implausible(values) | (values < variable.lower) | (values > variable.upper)
     if bad.any():
         limits = f" from {variable.lower:g} to {variable.upper:g}" if isfinite(variable.lower) else ""
         named = [ids[k] for k in np.flatnonzero(bad).tolist()] if len(ids) else ()
-        case.findings.stop(at, f"{values[bad][0]:g} is no plausible value{limits}", named)
+        context.findings.error(at, f"{values[bad][0]:g} is no plausible value{limits}", named)
 
 
 def _from_hydrofabric(
-    case: CheckContext, at: str, name: str, value: Mapping[str, Any], variable: Variable, ids: Sequence[str]
+    context: CheckContext,
+    at: str,
+    name: str,
+    value: Mapping[str, Any],
+    variable: Variable,
+    ids: Sequence[str],
 ) -> None:
-    stop = case.findings.stop
+    error = context.findings.error
     if value.get("source") != "hydrofabric":
-        stop(at, f"source {value.get('source')!r} is unknown and ends ngen; the only one is hydrofabric")
+        error(at, f"source {value.get('source')!r} is unknown and ends ngen; the only one is hydrofabric")
         return
     column = str(value.get("from", name))
-    if column not in case.divides.properties:
-        stop(
+    if column not in context.divides.properties:
+        error(
             at,
             f"the layer divides has no column {column} (divide-attributes are not visible to ngen), so the "
             "parameter would silently keep its value",
         )
         return
-    by_id = dict(zip(case.divides.ids, case.divides.properties[column], strict=True))
+    by_id = dict(zip(context.divides.ids, context.divides.properties[column], strict=True))
     empty = [i for i in ids if not isinstance(by_id[i], int | float)]
     if empty:
-        stop(at, f"{column} is no number in the hydrofabric and would be skipped", empty)
+        error(at, f"{column} is no number in the hydrofabric and would be skipped", empty)
     if variable.size != 1:
-        stop(at, f"one number of the hydrofabric cannot fill {variable.size} of {name}")
+        error(at, f"one number of the hydrofabric cannot fill {variable.size} of {name}")
     rest = [i for i in ids if isinstance(by_id[i], int | float)]
-    _judge(case, at, np.array([float(by_id[i]) for i in rest]), variable, rest)
+    _judge(context, at, np.array([float(by_id[i]) for i in rest]), variable, rest)
 
 
-def _mass_balance(case: CheckContext, where: str, given: Any, component: Component) -> None:
+def _mass_balance(context: CheckContext, where: str, given: Any, component: Component) -> None:
     if not given:
         return
-    stop = case.findings.stop
+    error = context.findings.error
     if component.group.balance is None:
-        stop(where, f"{component.info.name} has no balance of water, so ngen would switch the check off")
+        error(where, f"{component.info.name} has no balance of water, so ngen would switch the check off")
     if not given.get("check", True):
-        case.findings.note(where, "check is false: nothing is checked")
+        context.findings.warning(where, "check is false: nothing is checked")
     if given.get("frequency", 1) < 0:
-        stop(where, "a negative frequency never checks anything; write a number of steps such as 24")
+        error(where, "a negative frequency never checks anything; write a number of steps such as 24")
     elif given.get("frequency", 1) == 0:
-        stop(where, "frequency 0 switches the check off; write a number of steps such as 24")
+        error(where, "frequency 0 switches the check off; write a number of steps such as 24")
     if given.get("tolerance", 1e-16) < 1e-9:
-        stop(where, "tolerance must be given, 1e-9 (mm) or more: the default 1e-16 is below rounding")
+        error(where, "tolerance must be given, 1e-9 (mm) or more: the default 1e-16 is below rounding")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...runtime.config import MissingForcing
 from .context import CheckContext, convertible
 from .forcing import check_forcing
 from .module import Module
@@ -14,7 +15,7 @@ NO_UNITS = ("", "-", "none", "unitless", "dimensionless")
 
 
 def check_wiring(
-    case: CheckContext,
+    context: CheckContext,
     where: str,
     params: Mapping[str, Any],
     modules: Sequence[Module],
@@ -35,26 +36,27 @@ def check_wiring(
     ids : sequence of str
         Catchments.
     """
-    given = _given(case, where, modules, nested)
-    used = [column for module in modules for column in _inputs(case, module, given, modules, nested)]
-    forcing = case.forcing
+    given = _given(context, where, modules, nested)
+    used = [column for module in modules for column in _inputs(context, module, given, modules, nested)]
+    forcing = context.forcing
     if forcing is not None and (used or _foreign(modules)):
         hold = all(m.component is None or m.component.config.missing_forcing == "hold" for m in modules)
-        check_forcing(forcing, sorted(set(used)), ids, case.period, hold, case.findings)
+        missing: MissingForcing = "hold" if hold else "error"
+        check_forcing(forcing, sorted(set(used)), ids, context.period, missing, context.findings)
     elif forcing is not None:
-        case.findings.note(
+        context.findings.warning(
             "global.forcing", "no module takes it; provider NullForcingProvider saves its reading"
         )
-    _outputs(case, where, params, modules)
+    _outputs(context, where, params, modules)
 
 
 def _foreign(modules: Sequence[Module]) -> bool:
     return any(module.component is None for module in modules)
 
 
-def _given(case: CheckContext, where: str, modules: Sequence[Module], nested: bool) -> dict[str, str]:
+def _given(context: CheckContext, where: str, modules: Sequence[Module], nested: bool) -> dict[str, str]:
     """Units of all outputs, by the names that other modules know them by."""
-    taken = case.forcing.names() if case.forcing is not None else set()
+    taken = context.forcing.names() if context.forcing is not None else set()
     given: dict[str, str] = {}
     for module in modules:
         if module.component is None:
@@ -63,7 +65,7 @@ def _given(case: CheckContext, where: str, modules: Sequence[Module], nested: bo
         for name in about.outputs:
             known = module.alias.get(name, name)
             if nested and known in taken:
-                case.findings.stop(
+                context.findings.error(
                     f"{module.where}.variables_names_map",
                     f"output {name}: {known} is the name of a forcing or of another module's output, which "
                     "ends ngen; map it to a name of its own",
@@ -72,7 +74,7 @@ def _given(case: CheckContext, where: str, modules: Sequence[Module], nested: bo
             given[known] = about.units[name]
         odd = sorted(module.alias.keys() - {*about.inputs, *about.outputs})
         if odd:
-            case.findings.stop(
+            context.findings.error(
                 f"{module.where}.variables_names_map",
                 f"{', '.join(odd)}: neither inputs nor outputs of the module",
             )
@@ -80,40 +82,40 @@ def _given(case: CheckContext, where: str, modules: Sequence[Module], nested: bo
 
 
 def _inputs(
-    case: CheckContext, module: Module, given: Mapping[str, str], modules: Sequence[Module], nested: bool
+    context: CheckContext, module: Module, given: Mapping[str, str], modules: Sequence[Module], nested: bool
 ) -> list[str]:
     """Columns of the forcing that a module takes."""
     if module.component is None:
         return []
-    about, forcing, used = module.component.about, case.forcing, []
+    about, forcing, used = module.component.about, context.forcing, []
     for name in about.inputs:
         at, asked, units = f"{module.where}: input {name}", module.alias.get(name, name), about.units[name]
         column = forcing.column(asked) if forcing is not None else None
         if column is not None and forcing is not None:
             used.append(column)
-            _units(case, at, forcing.units[column], units)
+            _units(context, at, forcing.units[column], units)
         elif nested and asked in given:
-            _units(case, at, given[asked], units)
+            _units(context, at, given[asked], units)
         elif not (nested and _foreign(modules)):
             hint = ""
             if "potential_evaporation" in name:
                 hint = "; set `pet: {method: penman_monteith}` in the shared configuration"
-            case.findings.stop(at, f"nothing provides {asked}, which ends ngen{hint}")
+            context.findings.error(at, f"nothing provides {asked}, which ends ngen{hint}")
     return used
 
 
-def _units(case: CheckContext, where: str, given: str, wanted: str) -> None:
+def _units(context: CheckContext, where: str, given: str, wanted: str) -> None:
     """Would UDUNITS convert it? If not, `ngen` takes the number as it is."""
     if wanted not in NO_UNITS and not convertible(given, wanted):
-        case.findings.stop(
+        context.findings.error(
             where,
             f"units {given!r} cannot become {wanted!r}, and ngen would take the number as it is. Map the "
             "input to a field that can, or give the file's true units",
         )
 
 
-def _outputs(case: CheckContext, where: str, params: Mapping[str, Any], modules: Sequence[Module]) -> None:
-    stop = case.findings.stop
+def _outputs(context: CheckContext, where: str, params: Mapping[str, Any], modules: Sequence[Module]) -> None:
+    error = context.findings.error
     units: dict[str, str] = {}
     for module in modules:
         if module.component is not None:
@@ -124,9 +126,9 @@ def _outputs(case: CheckContext, where: str, params: Mapping[str, Any], modules:
     main = params.get("main_output_variable")
     if main not in units:
         if not _foreign(modules):
-            stop(f"{where}.main_output_variable", f"{main} is no output; depths are {depths}")
+            error(f"{where}.main_output_variable", f"{main} is no output; depths are {depths}")
     elif not convertible(units[main], "m"):
-        stop(
+        error(
             f"{where}.main_output_variable",
             f"{main} is in {units[main]}, and ngen would take the number as metres; depths are {depths}",
         )
@@ -135,10 +137,10 @@ def _outputs(case: CheckContext, where: str, params: Mapping[str, Any], modules:
         return
     bad = [name for name in chosen if name not in units]
     if bad and not _foreign(modules):
-        stop(f"{where}.output_variables", f"{', '.join(bad)}: no published outputs, which ends ngen")
+        error(f"{where}.output_variables", f"{', '.join(bad)}: no published outputs, which ends ngen")
     headers = params.get("output_header_fields")
     if headers and len(headers) != len(chosen):
-        case.findings.note(
+        context.findings.warning(
             f"{where}.output_header_fields",
             f"{len(headers)} for {len(chosen)} output_variables, so ngen writes the names",
         )

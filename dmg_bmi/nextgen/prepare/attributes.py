@@ -1,17 +1,17 @@
-"""Static attributes of divides: gathered from where they are, and what to do about holes."""
+"""Static attributes of divides: where they are found, and what is done where one is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import BoolArray, FloatArray
 from ...errors import ConfigError, NextGenError
+from ...findings import Findings
 from ...hydrofabric.geometry import latitudes, nearest
 from ...hydrofabric.reader import ALIASES, Hydrofabric
 from ...io.csv_table import write_csv
@@ -21,23 +21,22 @@ from ...model.normalisation import FeatureStatistics
 from ...model.training_range import outside, seen
 from ...model.variables import Variable
 from ...runtime.config import implausible
-from ..check.findings import Findings
+from .plan import MissingAttributes
 from .tables import Table
 
 Columns = dict[str, FloatArray]
-Holes = Literal["stop", "drop", "neighbours"]
 
 
 def gather(
-    wanted: Sequence[Variable],
+    required: Sequence[Variable],
     fabric: Hydrofabric,
     table: Table | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Columns:
-    """Attributes of all divides, in the units the model wants, NaN where missing.
+    """Gather attributes of all divides, in the units of the model, NaN where missing.
 
     Each is looked for by its name, or by the name in `columns`, first in `table`, then in the
-    hydrofabric's divide-attributes, then among what follows from the hydrofabric itself:
+    hydrofabric's divide-attributes, then among what is derived from the hydrofabric itself:
     ``area`` and ``upstream_area`` (km2), ``latitude`` (degrees north).
 
     Raises
@@ -45,26 +44,26 @@ def gather(
     NextGenError
         Naming the attributes that are nowhere, or come in units that cannot be converted.
     """
-    divides, found, absent = fabric.divides, {}, []
-    own = fabric.attributes
-    for variable in wanted:
+    divides, gathered, absent = fabric.divides, {}, []
+    listed = fabric.attributes
+    for variable in required:
         name = (columns or {}).get(variable.name, variable.name)
         if table is not None and name in table.columns:
-            values, units = table.of(name, divides.ids), table.units.get(name, "")
-        elif own is not None and name in own.values:
-            values, units = own.values[name], own.units.get(name, "")
+            values, units = table.column(name, divides.ids), table.units.get(name, "")
+        elif listed is not None and name in listed.values:
+            values, units = listed.values[name], listed.units.get(name, "")
         elif name in _DERIVED:
             values, units = _DERIVED[name](fabric)
         else:
             absent.append(f"{variable.name} ({variable.units}: {variable.meaning})")
             continue
-        found[variable.name] = _converted(variable, values, units)
+        gathered[variable.name] = _converted(variable, values, units)
     if absent:
         raise NextGenError(
-            f"{fabric.path}: nothing gives {'; '.join(absent)}. Give --table with these columns, or say "
-            "--attribute NAME=COLUMN for those that are called otherwise"
+            f"{fabric.path}: not found: {'; '.join(absent)}. Give --table with these columns, or "
+            "--columns NAME=COLUMN for those of another name"
         )
-    return found
+    return gathered
 
 
 def _area(fabric: Hydrofabric) -> tuple[FloatArray, str]:
@@ -93,43 +92,49 @@ def _converted(variable: Variable, values: FloatArray, units: str) -> FloatArray
         scale, offset = conversion(units, variable.units)
     except ConfigError as problem:
         raise NextGenError(
-            f"attribute {variable.name} is in {units}, the bundle was trained with {variable.units}; "
-            "give --table with the latter"
+            f"attribute {variable.name} is in {units}, which cannot become {variable.units}, the unit of the "
+            "bundle; give --table in that unit"
         ) from problem
     return values * scale + offset
 
 
 def complete(
-    columns: Columns, wanted: Sequence[Variable], fabric: Hydrofabric, holes: Holes, findings: Findings
+    columns: Columns,
+    required: Sequence[Variable],
+    fabric: Hydrofabric,
+    missing: MissingAttributes,
+    findings: Findings,
 ) -> BoolArray:
-    """See to holes; which divides stay comes back, and `columns` is filled in place.
+    """Deal with missing attributes; fill `columns` in place and return which divides stay.
 
     Parameters
     ----------
-    holes : {"stop", "drop", "neighbours"}
-        Report and stop; leave out divides with a hole; take the mean of the divides next to
-        them in the network, from there outwards, or, where the network leads to none, as on
-        coasts, what the nearest divide has.
+    missing : {"error", "drop", "neighbours"}
+        Report an error; leave out the divide; take the mean of the divides next to it in the
+        network, from there outwards, or, where the network leads to none, as on coasts, the
+        value of the nearest divide.
     """
     ids = fabric.divides.ids
-    limits = {v.name: (v.lower, v.upper) for v in wanted}
+    limits = {v.name: (v.lower, v.upper) for v in required}
     keep = np.ones(len(ids), dtype=np.bool_)
     for name, values in columns.items():
         low, high = limits[name]
         empty = np.isnan(values)
         wrong = ~empty & (implausible(values) | (values < low) | (values > high))
-        _stop(findings, name, ids, wrong, f"outside {low:g} to {high:g}, or no number")
+        _error(findings, name, ids, wrong, f"outside {low:g} to {high:g}, or not a number")
         if not empty.any():
             continue
-        if holes == "stop":
-            _stop(findings, name, ids, empty, "missing; choose --holes drop or neighbours to go on")
-        elif holes == "drop":
+        if missing == "error":
+            _error(findings, name, ids, empty, "missing; choose --missing-attributes drop or neighbours")
+        elif missing == "drop":
             keep &= ~empty
         else:
             columns[name] = _fill(name, values, fabric, findings)
     if not keep.all():
         dropped = [ids[k] for k in np.flatnonzero(~keep).tolist()]
-        findings.note("attributes", "divides with holes are left out; their water is missing", dropped)
+        findings.warning(
+            "attributes", "divides without all attributes are left out; their water is missing", dropped
+        )
     return keep
 
 
@@ -139,54 +144,54 @@ def compare(
     ids: Sequence[str],
     findings: Findings,
 ) -> None:
-    """Stop at attributes far outside of the range in training, and note those a little outside."""
+    """Report attributes outside the range of training: an error far outside, a warning a little."""
     for name in columns.keys() & statistics.keys():
         little, far = outside(statistics[name], columns[name])
-        what = f"outside of {seen(statistics[name])}, with which the model was trained"
-        _stop(findings, name, ids, far, f"far {what}; look at its units, or leave these divides out")
+        what = f"outside of {seen(statistics[name])}, the range of training"
+        _error(findings, name, ids, far, f"far {what}; check its units, or leave these divides out")
         if little.any():
-            findings.note(
+            findings.warning(
                 f"attribute {name}", f"a little {what}", [ids[k] for k in np.flatnonzero(little).tolist()]
             )
 
 
-def _stop(findings: Findings, name: str, ids: Sequence[str], bad: BoolArray, what: str) -> None:
+def _error(findings: Findings, name: str, ids: Sequence[str], bad: BoolArray, message: str) -> None:
     if bad.any():
-        findings.stop(f"attribute {name}", what, (ids[k] for k in np.flatnonzero(bad).tolist()))
+        findings.error(f"attribute {name}", message, (ids[k] for k in np.flatnonzero(bad).tolist()))
 
 
 def _fill(name: str, values: FloatArray, fabric: Hydrofabric, findings: Findings) -> FloatArray:
-    """Holes filled from the network, else from the nearest divide; what was done is noted."""
-    ids, known = fabric.divides.ids, ~np.isnan(values)
+    """Fill missing values from the network, else from the nearest divide, with a warning."""
+    ids, present = fabric.divides.ids, ~np.isnan(values)
     filled = _from_neighbours(values, fabric)
-    given = [ids[k] for k in np.flatnonzero(~known & ~np.isnan(filled)).tolist()]
-    if given:
-        findings.note(f"attribute {name}", "was missing and is the mean of neighbours", given)
+    averaged = [ids[k] for k in np.flatnonzero(~present & ~np.isnan(filled)).tolist()]
+    if averaged:
+        findings.warning(f"attribute {name}", "was missing and is the mean of neighbours", averaged)
     lonely = np.flatnonzero(np.isnan(filled)).tolist()
     if lonely:
-        donors = [ids[k] for k in np.flatnonzero(known).tolist()]
-        found = nearest(fabric.path, [ids[k] for k in lonely], donors)
+        donors = [ids[k] for k in np.flatnonzero(present).tolist()]
+        donor_of = nearest(fabric.path, [ids[k] for k in lonely], donors)
         place = {divide: k for k, divide in enumerate(ids)}
-        for divide, (donor, _) in found.items():
+        for divide, (donor, _) in donor_of.items():
             filled[place[divide]] = values[place[donor]]
-        if found:
-            farthest = max(km for _, km in found.values())
-            what = (
-                f"was missing and is that of the nearest divide for {len(found)} without neighbours in the "
-                f"network, at most {farthest:.3g} km away"
+        if donor_of:
+            farthest = max(km for _, km in donor_of.values())
+            message = (
+                f"was missing and is that of the nearest divide for {len(donor_of)} without neighbours in "
+                f"the network, at most {farthest:.3g} km away"
             )
-            findings.note(f"attribute {name}", what, [*found])
-    _stop(findings, name, ids, np.isnan(filled), "missing there and all around")
+            findings.warning(f"attribute {name}", message, [*donor_of])
+    _error(findings, name, ids, np.isnan(filled), "missing there and all around")
     return filled
 
 
 def _from_neighbours(values: FloatArray, fabric: Hydrofabric) -> FloatArray:
-    """Holes as means of the divides upstream, downstream and draining to the same place."""
+    """Fill missing values with means of the divides upstream, downstream and beside."""
     ends, starts = _edges(fabric)
     filled = values.copy()
     while True:
-        known = ~np.isnan(filled)
-        use = known[starts] & ~known[ends]
+        present = ~np.isnan(filled)
+        use = present[starts] & ~present[ends]
         if not use.any():
             return filled
         total, count = np.zeros(len(values)), np.zeros(len(values))
@@ -197,7 +202,7 @@ def _from_neighbours(values: FloatArray, fabric: Hydrofabric) -> FloatArray:
 
 
 def _edges(fabric: Hydrofabric) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of divides that are next to each other, both ways."""
+    """Return pairs of divides that are next to each other, both ways."""
     divides, network = fabric.divides, fabric.network
     of_reach = np.full(len(network) + 1, -1)
     has = divides.reach >= 0
@@ -214,7 +219,7 @@ def _edges(fabric: Hydrofabric) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def write(path: Path, ids: Sequence[str], columns: Columns, area: FloatArray) -> None:
-    """The table of catchments that a run configuration names."""
+    """Write the table of catchments that a run configuration names."""
     names = [*columns]
     rows = ([name, *(float(columns[n][k]) for n in names), float(area[k])] for k, name in enumerate(ids))
     write_csv(path, ["id", *names, "area_km2"], rows)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
+from ...arrays import BoolArray
 from ...errors import BundleError, NextGenError
+from ...findings import Finding, Findings, listed
 from ...hydrofabric import reader as hydrofabric
 from ...hydrofabric.reader import Hydrofabric
 from ...io.atomic import LOCK, create, exchange, locked, make_folder, refuse_foreign, write_atomic
@@ -27,9 +29,9 @@ from ...physics.forcings import PET
 from ...runtime.config import Pet
 from ...runtime.forcing.pet_from_weather import METHODS, make_forcing_inputs
 from ...runtime.restart import TIME
-from ..check.findings import Findings, listed
 from ..check.realization import check
 from . import attributes, realization, troute
+from .plan import Plan
 from .stored_forcing import STORE, write_store
 from .tables import read as read_table
 
@@ -37,12 +39,13 @@ STEP = 3600.0
 MODEL = "DMG_BMI"
 REALIZATION = "realization.json"
 BUNDLE = "bundle"
-#: How the file of one catchment begins, by which an earlier preparation's are known.
-OF_CATCHMENT = "shared: shared.yaml\ncatchment: "
+#: Beginning of the file of one catchment, by which those of an earlier preparation are recognised.
+CATCHMENT_HEAD = "shared: shared.yaml\ncatchment: "
 #: Where states are saved, as seen from the shared configuration.
 STATES = "../../../outputs/states/{time}/{id}.state"
 #: A file of one catchment: no digit behind its id, so that cat-1 is not cat-11.
 FILE_PATTERN = ".*{{id}}[^0-9].*"
+NOT_AS_MEANT = "this would not run as meant:"
 #: Columns of the table of catchments that PET may need, beside the bundle's attributes.
 PLACE = {
     "latitude": Variable("latitude", "latitude", "attribute", "degree_north", "degree_north", "latitude"),
@@ -50,93 +53,37 @@ PLACE = {
 }
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be prepared.
+@dataclass(frozen=True, eq=False)
+class Catchments:
+    """Divides of a hydrofabric that take part in a run.
 
     Parameters
     ----------
-    bundle : str
-        Folder, or name of a shipped one.
-    output : Path
-        The folder that `ngen` will run in.
-    hydrofabric : Path
-    start, end : datetime64
-        The run covers ``[start, end)``, UTC.
-    forcing : Path, optional
-        `ngen`'s NetCDF file, or a folder of CSV files.
-    own : bool
-        Make a store of the forcing, which components read themselves.
-    pet : str, optional
-        How PET is computed from the weather.
-    table : Path, optional
-        Attributes by divide.
-    columns : mapping
-        Attribute to the name of its column, where they differ.
-    holes : {"stop", "drop", "neighbours"}
-        What to do where an attribute is missing.
-    gaps : {"error", "hold"}
-        What NaN in the forcing does.
-    day_start_hour : float
-        UTC hour at which a daily model's day begins.
-    multi : bool
-        Write a bmi_multi.
-    routing : bool
-        Write what t-route needs.
-    mass_balance : bool
-        Let `ngen` check that no water is lost.
-    outputs : sequence of str
-        Columns of the catchments' files; by default the depth of runoff.
-    model_params : mapping
-        Attributes, states and multipliers for all catchments.
-    save_every : float, optional
-        Hours after which the states of all catchments are saved, again and again.
-    restart : bool
-        Go on from the states saved for `start`.
-    ngiab : bool
-        The folder is a run folder of NextGen In A Box, whose hydrofabric is used as it is.
+    fabric : Hydrofabric
+    keep : ndarray of bool
+        Which of its divides they are.
+    ids : sequence of str
+    columns : dict of name to ndarray
+        Attributes, in the order of `ids`.
     """
 
-    bundle: str
-    output: Path
-    hydrofabric: Path
-    start: np.datetime64
-    end: np.datetime64
-    forcing: Path | None = None
-    own: bool = False
-    pet: str | None = None
-    table: Path | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    holes: attributes.Holes = "stop"
-    gaps: str = "error"
-    day_start_hour: float = 0.0
-    multi: bool = False
-    routing: bool = True
-    mass_balance: bool = True
-    outputs: Sequence[str] = (RUNOFF,)
-    model_params: Mapping[str, Any] = field(default_factory=dict)
-    save_every: float | None = None
-    restart: bool = False
-    ngiab: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("start", "end"):
-            object.__setattr__(self, name, getattr(self, name).astype("datetime64[s]"))
-        if not self.start < self.end:
-            raise NextGenError(f"the run would end at {self.end}, before it starts at {self.start}")
+    fabric: Hydrofabric
+    keep: BoolArray
+    ids: Sequence[str]
+    columns: attributes.Columns
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written.
+    """A preparation that succeeded.
 
     Parameters
     ----------
     realization, hydrofabric : Path
-        What `ngen` is called with.
+        Arguments of `ngen`.
     catchments : int
     findings : Findings
-        Notes; what must be changed has been raised.
+        Warnings; errors have been raised.
     """
 
     realization: Path
@@ -155,53 +102,52 @@ def prepare(plan: Plan) -> Prepared:
     """
     info = BundleInfo.read(plan.bundle)
     fabric = hydrofabric.read(plan.hydrofabric)
-    findings = Findings()
-    for finding in fabric.findings:
-        message = f"{finding.kind}: {finding.message}"
-        if finding.fatal and finding.kind == "duplicate":
-            findings.stop(fabric.path, f"{message}; keep one of each")
-        # t-route takes a bed without slope.
-        elif finding.fatal and plan.routing and finding.kind != "zero slope":
-            findings.stop(fabric.path, f"{message}; mend that, or prepare without routing (--no-routing)")
-        else:
-            findings.note(fabric.path, message)
+    findings = Findings(_for_ngen(finding, plan.routing) for finding in fabric.findings)
     inputs = make_forcing_inputs(
         [v for v in info.variables if v.kind == "input"],
         STEP,
         float(info.description["step"]),
-        None if plan.pet is None else Pet(plan.pet),  # type: ignore[arg-type]  # checked by METHODS
+        None if plan.pet is None else Pet(plan.pet),
     )
-    wanted = _wanted(info, plan.pet)
+    required = _required_attributes(info, plan.pet)
     table = None if plan.table is None else read_table(plan.table)
-    columns = attributes.gather(wanted, fabric, table, plan.columns)
-    keep = attributes.complete(columns, wanted, fabric, plan.holes, findings)
+    columns = attributes.gather(required, fabric, table, plan.columns)
+    keep = attributes.complete(columns, required, fabric, plan.missing_attributes, findings)
     ids = [name for name, kept in zip(fabric.divides.ids, keep.tolist(), strict=True) if kept]
     columns = {name: values[keep] for name, values in columns.items()}
     attributes.compare(columns, info.statistics, ids, findings)
-    findings.raise_fatal()
+    findings.raise_errors(NextGenError, NOT_AS_MEANT)
     if not ids:
-        raise NextGenError(f"{fabric.path}: no divide has all attributes that {info.name} needs")
+        raise NextGenError(f"{fabric.path}: no divide has all attributes that {info.name} requires")
     for name in ids:
         require_file_name(name, f"{fabric.path}: divide", NextGenError)
     if plan.restart:
         _require_states(plan, ids)
 
-    path, chosen = _write(plan, info, fabric, keep, columns, ids, inputs.variables)
-    findings += check(path, chosen, plan.output)
-    findings.raise_fatal()
-    return Prepared(path, chosen, len(ids), findings)
+    catchments = Catchments(fabric, keep, ids, columns)
+    path, geopackage = _write(plan, info, catchments, inputs.variables)
+    findings += check(path, geopackage, plan.output)
+    findings.raise_errors(NextGenError, NOT_AS_MEANT)
+    return Prepared(path, geopackage, len(ids), findings)
+
+
+def _for_ngen(finding: Finding, routing: bool) -> Finding:
+    """Judge a finding about a network by what the run does: without routing most are harmless."""
+    if finding.level == "warning":
+        return finding
+    if finding.kind == "duplicate":
+        return replace(finding, message=f"{finding.message}; keep one of each")
+    # t-route takes a bed without slope.
+    if routing and finding.kind != "zero slope":
+        remedy = "correct it, or prepare without routing (--no-routing)"
+        return replace(finding, message=f"{finding.message}; {remedy}")
+    return replace(finding, level="warning")
 
 
 def _write(
-    plan: Plan,
-    info: BundleInfo,
-    fabric: Hydrofabric,
-    keep: np.ndarray,
-    columns: attributes.Columns,
-    ids: Sequence[str],
-    inputs: Sequence[Variable],
+    plan: Plan, info: BundleInfo, catchments: Catchments, inputs: Sequence[Variable]
 ) -> tuple[Path, Path]:
-    """All files of a preparation, or none; the realization and the hydrofabric."""
+    """Write all files of a preparation, or none; return the realization and the hydrofabric."""
     root = plan.output
     config, store = root / "config", root / "forcings" / "store"
     models = config / "cat_config" / MODEL
@@ -209,77 +155,76 @@ def _write(
     for folder in (models, root / "outputs" / "ngen", root / "outputs" / "troute"):
         make_folder(folder)
     with ExitStack() as stack:
-        made = stack.enter_context(locked(models, patience=0.0))
-        places: list[tuple[Path, Path]] = []
-        if plan.own:
+        staged = stack.enter_context(locked(models, patience=0.0))
+        moves: list[tuple[Path, Path]] = []
+        if plan.stored_forcing:
             make_folder(store.parent)
-            beside = stack.enter_context(locked(store, patience=0.0)) / store.name
-            places.append((beside, store))
+            staged_store = stack.enter_context(locked(store, patience=0.0)) / store.name
+            moves.append((staged_store, store))
             refuse_foreign(store, *STORE)
-            _store(plan, beside, forcing, inputs, ids, info)
-        attributes.write(made / "catchments.csv", ids, columns, fabric.divides.area[keep])
-        _shared(plan, made, info, store if plan.own else None)
-        for name in tqdm(ids, unit="catchment", desc="configurations"):
-            create(made / f"{name}.yml", (OF_CATCHMENT + f"{json.dumps(name)}\n").encode())
-        new = made / "config"
+            _store(plan, staged_store, forcing, inputs, catchments.ids, info)
+        _configurations(plan, staged, info, catchments, store)
+        new = staged / "config"
         new.mkdir()
-        chosen = _hydrofabric(plan, fabric, new, keep)
-        document = _realization(plan, ids, forcing, new)
+        geopackage = _hydrofabric(plan, catchments, new)
+        document = _realization(plan, catchments.ids, forcing, new)
         write_atomic(new / REALIZATION, (json.dumps(document, indent=2) + "\n").encode())
-        if plan.own:
+        if plan.stored_forcing:
             refuse_foreign(store, *STORE)
-        for folder, place in ((made, models), (made / BUNDLE, models / BUNDLE), (new, config)):
+        for folder, target in ((staged, models), (staged / BUNDLE, models / BUNDLE), (new, config)):
             files = [file for file in folder.glob("*") if file.is_file() and file.name != LOCK]
             if files:
-                make_folder(place)
-            places += ((file, place / file.name) for file in files)
+                make_folder(target)
+            moves += ((file, target / file.name) for file in files)
         # Without a realization nothing starts on what is half in place.
-        places.sort(key=lambda pair: pair[1].name == REALIZATION)
-        exchange(places, _gone(made, models), made)
-    return config / REALIZATION, chosen
+        moves.sort(key=lambda pair: pair[1].name == REALIZATION)
+        exchange(moves, _outdated(staged, models), staged)
+    return config / REALIZATION, geopackage
 
 
 def _is_ours(file: Path) -> bool:
     with opened(file, NextGenError) as content:
-        return content.read(len(OF_CATCHMENT.encode())) == OF_CATCHMENT.encode()
+        return content.read(len(CATCHMENT_HEAD.encode())) == CATCHMENT_HEAD.encode()
 
 
-def _gone(made: Path, models: Path) -> list[Path]:
-    """What an earlier preparation wrote and this one does not; all else stays."""
-    gone = [
+def _outdated(staged: Path, models: Path) -> list[Path]:
+    """Files that an earlier preparation wrote and this one does not; all others stay."""
+    outdated = [
         file
         for file in models.glob("*.yml")
-        if not (made / file.name).exists() and file.is_file() and _is_ours(file)
+        if not (staged / file.name).exists() and file.is_file() and _is_ours(file)
     ]
-    if (made / BUNDLE).exists():
+    if (staged / BUNDLE).exists():
         with suppress(BundleError):
             weights = BundleInfo.read(models / BUNDLE).weights_file
-            if weights.startswith("weights-") and not (made / BUNDLE / weights).exists():
-                gone.append(models / BUNDLE / weights)
-    return gone
+            if weights.startswith("weights-") and not (staged / BUNDLE / weights).exists():
+                outdated.append(models / BUNDLE / weights)
+    return outdated
 
 
-def _wanted(info: BundleInfo, pet: str | None) -> list[Variable]:
-    """Attributes that the table of catchments needs."""
-    wanted = [v for v in info.variables if v.kind == "attribute"]
+def _required_attributes(info: BundleInfo, pet: str | None) -> list[Variable]:
+    """Attributes that the table of catchments must have."""
+    required = [v for v in info.variables if v.kind == "attribute"]
     takes_pet = any(v.name == PET.standard_name for v in info.variables if v.kind == "input")
     if pet is None and takes_pet:
-        return wanted
-    names = {v.name for v in wanted}
-    return wanted + [PLACE[n] for n in (METHODS[pet].attributes if pet else ()) if n not in names]
+        return required
+    names = {v.name for v in required}
+    return required + [PLACE[n] for n in (METHODS[pet].attributes if pet else ()) if n not in names]
 
 
 def _require_states(plan: Plan, ids: Sequence[str]) -> None:
-    """A run that was killed while it saved leaves a folder with some of the states."""
+    """Refuse a time that has no state for some catchments, as a run that was killed while saving leaves."""
     folder = plan.output / "outputs" / "states"
     saved = {p.name: {f.stem for f in p.glob("*.state")} for p in sorted(folder.glob("*"))}
-    wanted = plan.start.astype(datetime).strftime(TIME)
-    absent = [name for name in ids if name not in saved.get(wanted, ())]
+    start = plan.start.astype(datetime).strftime(TIME)
+    absent = [name for name in ids if name not in saved.get(start, ())]
     if absent:
-        whole = [time for time, there in saved.items() if there.issuperset(ids)]
-        remedy = f"choose a --start that has all: {listed(whole[::-1])}" if whole else "no time there has all"
+        whole = [time for time, names in saved.items() if names.issuperset(ids)]
+        remedy = (
+            f"choose a --start that has all: {listed(whole[::-1])}" if whole else "no time has all of them"
+        )
         raise NextGenError(
-            f"{folder / wanted}: lacks the states of {len(absent)} of {len(ids)} catchments "
+            f"{folder / start}: the states of {len(absent)} of {len(ids)} catchments are missing "
             f"({listed(absent)}); {remedy}"
         )
 
@@ -292,9 +237,9 @@ def _store(
     ids: Sequence[str],
     info: BundleInfo,
 ) -> None:
-    """Forcing of whole model steps, so that the last one is complete too."""
+    """Store forcing of whole model steps, so that the last one is complete too."""
     if forcing is None:
-        raise NextGenError("own forcing needs --forcing, to make a store of")
+        raise NextGenError("--stored-forcing requires --forcing, the files to store")
     columns = {}
     for variable in variables:
         column = forcing.column(variable.symbol) or forcing.column(variable.name)
@@ -304,25 +249,36 @@ def _store(
         columns[variable.symbol] = column
     day = np.timedelta64(round(float(info.description["step"])), "s")
     origin = plan.start.astype("datetime64[D]") + np.timedelta64(round(plan.day_start_hour * STEP), "s")
-    steps = -((origin - plan.end) // day)
-    write_store(
-        folder, forcing, columns, ids, plan.start, plan.end, origin + steps * day, plan.gaps == "hold"
-    )
+    last = origin + -((origin - plan.end) // day) * day
+    write_store(folder, forcing, columns, ids, plan.start, plan.end, last, plan.missing_forcing)
 
 
-def _shared(plan: Plan, models: Path, info: BundleInfo, store: Path | None) -> None:
-    """The configuration of all catchments, with the bundle beside it."""
+def _configurations(plan: Plan, folder: Path, info: BundleInfo, catchments: Catchments, store: Path) -> None:
+    """Write the table of catchments, their shared configuration, and a file for each."""
+    area = catchments.fabric.divides.area[catchments.keep]
+    attributes.write(folder / "catchments.csv", catchments.ids, catchments.columns, area)
     bundle = plan.bundle
     if find(plan.bundle).parent != SHIPPED:
-        info.copy(models / BUNDLE)
+        info.copy(folder / BUNDLE)
         bundle = BUNDLE
+    text = yaml.safe_dump(_shared(plan, bundle, store), sort_keys=False)
+    create(
+        folder / "shared.yaml",
+        f"# Shared by all catchments; the file of each names this one and its catchment.\n{text}".encode(),
+    )
+    for name in tqdm(catchments.ids, unit="catchment", desc="configurations"):
+        create(folder / f"{name}.yml", (CATCHMENT_HEAD + f"{json.dumps(name)}\n").encode())
+
+
+def _shared(plan: Plan, bundle: str, store: Path) -> dict[str, Any]:
+    """Return the keys of the configuration that all catchments share."""
     content: dict[str, Any] = {
         "bundle": bundle,
         "catchments": {"file": "catchments.csv"},
         "time_step": STEP,
         "start_time": str(plan.start),
         "day_start_hour": plan.day_start_hour,
-        "missing_forcing": plan.gaps,
+        "missing_forcing": plan.missing_forcing,
         "threads": 1,
     }
     if plan.pet is not None:
@@ -334,21 +290,19 @@ def _shared(plan: Plan, models: Path, info: BundleInfo, store: Path | None) -> N
         restart |= {"write": STATES, "every": plan.save_every * STEP}
     if restart:
         content["restart"] = restart
-    if store is not None:
+    if plan.stored_forcing:
         content["forcing"] = str(Path("..") / ".." / ".." / store.relative_to(plan.output))
-    text = "# Of all catchments; each names this file and itself.\n" + yaml.safe_dump(
-        content, sort_keys=False
-    )
-    create(models / "shared.yaml", text.encode("utf-8"))
+    return content
 
 
-def _hydrofabric(plan: Plan, fabric: Hydrofabric, new: Path, keep: np.ndarray) -> Path:
-    """The GeoPackage that `ngen` is given: that of a run folder, else a copy without traps, made in `new`."""
+def _hydrofabric(plan: Plan, catchments: Catchments, new: Path) -> Path:
+    """Return the GeoPackage for `ngen`: that of a run folder, or a copy without traps, made in `new`."""
+    fabric, keep = catchments.fabric, catchments.keep
     if plan.ngiab:
         if not keep.all():
             raise NextGenError(
-                "divides cannot be dropped from a run folder, whose hydrofabric is not ours to change; "
-                "choose --holes neighbours, or make the run folder without them"
+                "divides cannot be dropped from a run folder, whose hydrofabric must not change; choose "
+                "--missing-attributes neighbours, or make the run folder without them"
             )
         return plan.hydrofabric
     target = new / plan.hydrofabric.name
@@ -359,23 +313,27 @@ def _hydrofabric(plan: Plan, fabric: Hydrofabric, new: Path, keep: np.ndarray) -
 
 def _realization(plan: Plan, ids: Sequence[str], forcing: Forcing | None, new: Path) -> dict[str, Any]:
     init_config = f"./config/cat_config/{MODEL}/{{{{id}}}}.yml"
-    one = realization.module(init_config, RUNOFF, plan.outputs, plan.model_params, plan.mass_balance)
-    formulation = realization.multi([one], RUNOFF, plan.outputs) if plan.multi else one
-    given: dict[str, Any] = {"provider": "NullForcingProvider"}
-    if not plan.own:
-        if forcing is None:
-            raise NextGenError("forcing that ngen pushes needs --forcing; or make it --own")
-        path = forcing.path
-        where = (
-            f"./{path.relative_to(plan.output)}" if path.is_relative_to(plan.output) else str(path.absolute())
-        )
-        given = {"path": where, "provider": "NetCDF"}
-        if os.path.isdir(path):
-            given = {"path": where, "file_pattern": FILE_PATTERN, "provider": "CsvPerFeature"}
+    outputs = plan.outputs or (RUNOFF,)
+    module = realization.module(init_config, RUNOFF, outputs, plan.model_params, plan.mass_balance)
+    formulation = realization.multi([module], RUNOFF, outputs) if plan.multi else module
     routing = None
     if plan.routing:
         name = plan.hydrofabric.name
         content = troute.configuration(f"./config/{name}", plan.start, plan.end, "./outputs/ngen/")
         troute.write(new / "troute.yaml", content)
         routing = "./config/troute.yaml"
-    return realization.realization(formulation, given, plan.start, plan.end, len(ids), routing)
+    provider = _forcing_provider(plan, forcing)
+    return realization.realization(formulation, provider, plan.start, plan.end, len(ids), routing)
+
+
+def _forcing_provider(plan: Plan, forcing: Forcing | None) -> dict[str, Any]:
+    """Return the block of a realization that says where `ngen` finds forcing."""
+    if plan.stored_forcing:
+        return {"provider": "NullForcingProvider"}
+    if forcing is None:
+        raise NextGenError("give --forcing, for ngen to read or, with --stored-forcing, for the components")
+    path = forcing.path
+    where = f"./{path.relative_to(plan.output)}" if path.is_relative_to(plan.output) else str(path.absolute())
+    if os.path.isdir(path):
+        return {"path": where, "file_pattern": FILE_PATTERN, "provider": "CsvPerFeature"}
+    return {"path": where, "provider": "NetCDF"}

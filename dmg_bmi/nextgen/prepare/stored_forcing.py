@@ -1,4 +1,4 @@
-"""A store of forcing for components that read their own, made from NextGen's files."""
+"""Stored forcing, which components read themselves, made from NextGen's files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 from ...errors import NextGenError
+from ...findings import listed
 from ...io.atomic import replacing_folder
 from ...io.ngen_forcing import HOUR, Forcing
+from ...runtime.config import MissingForcing
 from ...runtime.forcing.stored import INDEX, write_index
-from ..check.findings import listed
 from ..check.forcing import lacking
 from ..check.weather import examine
 
@@ -33,10 +34,10 @@ def write_store(
     ids: Sequence[str],
     start: np.datetime64,
     end: np.datetime64,
-    whole: np.datetime64,
-    gaps: bool = False,
+    last: np.datetime64,
+    missing: MissingForcing = "error",
 ) -> None:
-    """Copy hourly forcing of ``[start, end)``, and on to the end of the last model step, into plain arrays.
+    """Copy hourly forcing into plain arrays, from the start of a run to the end of its last model step.
 
     Parameters
     ----------
@@ -46,37 +47,41 @@ def write_store(
     ids : sequence of str
         Catchments, in the order of the arrays.
     start, end : datetime64
-        Of the run.
-    whole : datetime64
+        The run covers ``[start, end)``.
+    last : datetime64
         End of the model step in which the run ends.
-    gaps : bool
-        Whether NaN may stay.
+    missing : {"error", "hold"}
+        Whether NaN is refused, or stays for components to repeat the last value.
 
     Raises
     ------
     NextGenError
-        If the forcing does not cover the period, or has gaps that must not be.
+        If the forcing does not cover the period, or has NaN that is refused.
     """
     if absent := forcing.absent(ids):
         raise NextGenError(f"{forcing.path}: {lacking(forcing)}: {listed(absent)}")
-    first = int(np.searchsorted(forcing.times, start))
-    count = int((whole - start) / HOUR)
-    part = forcing.times[first : first + count]
+    period = _records(forcing, start, end, last)
     # Of the last model step there may be no more than the run needs.
-    partial = len(part) < count
-    if not len(part) or part[0] != start or part[-1] < end - HOUR or (np.diff(part) != HOUR).any():
-        raise NextGenError(
-            f"{forcing.path}: holds {forcing.times[0]} to {forcing.times[-1]}; needed is every hour from "
-            f"{start} to before {end}"
-        )
-    count = len(part)
-    files = {name: f"{_file(name)}.npy" for name in columns}
+    partial = period.stop - period.start < int((last - start) / HOUR)
+    files = {name: f"{name.replace('~', '-')}.npy" for name in columns}
     with replacing_folder(folder, *STORE) as new:
-        _fill(new, forcing, columns, files, ids, slice(first, first + count), gaps)
+        _fill(new, forcing, columns, files, ids, period, missing)
         variables = {
             name: {"file": files[name], "units": forcing.units[column]} for name, column in columns.items()
         }
         write_index(new, ids, start, variables, partial)
+
+
+def _records(forcing: Forcing, start: np.datetime64, end: np.datetime64, last: np.datetime64) -> slice:
+    """Return which records are stored: every hour of the run, and on to `last` as far as there are any."""
+    first = int(np.searchsorted(forcing.times, start))
+    part = forcing.times[first : first + int((last - start) / HOUR)]
+    if not len(part) or part[0] != start or part[-1] < end - HOUR or (np.diff(part) != HOUR).any():
+        raise NextGenError(
+            f"{forcing.path}: covers {forcing.times[0]} to {forcing.times[-1]}; required is every hour from "
+            f"{start} to before {end}"
+        )
+    return slice(first, first + len(part))
 
 
 def _fill(
@@ -86,7 +91,7 @@ def _fill(
     files: Mapping[str, str],
     ids: Sequence[str],
     period: slice,
-    gaps: bool,
+    missing: MissingForcing,
 ) -> None:
     shape = (period.stop - period.start, len(ids))
     arrays = {
@@ -102,11 +107,11 @@ def _fill(
             for name, column in columns.items():
                 values = forcing.read(column, chosen)[:, period]
                 empty = np.isnan(values).any(1)
-                if empty.any() and not gaps:
-                    missing = [chosen[k] for k in np.flatnonzero(empty).tolist()]
+                if empty.any() and missing == "error":
+                    names = [chosen[k] for k in np.flatnonzero(empty).tolist()]
                     raise NextGenError(
-                        f"{forcing.path}: {column} has gaps in {listed(missing)}; fill them, or choose "
-                        "--gaps hold to repeat the last value"
+                        f"{forcing.path}: {column} is missing (NaN) in {listed(names)}; fill it, or choose "
+                        "--missing-forcing hold to repeat the last value"
                     )
                 problem, count = examine(column, forcing.units[column], values, chosen, forcing.times[period])
                 if problem:
@@ -122,7 +127,7 @@ def _fill(
 
 
 def _reserve(path: Path) -> None:
-    """Take a file's room now: a disk that is full when a mapped array is filled ends the process (SIGBUS)."""
+    """Allocate a file's space now: filling a mapped array on a full disk would end the process (SIGBUS)."""
     if not hasattr(os, "posix_fallocate"):
         return
     with open(path, "r+b") as file:
@@ -131,7 +136,3 @@ def _reserve(path: Path) -> None:
         except OSError as problem:
             if problem.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
-
-
-def _file(name: str) -> str:
-    return name.replace("~", "-")

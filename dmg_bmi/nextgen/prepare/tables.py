@@ -30,17 +30,17 @@ class Table:
     columns : dict of name to ndarray ``[ids]``
         NaN where a value is missing.
     units : dict of name to str
-        Of the columns that say.
+        Where the table says so.
     """
 
     ids: tuple[str, ...]
     columns: dict[str, FloatArray]
     units: dict[str, str]
 
-    def of(self, name: str, ids: Sequence[str]) -> FloatArray:
-        """A column in the order of `ids`, NaN where the table lacks one."""
-        place = {known: k for k, known in enumerate(self.ids)}
-        rows = np.array([place.get(i, -1) for i in ids])
+    def column(self, name: str, ids: Sequence[str]) -> FloatArray:
+        """Return a column in the order of `ids`, NaN where the table has no such divide."""
+        row = {divide: k for k, divide in enumerate(self.ids)}
+        rows = np.array([row.get(i, -1) for i in ids])
         return np.append(self.columns[name], np.nan)[rows]
 
 
@@ -59,7 +59,7 @@ def read(path: Path) -> Table:
     seen = {name: k for k, name in enumerate(ids)}
     if len(seen) != len(ids):
         twice = next(name for k, name in enumerate(ids) if seen[name] != k)
-        raise NextGenError(f"{path}: {twice} stands twice")
+        raise NextGenError(f"{path}: {twice} appears twice")
     return Table(tuple(ids), columns, units)
 
 
@@ -116,4 +116,4 @@ def _id_column(path: Path, names: Sequence[str]) -> str:
     for name in ID_COLUMNS:
         if name in names:
             return name
-    raise NextGenError(f"{path}: has no column of ids: one of {', '.join(ID_COLUMNS)}")
+    raise NextGenError(f"{path}: no column of ids: it must be one of {', '.join(ID_COLUMNS)}")
