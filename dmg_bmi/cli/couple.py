@@ -43,9 +43,9 @@ def couple(config_path: Path, folder: Path) -> dict[str, Path]:
     with ExitStack() as stack:
         coupling = stack.enter_context(Coupling(config))
         recorders = {
-            name: stack.enter_context(Recorder(folder / f"{name}.nc", model, config.start_time))
-            for name, model in coupling.models.items()
-            if model.written
+            name: stack.enter_context(Recorder(folder / f"{name}.nc", component, config.start_time))
+            for name, component in coupling.components.items()
+            if component.written
         }
         for _ in tqdm(range(coupling.steps), unit="step", desc="couple"):
             for name, records in coupling.advance().items():

@@ -1,6 +1,6 @@
-"""Any BMI components stepped together: exchanges between them, one clock, one restart file."""
+"""BMI components stepped together: exchanges between them, one clock, one restart file."""
 
-from .components import Coupling
 from .config import CouplingConfig
+from .coupling import Coupling
 
 __all__ = ["Coupling", "CouplingConfig"]

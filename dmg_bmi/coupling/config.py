@@ -15,7 +15,7 @@ from ..runtime.config import Restart, utc
 
 @dataclass(frozen=True)
 class ComponentConfig:
-    """One component.
+    """Configuration of one component.
 
     Parameters
     ----------
@@ -26,10 +26,10 @@ class ComponentConfig:
     forcing : Path, optional
         What drives it, at its own step: a file or folder as ``dmg-bmi run`` reads.
     ids : Path, optional
-        CSV whose first column names the items of its variables, for a component of which that is
-        not known; it has a header.
+        CSV with a header, whose first column has the ids of the items of its variables, for a
+        component that does not tell them.
     outputs : list of str, optional
-        What is written; by default all that it publishes, none for an empty list.
+        Variables to write: by default all outputs, none for an empty list.
     """
 
     bmi: str
@@ -41,20 +41,20 @@ class ComponentConfig:
 
 @dataclass(frozen=True)
 class ExchangeConfig:
-    """What one component gives another.
+    """A variable of one component that becomes an input of another.
 
     Parameters
     ----------
     source, target : str
-        ``component.variable``. Units are converted; items meet by their ids, or by position where
+        ``component.variable``. Units are converted; items are matched by id, or by position where
         no ids are known.
     area : str, number or list of numbers, optional
-        By which the source is multiplied: a variable of it, or km2. An amount per step becomes a
-        rate where the target is one.
+        Factor of the source: one of its variables, or km2. An amount per step becomes a rate where
+        the target is one.
     map : Path, optional
         CSV with columns ``source``, ``target`` and perhaps ``share``, for items whose ids differ.
     join : {"mean", "sum"}
-        Where steps differ, an amount per step adds up, anything else is averaged.
+        Where steps differ: ``sum`` for amounts per step, ``mean`` for anything else.
     """
 
     source: str
@@ -66,7 +66,7 @@ class ExchangeConfig:
 
 @dataclass(frozen=True)
 class CouplingConfig:
-    """Keys of the file.
+    """Keys of the configuration.
 
     Parameters
     ----------
@@ -74,10 +74,10 @@ class CouplingConfig:
         UTC.
     end_time : datetime or float
         Date and time, or seconds after the start.
-    components : mapping of name to Part
+    components : mapping of name to ComponentConfig
         They step in this order.
     exchanges : list of ExchangeConfig
-        What a component gives to one further up reaches it in the next step.
+        What goes to a component further up arrives in the next step.
     restart : Restart
         One file holds the states of all components.
     """
@@ -94,7 +94,7 @@ class CouplingConfig:
 
     @property
     def seconds(self) -> float:
-        """From start to end."""
+        """Return the length of the run."""
         if isinstance(self.end_time, datetime):
             return (utc(self.end_time) - utc(self.start_time)).total_seconds()
         return self.end_time
@@ -110,9 +110,9 @@ class CouplingConfig:
         """
         config = from_mapping(cls, read_yaml(path), str(path))
         if not config.components:
-            raise ConfigError(f"{path}: components: there are none")
+            raise ConfigError(f"{path}: components: give at least one")
         if not config.seconds > 0:
-            raise ConfigError(f"{path}: end_time does not lie after start_time")
+            raise ConfigError(f"{path}: end_time is not after start_time")
 
         def located(other: Path | None) -> Path | None:
             return None if other is None else path.parent / other

@@ -1,4 +1,4 @@
-"""Outputs of one component of a coupled run as NetCDF, in blocks that fit in memory."""
+"""Output of a component of a coupled run as NetCDF, in blocks that fit in memory."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import numpy as np
 from ..arrays import FloatArray
 from ..io.netcdf import Writer
 from ..runtime.config import utc
-from .components import CoupledComponent
+from .component import CoupledComponent
 
 #: Numbers in a block.
 BLOCK = 2_000_000
 
 
 class Recorder:
-    """Collects records and writes them; a run that fails leaves no file.
+    """Writer of the records of a component; a run that fails leaves no file.
 
     Parameters
     ----------
     path : Path
-    model : CoupledComponent
+    component : CoupledComponent
     start : datetime
         UTC, of the first record.
     """
 
-    def __init__(self, path: Path, model: CoupledComponent, start: datetime) -> None:
+    def __init__(self, path: Path, component: CoupledComponent, start: datetime) -> None:
         self.path = path
-        ids, columns = model.columns()
-        self._symbols = dict(zip(model.written, columns, strict=True))
-        self._step = model.step
+        ids, columns = component.columns()
+        self._symbols = dict(zip(component.written, columns, strict=True))
+        self._step = component.step
         self._next = np.datetime64(utc(start).replace(tzinfo=None), "ms")
         self._block = max(1, BLOCK // (len(ids) * len(columns)))
         self._waiting: list[dict[str, FloatArray]] = []
-        title = f"{model.bmi.get_component_name()} in a coupled run"
-        self._writer = Writer(path, ids, columns, model.step, title=title)
+        title = f"{component.bmi.get_component_name()} in a coupled run"
+        self._writer = Writer(path, ids, columns, component.step, title=title)
 
     def append(self, records: list[dict[str, FloatArray]]) -> None:
-        """Add what the component gave after its latest updates."""
+        """Add the outputs of the latest updates."""
         self._waiting += records
         if len(self._waiting) >= self._block:
             self._write()

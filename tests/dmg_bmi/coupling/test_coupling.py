@@ -295,7 +295,7 @@ def tanks(tmp_path, monkeypatch):
         content["exchanges"] = [{"source": "a.level", "target": "b.inflow", **exchange}]
         coupling = Coupling(CouplingConfig.read(write(tmp_path / "tanks.yaml", content)))
         given = [coupling.advance() for _ in range(coupling.steps)]
-        return coupling.models["b"].read("inflow"), given
+        return coupling.components["b"].read("inflow"), given
 
     return run
 
@@ -358,12 +358,12 @@ def test_items_meet_by_id_whatever_their_order(tanks, tmp_path):
         ({"source": "Depth"}, r"'mm' cannot be converted to 'm3'.*a depth needs `area`"),
         ({"source": "a.nothing"}, "a has no variable 'nothing'"),
         ({"source": "c.level"}, "must be component.variable; components are a, b"),
-        ({"target": "b.level"}, "level is no input of b"),
+        ({"target": "b.level"}, "level is not an input of b"),
         ({"area": [1.0] * 3}, "area must be 2 numbers above 0"),
         ({"area": -1.0}, "area must be 2 numbers above 0"),
-        ({"map": "half.csv"}, "0.5 of what 0 gives arrives"),
+        ({"map": "half.csv"}, "the shares of 0 add up to 0.5, not to 1"),
         ({"map": "away.csv"}, "b has no item '7'"),
-        ({"map": "bad.csv"}, "needs columns source and target, it has from"),
+        ({"map": "bad.csv"}, "requires columns source and target; it has from"),
         ({"join": "max"}, r"exchanges\[0\]\.join' must be one of mean, sum"),
     ],
 )
@@ -397,11 +397,11 @@ EXCHANGE = {"source": "a.level", "target": "b.inflow"}
 @pytest.mark.parametrize(
     ("exchanges", "keys", "message"),
     [
-        ([EXCHANGE, dict(EXCHANGE)], {}, "b.inflow is given twice"),
-        ([], {}, "b: nothing gives inflow; add exchanges, or a forcing file"),
-        ([EXCHANGE], {"end_time": 5000.0}, "no whole number of steps of 3600 s"),
-        ([EXCHANGE], {"end_time": "1999-01-01"}, "end_time does not lie after start_time"),
-        ([EXCHANGE], {"components": {}}, "components: there are none"),
+        ([EXCHANGE, dict(EXCHANGE)], {}, "b.inflow is the target of two of them"),
+        ([], {}, "b: nothing provides inflow; add exchanges, or a forcing file"),
+        ([EXCHANGE], {"end_time": 5000.0}, "not a whole number of steps of 3600 s"),
+        ([EXCHANGE], {"end_time": "1999-01-01"}, "end_time is not after start_time"),
+        ([EXCHANGE], {"components": {}}, "components: give at least one"),
         ([EXCHANGE], {"restart": {"write": "x.state"}}, r"a: cannot be saved by ngen::serialization_create"),
         ([EXCHANGE], {"steps": 3}, "unknown key 'steps'"),
     ],
@@ -477,7 +477,7 @@ def test_a_module_that_cannot_be_imported_is_named_with_what_it_raised(
 
 def test_records_that_end_too_early_are_refused(five):
     run, _ = five
-    with pytest.raises(ConfigError, match=r"forcing\.nc: has no records for all of the run"):
+    with pytest.raises(ConfigError, match=r"forcing\.nc: does not cover the run"):
         run(end_time=97 * 3600.0)
 
 

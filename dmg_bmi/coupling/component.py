@@ -1,0 +1,206 @@
+"""One component of a coupled run: its variables, forcing, clock and state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..arrays import FloatArray
+from ..errors import ConfigError, DmgBmiError, StateError
+from ..foreign_code import Guarded, find_class, running
+from ..io.cf_time import parse_date, unit_and_date
+from ..io.csv_table import CsvTable
+from ..io.netcdf import Column
+from ..io.units import conversion
+from ..model.variables import Variable
+from ..runtime.config import utc
+from ..runtime.forcing.series import model_input, read
+from ..runtime.metadata import Metadata
+from .config import ComponentConfig
+
+STATE, SIZE, CREATE, FREE = (f"ngen::serialization_{what}" for what in ("state", "size", "create", "free"))
+log = logging.getLogger("dmg_bmi")
+
+
+class CoupledComponent:
+    """A BMI component at work in a coupled run.
+
+    Parameters
+    ----------
+    name : str
+    config : ComponentConfig
+
+    Attributes
+    ----------
+    step : float
+        Seconds.
+    substeps : int
+        Updates in one step of the coupled clock.
+    """
+
+    def __init__(self, name: str, config: ComponentConfig) -> None:
+        self.name, self.config = name, config
+        cls = find_class(config.bmi, f"components.{name}.bmi:")
+        log.info("%s is %s, configured by %s", name, config.bmi, config.config)
+        with running(f"{name}: {config.bmi}()"):
+            self.bmi = Guarded(cls(), name)
+        self.bmi.initialize(str(config.config))
+        try:
+            self._begin()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _begin(self) -> None:
+        config, name = self.config, self.name
+        unit, self._date = unit_and_date(str(self.bmi.get_time_units()))
+        try:
+            self._unit = conversion(unit, "s")[0]
+        except ConfigError as problem:
+            raise problem.within(f"{name}: time units") from problem
+        with running(f"{name}: get_time_step"):
+            self.step = float(self.bmi.get_time_step()) * self._unit
+        if not 0 < self.step < np.inf:
+            raise ConfigError(f"{name}: its time step is {self.step:g} s; it must be a positive number")
+        self.substeps = 1
+        self.inputs, self.outputs = self._names("get_input_var_names"), self._names("get_output_var_names")
+        self._series: dict[str, FloatArray] = {}
+        self._record = 0
+        self._ids = None if config.ids is None else tuple(CsvTable.read(config.ids, ConfigError).rows())
+        names = self.outputs if config.outputs is None else config.outputs
+        self.written = {variable: self.read(variable) for variable in names}
+
+    def check_clock(self, now: datetime) -> None:
+        """Warn if the component has a date, and another than the run."""
+        if not self._date:
+            return
+        try:
+            origin = parse_date(self._date, f"{self.name}: time units", ConfigError)
+            seconds = float(self.bmi.get_current_time()) * self._unit
+            date = origin + np.timedelta64(round(seconds), "s")
+        except (DmgBmiError, ValueError, TypeError, OverflowError) as problem:
+            log.warning("%s: its time cannot be read: %s", self.name, problem)
+            return
+        if abs(date - np.datetime64(now.replace(tzinfo=None), "s")) > np.timedelta64(1, "s"):
+            log.warning(
+                "%s is at %s, the run at %s: records carry the dates of the run", self.name, date, now
+            )
+
+    def variable(self, name: str) -> Variable:
+        """Return name, units and meaning of a variable, as far as the component tells them."""
+        about = getattr(self.bmi.optional("component"), "about", None)
+        if isinstance(about, Metadata) and name in about.by_name:
+            return about.by_name[name]
+        units = self._ask("get_var_units", name)
+        return Variable(name, name, "output", units, units, name)
+
+    def units(self, name: str) -> str:
+        """Return the units of a variable."""
+        return self._ask("get_var_units", name)
+
+    def ids(self, name: str) -> tuple[str, ...] | None:
+        """Return the ids of the items of a variable, if they are known."""
+        if self._ids is not None:
+            return self._ids
+        item_ids = self.bmi.optional("item_ids")
+        return None if item_ids is None else item_ids(name)
+
+    def read(self, name: str) -> FloatArray:
+        """Return a copy of the values of a variable."""
+        nbytes, itemsize = self._ask("get_var_nbytes", name), self._ask("get_var_itemsize", name)
+        kind = self._ask("get_var_type", name)
+        with running(f"{self.name}: {name!r} has {nbytes} bytes by {itemsize} and is {kind!r}", ConfigError):
+            dest = np.zeros(nbytes // itemsize, kind)
+        values = self.bmi.get_value(name, dest)
+        with running(f"{self.name}: get_value({name!r})"):
+            return np.array(dest if values is None else values, dtype=np.float64).reshape(dest.shape)
+
+    def _names(self, getter: str) -> tuple[str, ...]:
+        names = getattr(self.bmi, getter)()
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ConfigError(f"{self.name}: {getter} gives {names!r}; it must give a tuple of names")
+        return tuple(names)
+
+    def _ask(self, getter: str, name: str) -> Any:
+        try:
+            return getattr(self.bmi, getter)(name)
+        except DmgBmiError as problem:
+            raise ConfigError(f"{self.name} has no variable {name!r}: {problem}") from problem
+
+    def abandon(self) -> None:
+        """Finalize after a failure, and hide errors of that, which would hide the cause."""
+        with suppress(DmgBmiError):
+            self.bmi.finalize()
+
+    def read_forcing(self, fed: Sequence[str], start: datetime, updates: int) -> None:
+        """Read forcing for all inputs that no exchange feeds."""
+        path = self.config.forcing
+        rest = [name for name in self.inputs if name not in fed]
+        if path is None:
+            if rest:
+                raise ConfigError(
+                    f"{self.name}: nothing provides {', '.join(rest)}; add exchanges, or a forcing file"
+                )
+            return
+        forcing = read(path)
+        if forcing.step != self.step:
+            raise ConfigError(f"{path}: its step is {forcing.step:g} s, that of {self.name} {self.step:g} s")
+        first = np.flatnonzero(forcing.times == np.datetime64(utc(start).replace(tzinfo=None), "s"))
+        if not first.size or first[0] + updates > len(forcing.times):
+            raise ConfigError(
+                f"{path}: does not cover the run from {start} on; it has records from {forcing.times[0]} to "
+                f"{forcing.times[-1]}"
+            )
+        self._record = int(first[0])
+        for name in rest:
+            ids = self.ids(name) or tuple(str(k) for k in range(self.read(name).size))
+            self._series[name] = model_input(forcing, self.variable(name), ids, str(path))
+
+    def update(self) -> None:
+        """Advance by one step of the component's own.
+
+        Raises
+        ------
+        DmgBmiError
+            Naming the component.
+        """
+        for name, series in self._series.items():
+            self.bmi.set_value(name, series[self._record])
+        self._record += 1
+        self.bmi.update()
+
+    def columns(self) -> tuple[tuple[str, ...], dict[str, Column]]:
+        """Return ids and variables of the output file."""
+        sizes = {values.size for values in self.written.values()}
+        if len(sizes) > 1:
+            raise ConfigError(f"{self.name}: outputs differ in size; choose some of one size under `outputs`")
+        ids = self.ids(next(iter(self.written))) or tuple(str(k) for k in range(sizes.pop()))
+        table = {name: self.variable(name) for name in self.written}
+        return ids, {
+            v.symbol: Column(v.units, v.meaning, v.name if v.name != v.symbol else "", v.aggregation)
+            for v in table.values()
+        }
+
+    def save(self) -> torch.Tensor:
+        """Return the state, by NextGen's protocol."""
+        try:
+            self.bmi.set_value(CREATE, np.ones(1, dtype=np.int32))
+            content = np.array(self.bmi.get_value_ptr(STATE), dtype=np.uint8)
+            self.bmi.set_value(FREE, np.ones(1, dtype=np.int32))
+        except (DmgBmiError, ValueError, TypeError) as problem:  # it has no such variable
+            raise StateError(f"{self.name}: cannot be saved by {CREATE}: {problem}") from problem
+        return torch.from_numpy(content)
+
+    def load(self, content: torch.Tensor) -> None:
+        """Restore a saved state."""
+        try:
+            self.bmi.set_value(SIZE, np.array([content.numel()], dtype=np.int64))
+            self.bmi.set_value(STATE, content.numpy())
+        except DmgBmiError as problem:
+            raise StateError(f"{self.name}: cannot be restored: {problem}") from problem
