@@ -156,7 +156,7 @@ def _check(arguments: argparse.Namespace) -> None:
     for finding in findings:
         print(finding)
     if findings.errors:
-        raise NextGenError(f"{len(findings.errors)} errors: correct them before a run")
+        raise NextGenError(f"errors found: {len(findings.errors)}; correct them before a run")
     print(f"{arguments.realization}: nothing found that would keep it from running as meant")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import FloatArray
-from ..errors import ConfigError, there_is
+from ..errors import ConfigError, alternatives
 from ..io.csv_table import CsvTable
 from ..io.units import conversion, is_rate_of, parse
 from .config import ExchangeConfig
@@ -54,7 +54,7 @@ class Exchange:
         if variable not in target.inputs:
             raise ConfigError(
                 f"{self._what}: {variable} is not an input of {target.name}; "
-                f"{there_is(variable, target.inputs)}"
+                f"{alternatives(variable, target.inputs)}"
             )
         self.value = source.read(source_variable)
         self._sum = np.zeros_like(self.value)
@@ -110,7 +110,7 @@ class Exchange:
             for side, row, item in ((self.source, source_row, name), (self.target, target_row, other)):
                 if item not in row:
                     raise ConfigError(
-                        f"{self._what}: {side.name} has no item {item!r}; {there_is(item, row)}"
+                        f"{self._what}: {side.name} has no item {item!r}; {alternatives(item, row)}"
                     )
         return (
             np.array([source_row[name] for name, _, _ in pairs], dtype=np.int64),

@@ -163,7 +163,7 @@ def test_a_restart_needs_the_states_of_all_catchments_and_says_which_time_has_th
     start = np.datetime64("2015-12-02T00:00")
     with pytest.raises(NextGenError, match=r"3 of 5 catchments.*--start that has all: 2015-12-01T1200"):
         prepared(start=start, restart=True, before=half_saved)
-    with pytest.raises(NextGenError, match="no time there has all"):
+    with pytest.raises(NextGenError, match="no time has all"):
         prepared("other", start=start, restart=True)
 
 

@@ -100,8 +100,8 @@ def _check_column(
     if rounded:
         findings.warning(
             forcing.path,
-            f"{column}: {rounded} values are below zero by rounding, and ngen passes them on; set them to "
-            "zero, or use stored forcing",
+            f"{column}: {rounded} values below zero by rounding, which ngen passes on; set them to zero, "
+            "or use stored forcing",
         )
     if empty and missing == "error":
         findings.error(
