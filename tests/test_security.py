@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from dmg_bmi.nextgen.precompute import tables
 
 from dmg_bmi.coupling import CouplingConfig
 from dmg_bmi.errors import BundleError, ConfigError, DmgBmiError, ForcingError
@@ -28,6 +27,7 @@ from dmg_bmi.io.ngen_forcing import open_forcing
 from dmg_bmi.model import aot_cache
 from dmg_bmi.model.bundle import SHIPPED, Bundle, BundleInfo, _checksum
 from dmg_bmi.nextgen.check.realization import check
+from dmg_bmi.nextgen.prepare import tables
 from dmg_bmi.runtime import state_codec
 from dmg_bmi.runtime.clock import Clock
 from dmg_bmi.runtime.config import RunConfig
