@@ -1,4 +1,4 @@
-"""What a network answers: outputs and its recurrent state, handed in and returned."""
+"""The contract of a network: outputs from inputs, its recurrent state handed in and returned."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ State = dict[str, Tensor]
 
 
 def make_dropout(p: float) -> nn.Dropout:
-    """``nn.Dropout``, which itself takes NaN; ValueError if `p` is no probability."""
+    """Make ``nn.Dropout``, which itself accepts NaN; ValueError if `p` is not a probability."""
     if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout is a probability, not {p}")
+        raise ValueError(f"dropout must be a probability, not {p}")
     return nn.Dropout(p)
 
 
@@ -25,16 +25,16 @@ class Network(nn.Module):
     Parameters
     ----------
     n_inputs, n_outputs : int
-        Sizes of the last axis of what goes in and comes out.
+        Sizes of the last axis of inputs and outputs.
 
     Attributes
     ----------
     name : str
-        As it is registered.
+        Name under which it is registered.
     recurrent : bool
         Whether the outputs of a step depend on earlier steps.
     takes_bfloat16 : bool
-        Whether its weights may be in bfloat16, to which it then rounds what it multiplies with them.
+        Whether its weights may be in bfloat16; it then rounds to it what it multiplies with them.
     """
 
     name: ClassVar[str]
@@ -47,7 +47,7 @@ class Network(nn.Module):
         self.n_outputs = n_outputs
 
     def init_state(self, n: int) -> State:
-        """State of `n` rows before the first step, rows first."""
+        """Return the state of `n` rows before the first step, rows first."""
         return {}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -63,13 +63,13 @@ class Network(nn.Module):
         Returns
         -------
         y : Tensor ``[time, rows, n_outputs]``
-            Unbounded; what it is scaled to is not the network's business.
+            Unbounded; a role scales them.
         state : State
         """
         raise NotImplementedError
 
     def describe(self) -> dict[str, object]:
-        """Name and constructor options other than `n_inputs` and `n_outputs`, as plain data.
+        """Return name and constructor options, without `n_inputs` and `n_outputs`, as plain data.
 
         Options are attributes of the same names.
         """
@@ -77,10 +77,10 @@ class Network(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of inputs, outputs and state: that of the weights, but no shorter than float32."""
+        """Return the dtype of inputs, outputs and state: that of the weights, at least float32."""
         return torch.promote_types(next(self.parameters()).dtype, torch.float32)
 
     @property
     def device(self) -> torch.device:
-        """Of the weights."""
+        """Return the device of the weights."""
         return next(self.parameters()).device

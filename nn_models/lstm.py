@@ -1,4 +1,4 @@
-"""LSTM (Hochreiter & Schmidhuber, 1997) that takes and returns its state."""
+"""An LSTM (Hochreiter & Schmidhuber, 1997) that takes and returns its state."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class LSTM(Network):
         self.linear_out = nn.Linear(hidden_size, n_outputs)
 
     def init_state(self, n: int) -> State:
-        """Hidden and cell state ``[n, hidden_size]``, zero."""
+        """Return hidden and cell state ``[n, hidden_size]``, zero."""
         zeros = torch.zeros(n, self.hidden_size, dtype=self.dtype, device=self.device)
         return {"h": zeros, "c": zeros.clone()}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :meth:`Network.forward`."""
-        h, c, of_weights = state["h"], state["c"], self.linear_in.weight.dtype
-        x = torch.relu(self.linear_in(x.to(of_weights)))
-        if len(x) == 1:  # a whole layer costs up to four times as much to call
+        """Run a sequence, see :meth:`Network.forward`."""
+        h, c, weight_dtype = state["h"], state["c"], self.linear_in.weight.dtype
+        x = torch.relu(self.linear_in(x.to(weight_dtype)))
+        if len(x) == 1:  # calling a whole layer costs up to four times as much
             h, c = self._cell(x[0], h, c)
             x = h.unsqueeze(0)
-        elif of_weights == h.dtype:
+        elif weight_dtype == h.dtype:
             x, (h, c) = self.lstm(x, (h.unsqueeze(0), c.unsqueeze(0)))
             h, c = h.squeeze(0), c.squeeze(0)
         else:  # the layer would round the state as well
@@ -55,17 +55,17 @@ class LSTM(Network):
                 h, c = self._cell(now, h, c)
                 hidden.append(h)
             x = torch.stack(hidden)
-        return self.linear_out(self.drop(x).to(of_weights)).to(self.dtype), {"h": h, "c": c}
+        return self.linear_out(self.drop(x).to(weight_dtype)).to(self.dtype), {"h": h, "c": c}
 
     def _cell(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden and cell state ``[rows, hidden_size]`` after one step of the layer."""
+        """Advance hidden and cell state ``[rows, hidden_size]`` by one step of the layer."""
         weights = self.lstm.all_weights[0]
         if x.dtype == c.dtype and not torch.compiler.is_compiling():
             return torch.lstm_cell(x, (h, c), *weights)
-        # What a compiler makes of that cell copies the bias to all rows before each product, and takes
-        # the tanh, which costs three times this one.
-        of_x, of_h, b_x, b_h = weights
-        products = (x @ of_x.t(), h.to(x.dtype) @ of_h.t(), b_x + b_h)
+        # Compiled, that cell copies the bias to all rows before each product, and uses a tanh that
+        # costs three times this one.
+        w_x, w_h, b_x, b_h = weights
+        products = (x @ w_x.t(), h.to(x.dtype) @ w_h.t(), b_x + b_h)
         gates = zip(*(part.to(c.dtype).split(self.hidden_size, -1) for part in products), strict=True)
         i, f, g, o = (a + b + bias for a, b, bias in gates)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * _tanh(g)

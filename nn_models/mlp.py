@@ -1,4 +1,4 @@
-"""Multi-layer perceptron."""
+"""A multi-layer perceptron."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ class MLP(Network):
         self.layers = nn.Sequential(*layers, nn.Linear((n_inputs, *self.hidden_sizes)[-1], n_outputs))
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :meth:`Network.forward`; the state is empty."""
+        """Run any leading shape, see :meth:`Network.forward`; the state is empty."""
         return self.layers(x.to(next(self.parameters()).dtype)).to(self.dtype), {}

@@ -1,6 +1,6 @@
 """Process models in PyTorch: equations, parameter tables, states. No networks, no BMI, no files."""
 
-from .balance import residual, storage, supplied, withdrawn
+from .balance import mass_in, mass_out, residual, storage
 from .catchment import Catchment
 from .contract import (
     Attribute,
@@ -40,9 +40,9 @@ __all__ = [
     "Quantity",
     "State",
     "StateVariable",
+    "mass_in",
+    "mass_out",
     "residual",
     "run",
     "storage",
-    "supplied",
-    "withdrawn",
 ]

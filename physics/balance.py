@@ -1,4 +1,4 @@
-"""Is anything lost? Storage and closure of what a model declares to conserve."""
+"""Storage and closure of the quantities that a model declares to conserve."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .contract import Balance, ProcessModel, State
 
 
 def storage(model: ProcessModel, state: State, balance: Balance) -> Tensor:
-    """What `state` holds of a conserved quantity, ``[rows]``, components averaged, queues summed."""
+    """Compute the storage of a conserved quantity, ``[rows]``: components averaged, queues summed."""
     total = torch.zeros(())
     for variable in model.declaration.states:
         if variable.name not in balance.stored:
             continue
         values = state[variable.name]
-        own = variable.shape[variable.components :]
-        if own:
-            axes = tuple(range(-len(own), 0))
+        axis_sizes = variable.shape[variable.components :]
+        if axis_sizes:
+            axes = tuple(range(-len(axis_sizes), 0))
             values = values.mean(axes) if variable.reduce == "mean" else values.sum(axes)
         if variable.components:
             values = values.mean(tuple(range(-variable.components, 0)))
@@ -27,17 +27,17 @@ def storage(model: ProcessModel, state: State, balance: Balance) -> Tensor:
     return total
 
 
-def supplied(balance: Balance, forcing: Mapping[str, Tensor], fluxes: Mapping[str, Tensor]) -> Tensor:
-    """What went in, by forcing and declared exchange; series in, series out."""
-    return _total([forcing[n] for n in balance.into] + [fluxes[n] for n in balance.exchange])
+def mass_in(balance: Balance, forcing: Mapping[str, Tensor], fluxes: Mapping[str, Tensor]) -> Tensor:
+    """Add up what enters by forcing and declared exchange, step by step."""
+    return _sum([forcing[n] for n in balance.into] + [fluxes[n] for n in balance.exchange])
 
 
-def withdrawn(balance: Balance, fluxes: Mapping[str, Tensor]) -> Tensor:
-    """What left by the declared fluxes; series in, series out."""
-    return _total([fluxes[name] for name in balance.out])
+def mass_out(balance: Balance, fluxes: Mapping[str, Tensor]) -> Tensor:
+    """Add up what leaves by the declared fluxes, step by step."""
+    return _sum([fluxes[name] for name in balance.out])
 
 
-def _total(terms: list[Tensor]) -> Tensor:
+def _sum(terms: list[Tensor]) -> Tensor:
     return torch.stack(terms).sum(0) if terms else torch.zeros(())
 
 
@@ -49,13 +49,13 @@ def residual(
     before: State,
     after: State,
 ) -> Tensor:
-    """In + exchange - out - change of storage over a sequence, ``[rows]``; zero when closed.
+    """Compute in + exchange - out - change of storage over a sequence, ``[rows]``; zero when closed.
 
     Parameters
     ----------
     forcing, fluxes : mapping of name to Tensor ``[time, rows]``
     before, after : State
-        Around the sequence.
+        Before the first and after the last step.
     """
     change = storage(model, after, balance) - storage(model, before, balance)
-    return supplied(balance, forcing, fluxes).sum(0) - withdrawn(balance, fluxes).sum(0) - change
+    return mass_in(balance, forcing, fluxes).sum(0) - mass_out(balance, fluxes).sum(0) - change

@@ -1,4 +1,4 @@
-"""From the equations of one column to a catchment: parallel components and routing."""
+"""Catchments made of the equations of one column: parallel components and routing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .contract import NO_PROCESSES, Flux, ProcessFunction, ProcessModel, State, 
 
 GENERATED = "Q_generated"
 QUEUE = "queue"
-#: Components or ordinates, beyond which memory would go first.
-MOST = 10_000
+#: Most components or ordinates: more would exhaust memory first.
+MAX_COUNT = 10_000
 ORDINATES = "ordinates"
 
 
 class Catchment(ProcessModel):
-    """Several parallel columns per catchment, averaged, and a unit hydrograph behind them.
+    """Parallel columns of one catchment, averaged, followed by a unit hydrograph.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class Catchment(ProcessModel):
     def __init__(self, column: ProcessModel, nmul: int = 1, routing: int | None = None) -> None:
         super().__init__()
         for name, count in (("nmul", nmul), ("routing", routing)):
-            if count is not None and not (type(count) is int and 1 <= count <= MOST):
-                raise ValueError(f"{name} must be a whole number from 1 to {MOST}, not {count!r}")
+            if count is not None and not (type(count) is int and 1 <= count <= MAX_COUNT):
+                raise ValueError(f"{name} must be a whole number from 1 to {MAX_COUNT}, not {count!r}")
         self.column = column
         self.nmul = nmul
         self.routing = routing
@@ -71,12 +71,12 @@ class Catchment(ProcessModel):
         dt: float,
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
-        """One step of :meth:`run`."""
-        wanted = [flux.name for flux in self.declaration.fluxes]
+        """Advance one step, as :meth:`run` does."""
+        outputs = [flux.name for flux in self.declaration.fluxes]
         now = {name: value.unsqueeze(0) for name, value in forcing.items()}
         if self.routing is not None and ORDINATES not in parameters:
             parameters = {**parameters, **self.derive(parameters, dt)}
-        fluxes, state = self.run(now, state, parameters, static, dt, {}, processes, wanted)
+        fluxes, state = self.run(now, state, parameters, static, dt, {}, processes, outputs)
         return state, {name: series.squeeze(0) for name, series in fluxes.items()}
 
     def run(
@@ -120,7 +120,7 @@ class Catchment(ProcessModel):
         return {name: fluxes[name] for name in outputs}, new
 
     def derive(self, parameters: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:
-        """Ordinates of the unit hydrograph, and what the column derives."""
+        """Compute the ordinates of the unit hydrograph, and what the column derives."""
         derived = self.column.derive(parameters, dt)
         if self.routing is not None:
             derived[ORDINATES] = unit_hydrograph.gamma_ordinates(
@@ -129,5 +129,5 @@ class Catchment(ProcessModel):
         return derived
 
     def describe(self) -> dict[str, object]:
-        """The column's description with `nmul` and `routing`."""
+        """Return the column's description with `nmul` and `routing`."""
         return {**self.column.describe(), "nmul": self.nmul, "routing": self.routing}

@@ -1,4 +1,4 @@
-"""What a process model declares, and the one step that everything else runs.
+"""The contract of a process model: its declaration, and the one step that everything else runs.
 
 A process model is data (:class:`Declaration`) and a pure function
 ``step(forcing, state, parameters, static, dt, processes) -> (state, fluxes)``.
@@ -62,22 +62,22 @@ class Quantity:
 
 
 class Forcing(Quantity):
-    """What drives the model, ``[rows]`` each step."""
+    """A quantity that drives the model, ``[rows]`` each step."""
 
 
 class Flux(Quantity):
-    """What a step returns, ``[rows]``: fluxes, and levels at the end of the step."""
+    """A quantity that a step returns, ``[rows]``: a flux, or a level at the end of the step."""
 
 
 class Attribute(Quantity):
-    """A constant of a row that the equations use (elevation, upstream area), ``[rows]``."""
+    """A constant of each row that the equations use (elevation, upstream area), ``[rows]``."""
 
 
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of the equations with the bounds that a network's output is scaled to.
 
-    With `logarithmic` its logarithm is: for bounds that lie powers of ten apart.
+    With `logarithmic` the logarithm is scaled instead: for bounds that are powers of ten apart.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """Numbers per row."""
+        """Return the count of values per row."""
         return prod(self.shape)
 
 
@@ -101,8 +101,8 @@ class StateVariable:
 
     `reduce` says how the trailing axes make one number per row: the ordinates of a queue
     are summed. The first `components` axes of `shape` are parallel components, which are
-    averaged whatever `reduce` says. By `rounding` a store may fall short of nothing, where its
-    step takes that for nothing.
+    averaged whatever `reduce` says. A store may be as low as minus `rounding`, which its step
+    takes for empty.
     """
 
     name: str
@@ -117,7 +117,7 @@ class StateVariable:
 
 @dataclass(frozen=True)
 class Balance:
-    """A conserved quantity: per row and step, into + exchange = out + change of stored.
+    """A conserved quantity: in each row and step, into + exchange = out + change of stored.
 
     `into` names forcings, `out` fluxes, `stored` states, `exchange` fluxes counted
     positive into the row (regional groundwater, corrections by a network).
@@ -172,15 +172,15 @@ class Declaration:
     source: str = ""
 
     def parameter(self, name: str) -> Parameter:
-        """The declared parameter `name`; ``KeyError`` lists those that exist."""
+        """Return the declared parameter `name`; ``KeyError`` lists those that exist."""
         for parameter in self.parameters:
             if parameter.name == name:
                 return parameter
-        known = ", ".join(p.name for p in self.parameters)
-        raise KeyError(f"{self.name} has no parameter {name!r}; it has {known}")
+        declared = ", ".join(p.name for p in self.parameters)
+        raise KeyError(f"{self.name} has no parameter {name!r}; it has {declared}")
 
     def with_shape(self, shape: tuple[int, ...]) -> Declaration:
-        """The same declaration with parameters and states repeated over `shape`."""
+        """Return the same declaration with parameters and states repeated over `shape`."""
         return replace(
             self,
             parameters=tuple(replace(p, shape=shape + p.shape) for p in self.parameters),
@@ -259,7 +259,7 @@ class ProcessModel(nn.Module):
         processes: Mapping[str, ProcessFunction],
         outputs: Collection[str],
     ) -> tuple[dict[str, Tensor], State]:
-        """The loop over a block of steps, for :func:`dmg_bmi.physics.run`, which says what the arguments are.
+        """Step through a block for :func:`dmg_bmi.physics.run`, which documents the arguments.
 
         `parameters` and `dynamic` hold the derived tensors too, and `outputs` are fluxes to keep.
         """
@@ -268,20 +268,20 @@ class ProcessModel(nn.Module):
             state, fluxes = self.step(now, state, {**parameters, **varying}, static, dt, processes)
             for name, values in series.items():
                 values.append(fluxes[name])
-        return {name: _stacked(values) for name, values in series.items()}, state
+        return {name: _stack(values) for name, values in series.items()}, state
 
     def derive(self, parameters: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:
-        """The declared `derived` tensors, for parameters of any leading shape."""
+        """Compute the declared `derived` tensors, for parameters of any leading shape."""
         return {}
 
     def describe(self) -> dict[str, object]:
-        """Name and constructor options, as plain data; options are attributes of the same names."""
+        """Return name and constructor options as plain data; options are attributes of the same names."""
         return {"name": self.declaration.name, **constructor_options(self)}
 
     def init_state(
         self, n: int, *, dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
     ) -> State:
-        """The declared initial state of `n` rows."""
+        """Return the declared initial state of `n` rows."""
         return {
             s.name: torch.full((n, *s.shape), s.initial, dtype=dtype, device=device)
             for s in self.declaration.states
@@ -289,25 +289,25 @@ class ProcessModel(nn.Module):
 
 
 def _steps(series: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """One mapping per step.
+    """Split series into one mapping per step.
 
-    By unbind, not indexing: the backward of ``x[t]`` fills a tensor as long as the sequence.
+    Unbinds instead of indexing: the backward of ``x[t]`` fills a tensor as long as the sequence.
     """
     columns = zip(*(tensor.unbind(0) for tensor in series.values()), strict=True)
     return [dict(zip(series, column, strict=True)) for column in columns]
 
 
-def _stacked(values: list[Tensor]) -> Tensor:
+def _stack(values: list[Tensor]) -> Tensor:
     return values[0].unsqueeze(0) if len(values) == 1 else torch.stack(values)
 
 
 class Replaceable:
-    """The declared processes of one step: a network where one takes their place, else their own equations.
+    """The replaceable processes of one step: each a network if one takes its place, else its equation.
 
     Parameters
     ----------
     state : State
-        Before the step; the networks' own memories are in it.
+        Before the step, with the recurrent states of the networks.
     processes : mapping of flux name to callable
 
     Attributes
@@ -321,7 +321,7 @@ class Replaceable:
         self.renewed: State = {}
 
     def __call__(self, name: str, equation: Callable[[], Tensor], **shown: Tensor) -> Tensor:
-        """Return the flux `name`: of the network, which is shown the quantities `shown`, or of `equation`."""
+        """Return the flux `name` from its network, which sees the quantities `shown`, or from `equation`."""
         if name not in self._processes:
             return equation()
         value, renewed = self._processes[name](shown, self._state)

@@ -25,8 +25,8 @@ from .forcings import PET, P, T
 PATIL = "Patil & Stieglitz (2014), https://doi.org/10.1002/hyp.9660"
 JIANG = "Jiang et al. (2020), https://doi.org/10.1029/2020GL088229"
 HOEGE = "Höge et al. (2022), https://doi.org/10.5194/hess-26-5085-2022"
-#: The solution for the outflow divides by f; below this, in mm-1, it is the same to five digits.
-SLOW = 1e-6
+#: The solution for the outflow divides by f; from this, in mm-1, down it is the same to five digits.
+MIN_F = 1e-6
 
 PARAMETERS = (
     Parameter("f", 0.0, 0.1, "mm-1", "decline of baseflow with the soil's deficit", PATIL),
@@ -86,7 +86,7 @@ class ExpHydro(ProcessModel):
         dt: float,
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
-        """Snow, evaporation, outflow; see the class for the equations."""
+        """Advance snow, evaporation and outflow; see the class for the equations."""
         p = parameters
         temperature = forcing["T"]
         rain = forcing["P"] * smooth_step(temperature - p["Tmin"])
@@ -125,12 +125,12 @@ class ExpHydro(ProcessModel):
 
 
 def smooth_step(x: Tensor) -> Tensor:
-    """0 below and 1 above zero, ``(tanh(5 x) + 1) / 2`` (Jiang et al., 2020)."""
+    """Step smoothly from 0 below zero to 1 above, ``(tanh(5 x) + 1) / 2`` (Jiang et al., 2020)."""
     return torch.sigmoid(10.0 * x)
 
 
 def outflow(soil: Tensor, p: Mapping[str, Tensor], dt: float) -> tuple[Tensor, Tensor]:
-    """Baseflow and spill in mm: ``dS/dt = -Qb(S) - max(S - Smax, 0)`` solved over the step.
+    """Compute baseflow and spill in mm: ``dS/dt = -Qb(S) - max(S - Smax, 0)`` solved over the step.
 
     Above Smax the solution is ``(x + Qmax) exp(-t) - Qmax`` with x = S - Smax, until x is
     zero; from there on, and below, S declines by ``log(1 + f Qb t) / f``.
@@ -139,7 +139,7 @@ def outflow(soil: Tensor, p: Mapping[str, Tensor], dt: float) -> tuple[Tensor, T
     above = torch.log1p(over / p["Qmax"]).clamp(max=dt)
     spill = -torch.expm1(-above) * (over + p["Qmax"]) - p["Qmax"] * above
     rate = p["Qmax"] * torch.exp(-p["f"] * torch.relu(p["Smax"] - soil))
-    f = p["f"].clamp(min=SLOW)
+    f = p["f"].clamp(min=MIN_F)
     baseflow = p["Qmax"] * above + torch.log1p(f * rate * (dt - above)) / f
     baseflow = torch.minimum(baseflow, soil)
     return baseflow, limited(spill, soil - baseflow)

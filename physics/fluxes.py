@@ -1,4 +1,4 @@
-"""Fluxes that process models share, declared once, and the limit that a store sets them."""
+"""Fluxes that process models share, declared once, and their limit by what a store holds."""
 
 import torch
 from torch import Tensor
@@ -15,5 +15,5 @@ GROUNDWATER = Flux("groundwater", "mm", "groundwater", "groundwater__liquid-equi
 
 
 def limited(flux: Tensor, supply: Tensor) -> Tensor:
-    """A flux out of a store: not negative, and no more than there is."""
+    """Limit a flux out of a store: not negative, and no more than the store holds."""
     return torch.minimum(torch.relu(flux), supply)

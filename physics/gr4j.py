@@ -24,7 +24,7 @@ from .forcings import PET, P
 
 PERRIN = "Perrin et al. (2003), https://doi.org/10.1016/S0022-1694(03)00225-7"
 SANTOS = "Santos et al. (2018), https://doi.org/10.5194/gmd-11-1591-2018"
-#: Values of four in five catchments that the authors calibrated.
+#: Range of four in five catchments that the authors calibrated.
 INTERVAL = f"80 % interval of {PERRIN}"
 
 PARAMETERS = (
@@ -84,7 +84,7 @@ class GR4J(ProcessModel):
         )
 
     def derive(self, parameters: Mapping[str, Tensor], dt: float) -> dict[str, Tensor]:
-        """Ordinates ``[..., steps]`` of the two unit hydrographs."""
+        """Compute the ordinates ``[..., steps]`` of the two unit hydrographs."""
         first, second = (s.shape[-1] for s in self.declaration.states[2:])
         x4 = parameters["X4"]
         return {
@@ -101,7 +101,7 @@ class GR4J(ProcessModel):
         dt: float,
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
-        """Production store, unit hydrographs, routing store; equation numbers of Perrin et al. (2003)."""
+        """Advance stores and unit hydrographs; equation numbers are those of Perrin et al. (2003)."""
         p = parameters if "ordinates1" in parameters else {**parameters, **self.derive(parameters, dt)}
         rain, demand = forcing["P"], forcing["PET"]
         surplus, deficit = torch.relu(rain - demand), torch.relu(demand - rain)  # 1, 2
@@ -112,8 +112,8 @@ class GR4J(ProcessModel):
         evaporated = p["X1"] * filled * (2.0 - filled) * drying / (1.0 + (1.0 - filled) * drying)  # 4
         evaporated = torch.minimum(evaporated, state["S"])
         production = state["S"] - evaporated + stored  # 5
-        kept = production * remaining(production / (PERCOLATION * p["X1"]), dt)
-        effective = surplus - stored + (production - kept)  # 6 to 8
+        stored_after = production * remaining(production / (PERCOLATION * p["X1"]), dt)
+        effective = surplus - stored + (production - stored_after)  # 6 to 8
 
         routed, queue1 = unit_hydrograph.release(state["UH1"], ROUTED * effective, p["ordinates1"])
         direct, queue2 = unit_hydrograph.release(state["UH2"], (1.0 - ROUTED) * effective, p["ordinates2"])
@@ -123,23 +123,23 @@ class GR4J(ProcessModel):
         into_store = torch.maximum(exchange, -(state["R"] + routed))
         into_outlet = torch.maximum(exchange, -direct)
         routing = state["R"] + routed + into_store  # 19
-        left = routing * remaining(routing / p["X3"], dt)  # 20, 21
-        return {"S": kept, "R": left, "UH1": queue1, "UH2": queue2}, {
-            "Q": routing - left + direct + into_outlet,  # 22, 23
+        routing_after = routing * remaining(routing / p["X3"], dt)  # 20, 21
+        return {"S": stored_after, "R": routing_after, "UH1": queue1, "UH2": queue2}, {
+            "Q": routing - routing_after + direct + into_outlet,  # 22, 23
             "ET": evaporated + torch.minimum(rain, demand),
             "exchange": into_store + into_outlet,
-            "soil_moisture": kept,
-            "groundwater": left,
+            "soil_moisture": stored_after,
+            "groundwater": routing_after,
         }
 
 
 def remaining(filled: Tensor, dt: float) -> Tensor:
-    """Share that a store keeps over `dt` days of an outflow of ``filled**5 / 4`` of its capacity a day."""
+    """Compute the share that a store keeps over `dt` days of an outflow ``filled**5 / 4`` of capacity."""
     return (1.0 + dt * filled**4) ** -0.25
 
 
 def ordinates(s_curve: Callable[[Tensor], Tensor], x4: Tensor, length: int, dt: float) -> Tensor:
-    """Ordinates of a unit hydrograph, differences of its S-curve over steps of `dt`; they add up to one."""
+    """Compute the ordinates of a unit hydrograph, the increments of its S-curve; they add up to one."""
     t = torch.arange(1, length, dtype=x4.dtype, device=x4.device) * dt
     curve = s_curve(t / x4.unsqueeze(-1))
     ends = torch.zeros_like(x4).unsqueeze(-1)
@@ -147,10 +147,10 @@ def ordinates(s_curve: Callable[[Tensor], Tensor], x4: Tensor, length: int, dt: 
 
 
 def s_curve_1(t: Tensor) -> Tensor:
-    """Share of the first unit hydrograph that has left by `t`, in units of X4 (eqs. 9 to 11)."""
+    """Compute the share of the first unit hydrograph that has left by `t`, in X4 (eqs. 9 to 11)."""
     return t.clamp(max=1.0) ** 2.5
 
 
 def s_curve_2(t: Tensor) -> Tensor:
-    """Share of the second unit hydrograph that has left by `t`, in units of X4 (eqs. 12 to 15)."""
+    """Compute the share of the second unit hydrograph that has left by `t`, in X4 (eqs. 12 to 15)."""
     return 0.5 * (t.clamp(max=1.0) ** 2.5 + 1.0 - (2.0 - t).clamp(0.0, 1.0) ** 2.5)

@@ -53,8 +53,8 @@ class HBV(ProcessModel):
         dt: float,
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
-        """Snow, soil, response; see the class for the equations."""
-        p = self.of_site(parameters, static)
+        """Advance snow, soil and response; see the class for the equations."""
+        p = self.site_parameters(parameters, static)
         process = Replaceable(state, processes)
         snowpack, meltwater, water = snow(forcing, state["SNOWPACK"], state["MELTWATER"], p, dt)
         soil, recharge, excess, evaporated = self.soil(forcing, state["SM"], water, p, process)
@@ -78,8 +78,8 @@ class HBV(ProcessModel):
             "groundwater": upper + lower,
         }
 
-    def of_site(self, p: Mapping[str, Tensor], static: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Parameters as they hold at a site."""
+    def site_parameters(self, p: Mapping[str, Tensor], static: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the parameters as they apply at each site."""
         return p
 
     def soil(
@@ -90,7 +90,7 @@ class HBV(ProcessModel):
         p: Mapping[str, Tensor],
         process: Replaceable,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Recharge, what is above ``FC``, evaporation.
+        """Advance the soil: recharge, excess above ``FC``, evaporation.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class HBV(ProcessModel):
     def rise(
         self, soil: Tensor, lower: Tensor, p: Mapping[str, Tensor], dt: float, process: Replaceable
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Soil, lower zone and fluxes after capillary rise, of which this version has none."""
+        """Return soil, lower zone and fluxes after capillary rise; here there is none."""
         return soil, lower, {}
 
     def response(
@@ -128,7 +128,7 @@ class HBV(ProcessModel):
         dt: float,
         process: Replaceable,
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """The two groundwater zones and their fluxes after percolation and three outflows."""
+        """Advance the two groundwater zones: percolation, exchange, three outflows."""
         percolation = limited(process("percolation", lambda: p["PERC"] * dt, SUZ=upper), upper)
         upper = upper - percolation
         q0 = p["K0"] * dt * torch.relu(upper - p["UZL"])
@@ -147,7 +147,7 @@ class HBV(ProcessModel):
         dt: float,
         process: Replaceable,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Lower zone and fluxes after exchange with other catchments, of which this version has none."""
+        """Return lower zone and fluxes after exchange with other catchments; here there is none."""
         return lower, {}
 
 
@@ -170,7 +170,7 @@ class HBV11p(HBV):
     def rise(
         self, soil: Tensor, lower: Tensor, p: Mapping[str, Tensor], dt: float, process: Replaceable
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Capillary rise from the lower zone into the soil."""
+        """Lift water from the lower zone into the soil."""
         rise = process("capillary", lambda: capillary_rise(soil, lower, p, dt), SM=soil, SLZ=lower)
         rise = limited(rise, lower)
         return soil + rise, lower - rise, {"capillary": rise}
@@ -195,8 +195,8 @@ class HBV2(HBV11p):
         super().__init__()
         self.declaration = HBV_2
 
-    def of_site(self, p: Mapping[str, Tensor], static: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """With the snow threshold of high sites."""
+    def site_parameters(self, p: Mapping[str, Tensor], static: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the parameters with the snow threshold of high sites."""
         return {**p, "TT": torch.where(static["elevation"] >= HIGH, HIGH_TT, p["TT"])}
 
     def exchange(
@@ -207,7 +207,7 @@ class HBV2(HBV11p):
         dt: float,
         process: Replaceable,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Groundwater exchange by upstream area."""
+        """Exchange groundwater with other catchments, by upstream area."""
         gain = process("exchange", lambda: groundwater_exchange(static["upstream_area"], p, dt), SLZ=lower)
         gain = torch.maximum(gain, -lower)
         return lower + gain, {"exchange": gain}
@@ -220,7 +220,7 @@ def snow(
     p: Mapping[str, Tensor],
     dt: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Degree-day snow routine (Seibert & Vis, 2012, eqs. 1-2).
+    """Advance the snow pack by a degree-day routine (Seibert & Vis, 2012, eqs. 1-2).
 
     Returns
     -------
@@ -241,22 +241,22 @@ def snow(
 
 
 def power(x: Tensor, exponent: Tensor) -> Tensor:
-    """``x**exponent`` of a share, by logarithms: exact to rounding, in a third of the time of a power."""
+    """Raise a share to a power, by logarithms: exact to rounding, in a third of the time of ``pow``."""
     return torch.exp(exponent * torch.log(x.clamp(min=TINY)))
 
 
 def filled(soil: Tensor, capacity: Tensor) -> Tensor:
-    """Share of a capacity that is filled, at most one."""
+    """Compute the filled share of a capacity, at most one."""
     return (soil / capacity).clamp(max=1.0)
 
 
 def capillary_rise(soil: Tensor, lower: Tensor, p: Mapping[str, Tensor], dt: float) -> Tensor:
-    """Water that the soil draws from the lower zone (Song et al., 2026), mm."""
+    """Compute the water that the soil draws from the lower zone (Song et al., 2026), mm."""
     return p["C"] * dt * lower * (1.0 - filled(soil, p["FC"]))
 
 
 def groundwater_exchange(area: Tensor, p: Mapping[str, Tensor], dt: float) -> Tensor:
-    """Groundwater from other catchments by upstream area in km2 (Song et al., 2025), mm."""
+    """Compute the groundwater from other catchments by upstream area in km2 (Song et al., 2025), mm."""
     small = ((area - p["AC"]) / 1000.0).clamp(-1.0, 1.0)
     large = torch.exp(-((area - LARGE) / 50.0).clamp(0.0, 10.0))
     return p["RT"] * dt * torch.where(area < LARGE, small, large)

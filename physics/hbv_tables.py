@@ -1,4 +1,4 @@
-"""What the HBV models declare: parameters with bounds, states, fluxes; variants as differences."""
+"""Declarations of the HBV models: parameters with bounds, states, fluxes; variants as differences."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Potential evapotranspiration from daily weather, and of single hours.
+"""Potential evapotranspiration from daily and hourly weather.
 
 Equation numbers are those of FAO-56: Allen et al. (1998), Crop evapotranspiration, FAO Irrigation
 and Drainage Paper 56. Arguments are tensors that broadcast: weather ``[time, rows]``, latitude and
@@ -28,7 +28,7 @@ ALPHA = 1.26
 
 
 def hargreaves(tmin: Tensor, tmax: Tensor, tmean: Tensor, latitude: Tensor, day_of_year: Tensor) -> Tensor:
-    """PET after Hargreaves & Samani (1985), FAO-56 eq. 52.
+    """Compute PET after Hargreaves & Samani (1985), FAO-56 eq. 52.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def hargreaves(tmin: Tensor, tmax: Tensor, tmean: Tensor, latitude: Tensor, day_
 
 
 def oudin(tmean: Tensor, latitude: Tensor, day_of_year: Tensor) -> Tensor:
-    """PET after Oudin et al. (2005), https://doi.org/10.1016/j.jhydrol.2004.08.026, eq. 3.
+    """Compute PET after Oudin et al. (2005), https://doi.org/10.1016/j.jhydrol.2004.08.026, eq. 3.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def priestley_taylor(
     latitude: Tensor,
     day_of_year: Tensor,
 ) -> Tensor:
-    """PET after Priestley & Taylor (1972) with the net radiation of FAO-56 and no soil heat flux.
+    """Compute PET after Priestley & Taylor (1972), net radiation after FAO-56, no soil heat flux.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def priestley_taylor(
 
 
 def extraterrestrial_radiation(latitude: Tensor, day_of_year: Tensor) -> Tensor:
-    """Solar radiation on top of the atmosphere, W m-2, mean of the day (FAO-56 eqs. 21 to 25).
+    """Compute solar radiation on top of the atmosphere, W m-2, mean of the day (FAO-56 eqs. 21 to 25).
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def net_radiation(
     latitude: Tensor,
     day_of_year: Tensor,
 ) -> Tensor:
-    """Net radiation of the reference surface, W m-2 (FAO-56 eqs. 37 to 40).
+    """Compute net radiation of the reference surface, W m-2 (FAO-56 eqs. 37 to 40).
 
     The cloud term of net longwave radiation takes the ratio of shortwave to clear-sky
     radiation within 0.3 and 1 (ASCE, 2005, eq. 45), which also settles nights without end.
@@ -162,23 +162,23 @@ def net_radiation(
 
 
 def vapour_pressure_slope(temperature: Tensor) -> Tensor:
-    """Slope of the saturation vapour pressure curve, kPa K-1 (FAO-56 eq. 13)."""
+    """Compute the slope of the saturation vapour pressure curve, kPa K-1 (FAO-56 eq. 13)."""
     return 4098.0 * saturation_vapour_pressure(temperature) / (temperature + 237.3) ** 2
 
 
 def psychrometric_constant(elevation: Tensor) -> Tensor:
-    """Psychrometric constant, kPa K-1, at the mean pressure of an elevation in m (FAO-56 eqs. 7, 8)."""
+    """Compute the psychrometric constant, kPa K-1, at an elevation in m (FAO-56 eqs. 7, 8)."""
     pressure = 101.3 * ((293.0 - 0.0065 * elevation) / 293.0) ** 5.26
     return 0.665e-3 * pressure
 
 
 def _as_water(radiation: Tensor) -> Tensor:
-    """W m-2 as the mm d-1 of water that it evaporates (FAO-56 eq. 20)."""
+    """Convert W m-2 into the mm d-1 of water that it evaporates (FAO-56 eq. 20)."""
     return radiation * (MEGAJOULES / LATENT_HEAT)
 
 
 def _root(x: Tensor) -> Tensor:
-    """Square root, zero and with zero slope where `x` is not positive."""
+    """Take the square root, zero and of zero slope where `x` is not positive."""
     positive = x > 0.0
     return torch.where(positive, torch.sqrt(torch.where(positive, x, 1.0)), 0.0)
 
@@ -186,7 +186,7 @@ def _root(x: Tensor) -> Tensor:
 def penman_monteith_hourly(
     temperature: Tensor, net_radiation: Tensor, wind: Tensor, vapour_pressure: Tensor, pressure: Tensor
 ) -> Tensor:
-    """PET of an hour after Penman-Monteith, FAO-56 eq. 53.
+    """Compute PET of an hour after Penman-Monteith, FAO-56 eq. 53.
 
     The soil takes or gives a tenth of net radiation while that is positive, half of it
     otherwise (eqs. 45 and 46).
@@ -218,10 +218,10 @@ def penman_monteith_hourly(
     return torch.relu((slope * radiation + aerodynamic) / (slope + constant * (1.0 + 0.34 * wind)))
 
 
-def balance_of_radiation(temperature: Tensor, shortwave: Tensor, longwave: Tensor) -> Tensor:
-    """Net radiation of the reference surface from known incoming radiation, W m-2.
+def radiation_balance(temperature: Tensor, shortwave: Tensor, longwave: Tensor) -> Tensor:
+    """Compute net radiation of the reference surface from measured incoming radiation, W m-2.
 
-    It reflects as FAO-56 eq. 38 and emits as a black body of the air's temperature.
+    The surface reflects as in FAO-56 eq. 38 and emits as a black body of the air's temperature.
 
     Parameters
     ----------
@@ -235,24 +235,24 @@ def balance_of_radiation(temperature: Tensor, shortwave: Tensor, longwave: Tenso
 
 
 def saturation_vapour_pressure(temperature: Tensor) -> Tensor:
-    """Saturation vapour pressure in kPa at a temperature in degC (FAO-56 eq. 11)."""
+    """Compute the saturation vapour pressure in kPa at a temperature in degC (FAO-56 eq. 11)."""
     return 0.6108 * torch.exp(17.27 * temperature / (temperature + 237.3))
 
 
 def vapour_pressure(specific_humidity: Tensor, pressure: Tensor) -> Tensor:
-    """Actual vapour pressure in the unit of `pressure`, from specific humidity in kg kg-1.
+    """Compute the actual vapour pressure, in the unit of `pressure`, from specific humidity in kg kg-1.
 
-    From the ratio 0.622 of the molar masses of water and dry air, as in FAO-56 eq. 8.
+    Uses the ratio 0.622 of the molar masses of water and dry air, as in FAO-56 eq. 8.
     """
     return specific_humidity * pressure / (0.622 + 0.378 * specific_humidity)
 
 
 def wind_speed(x: Tensor, y: Tensor) -> Tensor:
-    """Speed from two components in the same unit, zero and with zero slope in a calm."""
+    """Compute wind speed from two components in the same unit; zero, and of zero slope, in a calm."""
     calm = (x == 0.0) & (y == 0.0)
     return torch.where(calm, 0.0, torch.hypot(torch.where(calm, 1.0, x), y))
 
 
 def wind_at_2m(wind: Tensor, height: float) -> Tensor:
-    """Wind at 2 m from that at another height in m (FAO-56 eq. 47)."""
+    """Convert wind at another height in m to wind at 2 m (FAO-56 eq. 47)."""
     return wind * (4.87 / log(67.8 * height - 5.42))

@@ -78,7 +78,7 @@ class Photosynthesis(ProcessModel):
         dt: float,
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
-        """Assimilation at this moment's light, temperature, air and stomata."""
+        """Compute assimilation from light, temperature, air and stomata."""
         kelvin = forcing["T_leaf"] + KELVIN
         vcmax25 = parameters["Vcmax25"]
         vcmax = vcmax25 * arrhenius(VCMAX_ENERGY, kelvin)
@@ -102,13 +102,13 @@ class Photosynthesis(ProcessModel):
 
 
 def arrhenius(energy: float, kelvin: Tensor) -> Tensor:
-    """How much faster than at 25 degC a process of the activation energy `energy` (J mol-1) runs."""
+    """Compute the speed of a process of activation energy `energy` (J mol-1) relative to 25 degC."""
     reference = KELVIN + 25.0
     return torch.exp(energy / GAS_CONSTANT * (1.0 / reference - 1.0 / kelvin))
 
 
 def electron_transport(par: Tensor, jmax: Tensor) -> Tensor:
-    """Electron transport in umol m-2 s-1, the smaller root of its response to light."""
+    """Compute electron transport in umol m-2 s-1, the smaller root of its response to light."""
     absorbed = LIGHT_USE * par
     total = absorbed + jmax
     return (total - torch.sqrt(total**2 - 4.0 * CURVATURE * absorbed * jmax)) / (2.0 * CURVATURE)

@@ -1,8 +1,8 @@
-"""A sequence of steps, from what is given for it, in blocks."""
+"""Sequences of steps, run in blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import repeat
 from typing import Protocol
 
@@ -11,16 +11,16 @@ from torch import Tensor
 
 from .contract import NO_PROCESSES, ProcessFunction, ProcessModel, State
 
-#: Steps of a block of the model's own code.
+#: Steps of a block that runs by the model's own code.
 BLOCK = 8
 
 
 class BlockRunner(Protocol):
-    """What runs a block of `steps`: the arguments of :meth:`ProcessModel.run`, after the model."""
+    """A callable that runs a block of `steps`: the model, then the arguments of :meth:`ProcessModel.run`."""
 
     @property
     def steps(self) -> int:
-        """Length of a block; the shorter one at the end of a sequence runs by the model's own code."""
+        """Return the length of a block; a shorter rest of a sequence runs by the model's own code."""
         ...
 
     def __call__(
@@ -35,7 +35,7 @@ class BlockRunner(Protocol):
         processes: Mapping[str, ProcessFunction],
         outputs: Collection[str],
     ) -> tuple[dict[str, Tensor], State]:
-        """Fluxes of the block and the state after it."""
+        """Return the fluxes of the block and the state after it."""
         ...
 
 
@@ -77,24 +77,32 @@ def run(
         After the last step.
     """
     parameters, dynamic = _with_derived(model, parameters, dynamic or {}, dt)
-    wanted = [f.name for f in model.declaration.fluxes if outputs is None or f.name in outputs]
+    names = [f.name for f in model.declaration.fluxes if outputs is None or f.name in outputs]
     length = len(next(iter(forcing.values()), ()))
     if model.sequence_only or length <= 1:
-        return model.run(forcing, state, parameters, static, dt, dynamic, processes, wanted)
+        return model.run(forcing, state, parameters, static, dt, dynamic, processes, names)
     steps = BLOCK if block is None else block.steps
-    kept: list[dict[str, Tensor]] = []
-    for now, varying in zip(
-        _blocks(forcing, steps), _blocks(dynamic, steps) or repeat({}), strict=bool(dynamic)
-    ):
+    blocks: list[dict[str, Tensor]] = []
+    for now, varying in _blocks(forcing, dynamic, steps):
         whole = len(next(iter(now.values()))) == steps
         runner = block if block is not None and whole else type(model).run
-        fluxes, state = runner(model, now, state, parameters, static, dt, varying, processes, wanted)
-        kept.append(fluxes)
-    return {name: torch.cat([fluxes[name] for fluxes in kept]) for name in wanted}, state
+        fluxes, state = runner(model, now, state, parameters, static, dt, varying, processes, names)
+        blocks.append(fluxes)
+    return {name: torch.cat([fluxes[name] for fluxes in blocks]) for name in names}, state
 
 
-def _blocks(series: Mapping[str, Tensor], steps: int) -> list[dict[str, Tensor]]:
-    """One mapping per block. By split, not slices: the backward of a slice fills the whole sequence."""
+def _blocks(
+    forcing: Mapping[str, Tensor], dynamic: Mapping[str, Tensor], steps: int
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Yield the forcing and the dynamic parameters of each block."""
+    return zip(_split(forcing, steps), _split(dynamic, steps) or repeat({}), strict=bool(dynamic))
+
+
+def _split(series: Mapping[str, Tensor], steps: int) -> list[dict[str, Tensor]]:
+    """Split series into one mapping per block.
+
+    Splits instead of slicing: the backward of a slice fills a tensor as long as the sequence.
+    """
     columns = zip(*(tensor.split(steps) for tensor in series.values()), strict=True)
     return [dict(zip(series, column, strict=True)) for column in columns]
 

@@ -89,7 +89,7 @@ class SIMHYD(ProcessModel):
         dt: float,
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
-        """Interception, infiltration, soil, groundwater; see the class for the equations."""
+        """Advance interception, infiltration, soil and groundwater; see the class for the equations."""
         p = parameters
         rain, demand = forcing["P"], forcing["PET"]
         interception = torch.minimum(torch.minimum(rain, demand), p["INSC"] * dt)

@@ -16,7 +16,7 @@ PARAMETERS = (
 
 
 def gamma_ordinates(route_a: Tensor, route_b: Tensor, length: int, dt: float) -> Tensor:
-    """Ordinates of a gamma unit hydrograph, which add up to one.
+    """Compute the ordinates of a gamma unit hydrograph, which add up to one.
 
     The gamma density at the middle of each step with shape ``route_a + 0.1`` and scale
     ``route_b + 0.5`` days, normalised over `length` steps of `dt` days. Its constants

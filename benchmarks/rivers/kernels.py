@@ -28,7 +28,7 @@ def difference(path: Path) -> None:
             model = MuskingumCunge(kernel=kernel)
             with torch.inference_mode():
                 fluxes, end = route(model, lateral, inputs, start := settled(model, dry[0], inputs))
-            section, length = Section.of(*inputs[:2]), inputs[1]["Length_m"]
+            section, length = Section.from_columns(*inputs[:2]), inputs[1]["Length_m"]
             held = [
                 s["storage"] if "storage" in s else section.area(s["depth"]) * length for s in (start, end)
             ]
@@ -58,7 +58,7 @@ def wave() -> None:
         lateral = torch.zeros(len(hours), rows, dtype=torch.float64)
         lateral[:, 0] = flow * (1 + 0.1 * torch.exp(-(((hours - 24) / 6) ** 2)))
         area = torch.linspace(1e-3, 30.0, 100_001, dtype=torch.float64)
-        uniform = Section(*(part[:1] for part in Section.of(*inputs[:2]))).flow(area)
+        uniform = Section(*(part[:1] for part in Section.from_columns(*inputs[:2]))).flow(area)
         celerity = uniform.celerity[int((uniform.discharge < flow).sum())]
         delays = []
         for kernel in ("conservative", "nwm"):

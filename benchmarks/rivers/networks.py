@@ -49,9 +49,9 @@ def synthetic(rows: int) -> Inputs:
     downstream = torch.from_numpy(shreve(rows))
     rows = len(downstream)
     g = torch.Generator().manual_seed(0)
-    river = River.of(river_static(downstream), rows, torch.device("cpu"))
+    river = River.from_static(river_static(downstream), rows, torch.device("cpu"))
     area = 8.0 * torch.exp(0.5 * torch.randn(rows, generator=g, dtype=torch.float64))
-    drained = river.passed_on(area, torch.ones_like(area))
+    drained = river.accumulate(area, torch.ones_like(area))
     bottom = 2.0 * drained**0.35
     parameters = {
         "n": torch.full_like(area, 0.055),
@@ -113,8 +113,8 @@ def write_fabric(path: Path, inputs: Inputs) -> Path:
     parameters, static, area = inputs
     columns = {**parameters, "Length_m": static["Length_m"], "So": static["So"]}
     rows, below = len(area), static["downstream"].tolist()
-    river = River.of(static, rows, torch.device("cpu"))
-    drained = river.passed_on(area, torch.ones_like(area)).tolist()
+    river = River.from_static(static, rows, torch.device("cpu"))
+    drained = river.accumulate(area, torch.ones_like(area)).tolist()
     ids = [f"wb-{k}" for k in range(rows + 1)]
     with closing(sqlite3.connect(path)) as file:
         file.execute("CREATE TABLE divides (divide_id, toid, type, areasqkm)")

@@ -18,8 +18,8 @@ def twin(path: Path) -> None:
     """Find Manning's n again: a law of drained area from the gauges, then every reach from every reach."""
     network, inputs = from_file(path)
     parameters, static, area = inputs
-    river = River.of(static, len(area), torch.device("cpu"))
-    size = torch.log(river.passed_on(area, torch.ones_like(area)) / 100.0)
+    river = River.from_static(static, len(area), torch.device("cpu"))
+    size = torch.log(river.accumulate(area, torch.ones_like(area)) / 100.0)
     gauges = sorted(set(network.gages.values()))
     model = MuskingumCunge(substeps=2)
     lateral = storm(area, 24, 4.0)

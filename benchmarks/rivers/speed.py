@@ -105,7 +105,7 @@ def at_once(river: RoutingBmi) -> float:
 
 def solvers(static: Mapping[str, Tensor], rows: int) -> None:
     """The triangular system by doubling, as the model solves it, and level by level."""
-    river = River.of(static, rows, torch.device("cpu"))
+    river = River.from_static(static, rows, torch.device("cpu"))
     levels = _levels(river.downstream)
     g = torch.Generator().manual_seed(0)
     own, share = torch.rand(2, rows, generator=g, dtype=torch.float64)
@@ -119,8 +119,8 @@ def solvers(static: Mapping[str, Tensor], rows: int) -> None:
         return solved
 
     with torch.inference_mode():
-        torch.testing.assert_close(by_level(), river.passed_on(own, share))
-        doubling, level = seconds(lambda: river.passed_on(own, share)), seconds(by_level)
+        torch.testing.assert_close(by_level(), river.accumulate(own, share))
+        doubling, level = seconds(lambda: river.accumulate(own, share)), seconds(by_level)
     print(
         f"    network of {len(levels)} levels: {doubling * 1e6 / rows:.3f} us per reach in "
         f"{len(river.jumps)} rounds of doubling, {level * 1e6 / rows:.3f} level by level"

@@ -424,8 +424,8 @@ class DeltaModel(nn.Module):
     ) -> Tensor:
         """In + exchange - out - change of storage over a sequence, ``[rows]``; zero when closed."""
         change = self.storage(balance, after, constants) - self.storage(balance, before, constants)
-        supplied = physics.supplied(balance, forcing, fluxes).sum(0)
-        return supplied - physics.withdrawn(balance, fluxes).sum(0) - change
+        supplied = physics.mass_in(balance, forcing, fluxes).sum(0)
+        return supplied - physics.mass_out(balance, fluxes).sum(0) - change
 
 
 def _stack_rows(parts: Sequence[Mapping[str, Tensor]], rows: int = 0) -> dict[str, Tensor]:

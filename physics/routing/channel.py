@@ -45,20 +45,20 @@ DEEP = 1e5
 
 
 def two_thirds(x: Tensor) -> Tensor:
-    """``x**(2/3)``; by logarithm, which is several times as fast as ``pow``."""
+    """Compute ``x**(2/3)`` by logarithm, which is several times as fast as ``pow``."""
     return torch.exp(torch.log(x.clamp(min=TINY)) * (2.0 / 3.0))
 
 
 class Flow(NamedTuple):
     """Uniform flow in a section: tensors ``[rows]``."""
 
-    #: Of the water above the bottom, m.
+    #: Depth of the water above the bottom, m.
     depth: Tensor
     #: Width of the water surface, m.
     top_width: Tensor
     #: Manning's discharge, m3 s-1.
     discharge: Tensor
-    #: Of a flood wave, the derivative of discharge by wetted area, m s-1.
+    #: Celerity of a flood wave, the derivative of discharge by wetted area, m s-1.
     celerity: Tensor
 
 
@@ -84,7 +84,7 @@ class Section(NamedTuple):
     n, n_floodplain : Tensor
         Manning's roughness, s m-1/3.
     slope : Tensor
-        Of the bed.
+        Slope of the bed.
     """
 
     bottom: Tensor
@@ -99,12 +99,11 @@ class Section(NamedTuple):
     slope: Tensor
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Tensor], static: Mapping[str, Tensor]) -> Self:
-        """From the hydrofabric's columns, :data:`PARAMETERS` and :data:`ATTRIBUTES`.
+    def from_columns(cls, parameters: Mapping[str, Tensor], static: Mapping[str, Tensor]) -> Self:
+        """Make sections from the hydrofabric's columns, :data:`PARAMETERS` and :data:`ATTRIBUTES`.
 
-        A channel as wide at the top as at the bottom is taken to be bankfull where its banks
-        have gone out by half that width, and one that narrows to have no flood plains: so
-        does the National Water Model.
+        As in the National Water Model, a channel as wide at the top as at the bottom is bankfull
+        where its banks have widened by half that width, and one that narrows has no flood plains.
         """
         bottom, side = parameters["BtmWdth"], 1.0 / parameters["ChSlp"]
         spread = parameters["TopWdth"] - bottom
@@ -125,22 +124,22 @@ class Section(NamedTuple):
         )
 
     def area(self, depth: Tensor) -> Tensor:
-        """Wetted area in m2 at a depth in m."""
+        """Compute the wetted area in m2 at a depth in m."""
         inside = torch.minimum(depth, self.bankfull)
         above = depth - inside
         return (self.bottom + self.side * inside) * inside + (self.top + self.floodplain) * above
 
     def depth(self, area: Tensor) -> Tensor:
-        """Depth in m at a wetted area in m2."""
+        """Compute the depth in m at a wetted area in m2."""
         inside, above = self._depths(area)
         return inside + above
 
     def discharge(self, depth: Tensor) -> Tensor:
-        """Discharge in m3 s-1 at a depth in m."""
+        """Compute the discharge in m3 s-1 at a depth in m."""
         return self.flow(self.area(depth)).discharge
 
     def flow(self, area: Tensor) -> Flow:
-        """Uniform flow at a wetted area in m2."""
+        """Compute uniform flow at a wetted area in m2."""
         inside, above = self._depths(area)
         is_above = (above > 0).to(area.dtype)
         fall = torch.sqrt(self.slope)
@@ -165,7 +164,7 @@ class Section(NamedTuple):
         )
 
     def _depths(self, area: Tensor) -> tuple[Tensor, Tensor]:
-        """Depth up to bankfull, and depth above it."""
+        """Split the depth of a wetted area into that up to bankfull and that above it."""
         inside = torch.minimum(area, self.bankfull_area)
         above = (area - inside) / (self.top + self.floodplain)
         # The positive root of (bottom + side h) h = area, in the form that does not cancel.

@@ -17,7 +17,7 @@ from .network import GRAPH, River
 
 KERNELS = {"conservative": conservative_routing, "nwm": nwm_routing}
 #: Minutes of a day.
-MOST_SUBSTEPS = 1440
+MAX_SUBSTEPS = 1440
 
 LATERAL_INFLOW = Forcing(
     "lateral_inflow",
@@ -70,8 +70,8 @@ class MuskingumCunge(ProcessModel):
         super().__init__()
         if kernel not in KERNELS:
             raise TypeError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
-        if type(substeps) is not int or not 1 <= substeps <= MOST_SUBSTEPS:
-            raise TypeError(f"substeps must be a whole number from 1 to {MOST_SUBSTEPS}, not {substeps!r}")
+        if type(substeps) is not int or not 1 <= substeps <= MAX_SUBSTEPS:
+            raise TypeError(f"substeps must be a whole number from 1 to {MAX_SUBSTEPS}, not {substeps!r}")
         self.kernel = kernel
         self.substeps = substeps
         self.route = KERNELS[kernel].route
@@ -99,18 +99,18 @@ class MuskingumCunge(ProcessModel):
     ) -> tuple[State, dict[str, Tensor]]:
         """Route a step's lateral inflow, which is constant over its sub-steps."""
         discharge = state["discharge"]
-        section = Section.of(parameters, static)
+        section = Section.from_columns(parameters, static)
         length = static["Length_m"]
-        river = River.of(static, discharge.shape[0], discharge.device)
+        river = River.from_static(static, discharge.shape[0], discharge.device)
         lateral = forcing["lateral_inflow"].expand_as(discharge)
         seconds = dt * DAY / self.substeps
 
-        received = torch.zeros_like(discharge)
-        left = torch.zeros_like(discharge)
+        inflow_sum = torch.zeros_like(discharge)
+        outflow_sum = torch.zeros_like(discharge)
         for _ in range(self.substeps):
             state, inflow = self.route(state, lateral, section, length, river, seconds)
-            received = received + inflow
-            left = left + state["discharge"]
+            inflow_sum = inflow_sum + inflow
+            outflow_sum = outflow_sum + state["discharge"]
         velocity, depth, volume = KERNELS[self.kernel].observe(state, section, length)
         return state, {
             "discharge": state["discharge"],
@@ -118,6 +118,6 @@ class MuskingumCunge(ProcessModel):
             "depth": depth,
             "volume": volume,
             "lateral": lateral * (dt * DAY),
-            "upstream": received * seconds,
-            "outflow": left * seconds,
+            "upstream": inflow_sum * seconds,
+            "outflow": outflow_sum * seconds,
         }

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: Names in `static` of what is not per row or is no number; see :func:`river_static`.
+#: Names of the graph in `static`; see :func:`river_static`.
 DOWNSTREAM, JUMPS, LAKE = GRAPH = ("downstream", "jumps", "lake")
 
 
@@ -30,8 +30,8 @@ class River(NamedTuple):
     lake: Tensor | None = None
 
     @classmethod
-    def of(cls, static: Mapping[str, Tensor], rows: int, device: torch.device) -> River:
-        """From what :func:`river_static` made; reaches that nothing connects where it is missing."""
+    def from_static(cls, static: Mapping[str, Tensor], rows: int, device: torch.device) -> River:
+        """Take the graph that :func:`river_static` made; without one, no reach flows into another."""
         downstream = static.get(DOWNSTREAM)
         if downstream is None:
             downstream = torch.full((rows,), rows, device=device)
@@ -39,28 +39,29 @@ class River(NamedTuple):
         return cls(downstream, downstream.new_empty(0, rows) if jumps is None else jumps, static.get(LAKE))
 
     def inflow(self, outflow: Tensor) -> Tensor:
-        """What reaches each row of the rows above it, ``[rows, ...]``."""
-        return _gathered(outflow, self.downstream)
+        """Add up the outflow of the rows directly above each row, ``[rows, ...]``."""
+        return _sum_by_target(outflow, self.downstream)
 
-    def passed_on(self, own: Tensor, share: Tensor) -> Tensor:
-        """Solve ``x = own + share * inflow(x)``, ``[rows, ...]``.
+    def accumulate(self, local: Tensor, share: Tensor) -> Tensor:
+        """Solve ``x = local + share * inflow(x)``, ``[rows, ...]``.
 
         A triangular system, solved for all rows at once: round k adds what comes from
         2**(k-1) to 2**k - 1 reaches upstream, so a network of n levels needs log2(n) rounds.
-        Nothing is subtracted: with non-negative `own` and `share` no term of the sum cancels.
+        Nothing is subtracted: with non-negative `local` and `share` no term of the sum cancels.
         """
         if not len(self.jumps):
-            return own
-        weight = _at(share, self.downstream)
+            return local
+        total = local
+        weight = _select(share, self.downstream)
         for k, jump in enumerate(self.jumps):
-            own = own + _gathered(weight * own, jump)
+            total = total + _sum_by_target(weight * total, jump)
             if k + 1 < len(self.jumps):
-                weight = weight * _at(weight, jump)
-        return own
+                weight = weight * _select(weight, jump)
+        return total
 
 
 def river_static(downstream: Tensor, lake: Tensor | None = None) -> dict[str, Tensor]:
-    """The tensors that a routing model wants in `static` of a network.
+    """Make the tensors of a network that a routing model needs in `static`.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def river_static(downstream: Tensor, lake: Tensor | None = None) -> dict[str, Te
     Raises
     ------
     ValueError
-        If a row flows into one that does not exist, or in a circle.
+        If a row flows into one that does not exist, or the network has a loop.
     """
     rows = len(downstream)
     downstream = torch.where(downstream < 0, rows, downstream.to(torch.int64))
@@ -84,19 +85,19 @@ def river_static(downstream: Tensor, lake: Tensor | None = None) -> dict[str, Te
     while (jump < rows).any():
         jumps.append(jump)
         if 2 ** (len(jumps) - 1) > rows:
-            raise ValueError(f"row {int((jump < rows).nonzero()[0])} is in a circle, or flows into one")
+            raise ValueError(f"row {int((jump < rows).nonzero()[0])} is in a loop, or flows into one")
         jump = torch.cat([jump, end])[jump]
     static = {DOWNSTREAM: downstream, JUMPS: torch.stack(jumps) if jumps else downstream.new_empty(0, rows)}
     return static if lake is None else {**static, LAKE: lake}
 
 
-def _gathered(values: Tensor, target: Tensor) -> Tensor:
-    """Sums of `values` over the rows with the same target; what leaves is dropped."""
+def _sum_by_target(values: Tensor, target: Tensor) -> Tensor:
+    """Add up `values` over the rows with the same target; what leaves the network is dropped."""
     sums = values.new_zeros(values.shape[0] + 1, *values.shape[1:]).index_add(0, target, values)
     return sums[:-1]
 
 
-def _at(values: Tensor, source: Tensor) -> Tensor:
-    """`values` of the source rows, 0 outside the network."""
+def _select(values: Tensor, source: Tensor) -> Tensor:
+    """Select `values` of the source rows, 0 outside the network."""
     outside = values.new_zeros(1, *values.shape[1:])
     return torch.cat([values, outside]).index_select(0, source)

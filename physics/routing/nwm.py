@@ -8,6 +8,7 @@ that each sub-step is explicit in the network.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -32,13 +33,6 @@ def route(
 ) -> tuple[State, Tensor]:
     """Advance all reaches by one sub-step.
 
-    Each reach looks for the depth at which Muskingum's outflow is Manning's discharge, by
-    the secant method from 0.67 and 1.33 times the last depth; what it returns is the outflow
-    of the last trial, not of the depth it found. The rule is loose (:data:`RELATIVE`,
-    :data:`ABSOLUTE`): iterating on would change flows by some percent. A reach that does
-    not meet it in :data:`ITERATIONS` keeps its last trial, where t-route tries again in a
-    wider interval.
-
     Parameters
     ----------
     state : State
@@ -50,24 +44,43 @@ def route(
     -------
     state : State
     inflow : Tensor ``[rows]``
-        What the reaches above released in the sub-step before, m3 s-1.
+        Outflow of the reaches directly above in the sub-step before, m3 s-1.
     """
     last = state["discharge"]
     inflow = river.inflow(last)
     entering = seconds * (inflow + lateral)
     wet = (lateral > 0) | (inflow > 0) | (last > 0)
 
-    def muskingum(at: _Trial, flow: Tensor, least: float) -> Tensor:
-        weight = 0.5 * (1.0 - flow / (2.0 * at.width * section.slope * at.celerity * length))
-        weight = torch.where(at.moving, weight.clamp(least, 0.5), 0.5)
-        travel = torch.where(at.moving, (length / at.celerity).clamp(min=seconds), seconds)
-        kept = travel * (1.0 - weight)
+    def muskingum(trial: _Trial, flow: Tensor, least: float) -> Tensor:
+        weight = 0.5 * (1.0 - flow / (2.0 * trial.width * section.slope * trial.celerity * length))
+        weight = torch.where(trial.moving, weight.clamp(least, 0.5), 0.5)
+        travel = torch.where(trial.moving, (length / trial.celerity).clamp(min=seconds), seconds)
+        retained = travel * (1.0 - weight)
         # The inflow at both ends of the sub-step is that before it: C1 + C2 = dt / D.
-        return (entering + (kept - 0.5 * seconds) * last) / (kept + 0.5 * seconds)
+        return (entering + (retained - 0.5 * seconds) * last) / (retained + 0.5 * seconds)
 
-    lower, upper = 0.67 * state["depth"], 1.33 * state["depth"] + ABSOLUTE
+    outflow, depth = _solve(section, state["depth"], wet, muskingum)
+    depth = torch.where(wet, depth, 0.0)
+    outflow = torch.where(wet, outflow, 0.0)
+    if river.lake is not None:
+        outflow = torch.where(river.lake, inflow + lateral, outflow)
+        depth = torch.where(river.lake, 0.0, depth)
+    return {"discharge": outflow, "depth": depth}, inflow
+
+
+def _solve(
+    section: Section, depth: Tensor, wet: Tensor, muskingum: Callable[[_Trial, Tensor, float], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Find outflow and depth of each reach at which Muskingum's outflow is Manning's discharge.
+
+    The secant method starts from 0.67 and 1.33 times the last depth; the outflow is that of the
+    last trial, not of the depth found. The rule is loose (:data:`RELATIVE`, :data:`ABSOLUTE`):
+    iterating on would change flows by some percent. A reach that does not meet it in
+    :data:`ITERATIONS` keeps its last trial, where t-route tries again in a wider interval.
+    """
+    lower, upper = 0.67 * depth, 1.33 * depth + ABSOLUTE
     at_lower, at_upper = _trial(section, lower), _trial(section, upper)
-    outflow, residual = torch.zeros_like(last), torch.zeros_like(last)
+    outflow, residual = torch.zeros_like(depth), torch.zeros_like(depth)
     active = wet
     for _ in range(ITERATIONS):
         if not bool(active.any()):
@@ -77,25 +90,19 @@ def route(
         trial = muskingum(at_upper, guess, 0.25)
         residual = guess - at_lower.discharge
         slope = residual - (trial - at_upper.discharge)
-        found = upper - (trial - at_upper.discharge) * (lower - upper) / torch.where(slope == 0, 1.0, slope)
-        found = torch.where((slope == 0) | (found < 0), upper, found)
-        change = (found - upper).abs()
+        root = upper - (trial - at_upper.discharge) * (lower - upper) / torch.where(slope == 0, 1.0, slope)
+        root = torch.where((slope == 0) | (root < 0), upper, root)
+        change = (root - upper).abs()
 
         outflow = torch.where(active, trial, outflow)
-        lower, upper = upper, torch.where(active, found, upper)
+        lower, upper = upper, torch.where(active, root, upper)
         active = active & (change > RELATIVE * lower) & (change >= ABSOLUTE) & (upper >= ABSOLUTE)
         at_lower, at_upper = at_upper, _trial(section, upper)
-
-    depth = torch.where(wet, upper, 0.0)
-    outflow = torch.where(wet, outflow, 0.0)
-    if river.lake is not None:
-        outflow = torch.where(river.lake, inflow + lateral, outflow)
-        depth = torch.where(river.lake, 0.0, depth)
-    return {"discharge": outflow, "depth": depth}, inflow
+    return outflow, upper
 
 
 def observe(state: State, section: Section, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Velocity in m s-1, depth in m, and volume in m3 at that depth.
+    """Compute velocity in m s-1, depth in m, and volume in m3 at that depth.
 
     The velocity is that of banks without flood plains.
     """
@@ -109,18 +116,18 @@ def observe(state: State, section: Section, length: Tensor) -> tuple[Tensor, Ten
 class _Trial(NamedTuple):
     """Uniform flow at a depth, in the National Water Model's terms: tensors ``[rows]``."""
 
-    #: m s-1; no less than TINY.
+    #: Celerity, m s-1; at least TINY.
     celerity: Tensor
     #: Whether the celerity is above zero.
     moving: Tensor
-    #: Of the water surface, m.
+    #: Width of the water surface, m.
     width: Tensor
     #: Manning's discharge of channel and flood plains as one, m3 s-1.
     discharge: Tensor
 
 
 def _trial(s: Section, depth: Tensor) -> _Trial:
-    """Hydraulics of a depth in m.
+    """Compute the hydraulics of a depth in m.
 
     One hydraulic radius and one roughness, weighted by wetted perimeter, serve the whole
     section; the celerity above bankfull is the mean of channel and flood plains by area.

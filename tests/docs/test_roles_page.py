@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from dmg_bmi.physics import supplied
+from dmg_bmi.physics import mass_in
 
 from dmg_bmi import DeltaModel
 from dmg_bmi.model.roles import KINDS
@@ -37,7 +37,7 @@ def test_an_example_steps_and_closes(hybrids, splitting, text):
     splitting.assert_agree(last, end, torch.float64)
     for balance in model.declaration.balances:
         lost = model.residual(balance, forcing, whole, constants, before, end)
-        assert (lost.abs() <= 1e-9 * (supplied(balance, forcing, whole).abs().sum(0) + 1.0)).all()
+        assert (lost.abs() <= 1e-9 * (mass_in(balance, forcing, whole).abs().sum(0) + 1.0)).all()
 
 
 def test_the_pair_of_two_steps_works_as_it_stands(hybrids, tmp_path, monkeypatch):

@@ -165,5 +165,5 @@ def test_dropout_acts_in_training_only():
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), float("inf")])
 @pytest.mark.parametrize("network", [LSTM, MLP])
 def test_what_is_no_probability_of_dropout_is_refused(network, p):
-    with pytest.raises(ValueError, match="dropout is a probability"):
+    with pytest.raises(ValueError, match="dropout must be a probability"):
         network(2, 3, dropout=p)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from dmg_bmi.physics import ProcessModel, residual, run, storage, supplied
+from dmg_bmi.physics import ProcessModel, mass_in, residual, run, storage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ FIVE_YEARS = 1826
 
 def unclosed(model, balance, forcing, fluxes, before, after):
     """The residual as a share of what it may be, 1e-9 of (input + initial storage + 1 mm); at most 1."""
-    allowed = 1e-9 * (supplied(balance, forcing, fluxes).sum(0) + storage(model, before, balance) + 1.0)
+    allowed = 1e-9 * (mass_in(balance, forcing, fluxes).sum(0) + storage(model, before, balance) + 1.0)
     return (residual(model, balance, forcing, fluxes, before, after).abs() / allowed).max()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from dmg_bmi.physics import residual, storage, supplied
+from dmg_bmi.physics import mass_in, residual, storage
 
 DAYS = 400
 DAY = np.arange(DAYS)
@@ -34,6 +34,6 @@ def test_extreme_weather_is_survived(hydrologic_model, ready, legal, climate):
     for name in ("Q", "ET"):
         assert (fluxes[name] >= -1e-12).all(), name
     for balance in hydrologic_model.declaration.balances:
-        size = supplied(balance, forcing, fluxes).sum(0) + storage(hydrologic_model, state, balance) + 1.0
+        size = mass_in(balance, forcing, fluxes).sum(0) + storage(hydrologic_model, state, balance) + 1.0
         lost = residual(hydrologic_model, balance, forcing, fluxes, state, end).abs()
         assert (lost <= 1e-9 * size).all()

@@ -178,8 +178,8 @@ def test_vapour_pressure_is_the_share_of_molecules_that_are_water():
 
 def test_a_body_as_warm_as_the_sky_it_sees_loses_nothing():
     emitted = 5.67e-8 * 288.16**4
-    assert isclose(pet.balance_of_radiation(t(15.0), t(0.0), t(emitted)), 0.0, abs_tol=0.5)
-    assert isclose(pet.balance_of_radiation(t(15.0), t(100.0), t(emitted)), 77.0, abs_tol=0.5)
+    assert isclose(pet.radiation_balance(t(15.0), t(0.0), t(emitted)), 0.0, abs_tol=0.5)
+    assert isclose(pet.radiation_balance(t(15.0), t(100.0), t(emitted)), 77.0, abs_tol=0.5)
 
 
 @given(
@@ -202,7 +202,7 @@ def test_hourly_pet_has_finite_slopes_at_every_corner_of_what_weather_may_be(dty
     )
     leaves = [v.clone().requires_grad_() for v in torch.tensor([*corners], dtype=dtype).T]
     temperature, sun, sky, east, north, humid, pressure = leaves
-    radiation = pet.balance_of_radiation(temperature, sun, sky)
+    radiation = pet.radiation_balance(temperature, sun, sky)
     wind = pet.wind_at_2m(pet.wind_speed(east, north), 10.0)
     vapour = pet.vapour_pressure(humid, pressure)
     value = pet.penman_monteith_hourly(temperature, radiation, wind, vapour, pressure)

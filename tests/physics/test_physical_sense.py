@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from dmg_bmi.physics import HBV, Catchment, residual, run, storage, supplied
+from dmg_bmi.physics import HBV, Catchment, mass_in, residual, run, storage
 from dmg_bmi.physics.gr4j import GR4J
 from dmg_bmi.physics.hbv import HBV11p
 from hypothesis import given
@@ -180,7 +180,7 @@ def test_dry_down_is_monotone_even_where_gr4j_percolates_into_an_empty_routing_s
 
 def settles(model, fluxes, forcing):
     """What is stored changes ever less, and does not go in circles."""
-    change = (supplied(water(model), forcing, fluxes) - fluxes["Q"] - fluxes["ET"]).abs()
+    change = (mass_in(water(model), forcing, fluxes) - fluxes["Q"] - fluxes["ET"]).abs()
     return (change[-100:].max(0).values <= 0.3 * change.max(0).values + 1e-9).all()
 
 

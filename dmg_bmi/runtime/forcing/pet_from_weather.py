@@ -153,7 +153,7 @@ class PetFromWeather(ForcingInputs):
 
     def _hourly(self, weather: Mapping[str, Tensor]) -> Tensor:
         temperature, pressure = weather[_T], weather["PRES_surface"]
-        radiation = pet.balance_of_radiation(
+        radiation = pet.radiation_balance(
             temperature, torch.relu(weather["DSWRF_surface"]), weather["DLWRF_surface"]
         )
         wind = pet.wind_speed(weather["UGRD_10maboveground"], weather["VGRD_10maboveground"])

@@ -81,7 +81,7 @@ class Case:
         before, constants = self.model.init_state(self.rows, dtype=self.dtype), {}
         for balance in self.model.declaration.balances:
             lost = self.model.residual(balance, self.forcing, self.whole, constants, before, self.end)
-            supply = physics.supplied(balance, self.forcing, self.whole).sum(0)
+            supply = physics.mass_in(balance, self.forcing, self.whole).sum(0)
             assert (lost.abs() <= 1e-9 * (supply + 1.0)).all()
 
 

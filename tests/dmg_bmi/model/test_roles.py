@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from dmg_bmi.physics import HBV, Catchment, supplied
+from dmg_bmi.physics import HBV, Catchment, mass_in
 
 from dmg_bmi import Bundle, DeltaModel, FeatureStatistics, ParameterRole
 from dmg_bmi.errors import ConfigError
@@ -164,7 +164,7 @@ def test_what_is_declared_closes(model, data):
     fluxes, after = model.run(forcing, constants, before)
     assert {*fluxes} == {f.name for f in model.declaration.fluxes}
     for balance in model.declaration.balances:
-        supply = supplied(balance, forcing, fluxes).abs().sum(0)
+        supply = mass_in(balance, forcing, fluxes).abs().sum(0)
         lost = model.residual(balance, forcing, fluxes, constants, before, after)
         assert (lost.abs() <= 1e-9 * (supply + 1.0)).all()
     conserving = any(m.declaration.balances for m in model.process_models.values())

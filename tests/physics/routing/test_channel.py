@@ -23,7 +23,7 @@ def reach(**columns):
         **columns,
     }
     tensors = {k: torch.tensor([v], dtype=torch.float64) for k, v in columns.items()}
-    return Section.of(tensors, tensors)
+    return Section.from_columns(tensors, tensors)
 
 
 def reaches(rows, seed):
@@ -45,7 +45,7 @@ def reaches(rows, seed):
         "ChSlp": between(0.05, 3.0),
         "So": between(1e-5, 0.1),
     }
-    return Section.of(columns, columns), between(0.01, 4.0)
+    return Section.from_columns(columns, columns), between(0.01, 4.0)
 
 
 def derivative(values, by):

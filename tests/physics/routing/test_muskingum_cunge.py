@@ -96,7 +96,7 @@ def test_the_nwm_kernel_promises_no_balance_and_leaves_some_water_unaccounted_fo
     model = MuskingumCunge(kernel="nwm")
     assert model.declaration.balances == ()
     fluxes, state = route(model, lateral, parameters, static)
-    held = Section.of(parameters, static).area(state["depth"]) * static["Length_m"]
+    held = Section.from_columns(parameters, static).area(state["depth"]) * static["Length_m"]
     torch.testing.assert_close(fluxes["volume"][-1], held, rtol=1e-12, atol=0)
     entered, left = fluxes["lateral"].sum(), fluxes["outflow"].sum()
     assert 0.02 < (entered - left - held).item() / entered.item() < 0.05
@@ -107,7 +107,7 @@ def test_reaches_of_the_nwm_kernel_receive_what_those_above_released_before(juni
     parameters, static = juniata.tensors()
     model = MuskingumCunge(kernel="nwm", substeps=1)
     fluxes, _ = route(model, storm(juniata.area, 6), parameters, static, dt=HOUR / 12)
-    river = River.of(static, len(juniata), torch.device("cpu"))
+    river = River.from_static(static, len(juniata), torch.device("cpu"))
     released = torch.stack([river.inflow(q) for q in fluxes["discharge"]])
     torch.testing.assert_close(fluxes["upstream"][1:], released[:-1] * 300.0, rtol=1e-12, atol=1e-9)
     assert (fluxes["upstream"][0] == 0).all()
@@ -207,7 +207,7 @@ def test_steady_flow_is_the_sum_of_what_enters_and_storage_section_area_times_le
     torch.testing.assert_close(fluxes["discharge"][-1], leaving, rtol=1e-6, atol=0)
 
     # The depth at which Manning's discharge is the mean of in- and outflow, by bisection.
-    section = Section.of(parameters, static)
+    section = Section.from_columns(parameters, static)
     low, high = torch.zeros_like(leaving), torch.full_like(leaving, 100.0)
     for _ in range(60):
         middle = (low + high) / 2
@@ -275,7 +275,7 @@ def test_a_small_wave_takes_length_over_celerity(flow, slope):
     fluxes, _ = route(MuskingumCunge(), lateral, parameters, static, start)
     left = fluxes["outflow"][:, -1] / 3600
 
-    section = Section.of(parameters, static)
+    section = Section.from_columns(parameters, static)
     area = start["storage"][-1:] / 4000.0 * torch.tensor([0.999, 1.001], dtype=torch.float64)
     celerity = Section(*(part[-1:] for part in section)).flow(area).discharge.diff() / area.diff()
     centre = [(hours * (y - y[0])).sum() / (y - y[0]).sum() for y in (lateral[:, 0], left)]
@@ -318,18 +318,18 @@ def test_a_network_is_solved_as_the_matrix_that_it_is(seed, rows):
     graph = torch.empty(rows, dtype=torch.int64)
     graph[shuffled] = place[downstream]
 
-    river = River.of(river_static(graph), rows, torch.device("cpu"))
+    river = River.from_static(river_static(graph), rows, torch.device("cpu"))
     own, share = torch.rand(2, rows, generator=g, dtype=torch.float64)
     matrix = torch.zeros(rows, rows + 1, dtype=torch.float64)
     matrix[torch.arange(rows), graph] = 1.0
     matrix = matrix[:, :rows].T
     torch.testing.assert_close(river.inflow(own), matrix @ own)
     expected = torch.linalg.solve(torch.eye(rows, dtype=torch.float64) - share.unsqueeze(1) * matrix, own)
-    torch.testing.assert_close(river.passed_on(own, share), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(river.accumulate(own, share), expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(
-    ("downstream", "message"), [([1, 2, 0], "circle"), ([1, 1], "circle"), ([5, 2], "row 5 of 2")]
+    ("downstream", "message"), [([1, 2, 0], "loop"), ([1, 1], "loop"), ([5, 2], "row 5 of 2")]
 )
 def test_a_graph_that_is_no_river_is_refused(downstream, message):
     with pytest.raises(ValueError, match=message):
