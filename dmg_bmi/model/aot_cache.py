@@ -29,7 +29,7 @@ from ..io.atomic import create, replacing_folder
 from ..io.files import canonical, read_bytes
 from ..io.files import sha256 as digest
 from ..io.private_folders import make_private, private_compiler_cache, read_private, refuse_shared
-from . import normalisation, roles
+from . import normalisation, roles, sequence
 
 LIBRARY, INDEX = "step.pt2", "package.json"
 #: From tensors to tensors, by position.
@@ -184,10 +184,10 @@ def _code(sources: frozenset[str]) -> str:
     """SHA-256 over the code that is compiled, so that nothing is used that was made before it changed."""
     files = {Path(source) for source in sources if source}
     files = {file for file in files if not file.is_relative_to(Path(torch.__file__).parent)}
-    # What modules call that is no module itself: equations, networks' helpers, roles, normalisation.
+    # Code that modules call without being modules: equations, networks' helpers, roles and the like.
     for package in (physics, nn_models, roles):
         files.update(Path(str(package.__file__)).parent.rglob("*.py"))
-    files.add(Path(normalisation.__file__))
+    files |= {Path(module.__file__) for module in (normalisation, sequence)}
     total = sha256()
     for file in sorted(files):
         total.update(file.read_bytes())

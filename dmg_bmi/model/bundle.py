@@ -27,7 +27,7 @@ from ..errors import BundleError, ConfigError
 from ..io.atomic import LOCK, create, locked, make_folder, put
 from ..io.files import as_path, canonical, read_bytes, read_yaml, sha256
 from ..physics import ProcessModel
-from .delta_model import DeltaModel, typed_statistics
+from .delta_model import DeltaModel, build_statistics
 from .normalisation import FeatureStatistics
 from .variables import Variable, checked, from_plain, to_plain, variable_table
 
@@ -88,7 +88,7 @@ class BundleInfo:
     def statistics(self) -> dict[str, FeatureStatistics]:
         """Of the networks' inputs, by symbol."""
         try:
-            return typed_statistics(self.description.get("statistics") or {})
+            return build_statistics(self.description.get("statistics") or {})
         except (AttributeError, TypeError, ConfigError) as problem:
             raise BundleError(f"{self.path}: is not a valid bundle description: {problem}") from problem
 

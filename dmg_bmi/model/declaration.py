@@ -1,4 +1,4 @@
-"""What a model of networks and process models declares, from what its parts declare."""
+"""The declaration of a whole model, composed from those of its process models and roles."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ Statistics = Mapping[str, FeatureStatistics]
 def compose_declaration(
     models: Models, roles: Roles, statistics: Statistics, fixed: Mapping[str, float | str]
 ) -> tuple[Declaration, tuple[Output, ...]]:
-    """Inputs, attributes, states, outputs and balances of the whole, and where outputs come from."""
+    """Compose the declaration of the whole model; also return its outputs with their sources."""
     outputs = _outputs(models, roles, statistics)
     names = [o.flux.name for o in outputs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"outputs {', '.join(twice)} stand twice: a network and a process model give them")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ConfigError(
+            f"outputs {', '.join(repeated)} appear twice: a network and a process model give them"
+        )
     declaration = Declaration(
         name="+".join(m.declaration.name for m in models.values()) or "network",
         forcings=_forcings(models, roles, statistics),
@@ -40,20 +42,20 @@ def compose_declaration(
     return declaration, outputs
 
 
-# -- what goes in -----------------------------------------------------------------
+# -- inputs -----------------------------------------------------------------
 
 
 def _forcings(models: Models, roles: Roles, statistics: Statistics) -> tuple[Forcing, ...]:
     declared = [f for m in models.values() for f in m.declaration.forcings]
     shared = [f for f in vars(forcings).values() if isinstance(f, Forcing)]
-    # A process model's own declaration goes before a shared one of the same name.
-    known = {f.name: f for f in (*shared, *reversed(declared))}
+    # A process model's own declaration takes precedence over a shared one of the same name.
+    by_name = {f.name: f for f in (*shared, *reversed(declared))}
     names = [f.name for f in declared] + [name for role in roles for name in role.forcings]
-    return tuple(known.get(name) or _network_input(name, statistics) for name in dict.fromkeys(names))
+    return tuple(by_name.get(name) or _network_input(name, statistics) for name in dict.fromkeys(names))
 
 
 def _network_input(name: str, statistics: Statistics) -> Forcing:
-    # A negative value has no root.
+    # The transform takes the root.
     rooted = name in statistics and statistics[name].transform == "log_sqrt"
     lower = 0.0 if rooted else -inf
     return Forcing(name, units_of(name, statistics), f"network input {name}", lower=lower)
@@ -64,34 +66,34 @@ def _attributes(
 ) -> tuple[Attribute, ...]:
     declared = [a for m in models.values() for a in m.declaration.attributes]
     declared += [
-        Attribute(held, p.units, p.meaning, lower=p.lower, upper=p.upper)
+        Attribute(source, p.units, p.meaning, lower=p.lower, upper=p.upper)
         for m in models.values()
         for p in m.declaration.parameters
-        if isinstance(held := fixed.get(p.name), str)
+        if isinstance(source := fixed.get(p.name), str)
     ]
-    known = {a.name: a for a in reversed(declared)}
+    by_name = {a.name: a for a in reversed(declared)}
     names = [a.name for a in declared] + [name for role in roles for name in role.attributes]
     return tuple(
-        known.get(name) or Attribute(name, units_of(name, statistics), f"static attribute {name}")
+        by_name.get(name) or Attribute(name, units_of(name, statistics), f"static attribute {name}")
         for name in dict.fromkeys(names)
     )
 
 
-# -- what comes out ---------------------------------------------------------------
+# -- outputs ---------------------------------------------------------------
 
 
 def _outputs(models: Models, roles: Roles, statistics: Statistics) -> tuple[Output, ...]:
-    own = _own(models, roles, statistics)
+    by_model = _outputs_by_model(models, roles, statistics)
     several = len(models) > 1
     weighted = any(isinstance(role, WeightRole) for role in roles)
     outputs: list[Output] = []
     if weighted:
-        outputs += _mean(models, roles, own)
-    for key, members in own.items():
+        outputs += _weighted_means(models, roles, by_model)
+    for key, members in by_model.items():
         for output in members:
             flux = output.flux
             if several:
-                rivals = sum(flux.name in {o.name for o in others} for others in own.values())
+                rivals = sum(flux.name in {o.name for o in others} for others in by_model.values())
                 standard = "" if weighted else flux.standard_name
                 if standard and rivals > 1:
                     standard = f"{key}.{standard}"
@@ -101,75 +103,81 @@ def _outputs(models: Models, roles: Roles, statistics: Statistics) -> tuple[Outp
     return tuple(outputs)
 
 
-def _own(models: Models, roles: Roles, statistics: Statistics) -> dict[str, list[Output]]:
+def _outputs_by_model(models: Models, roles: Roles, statistics: Statistics) -> dict[str, list[Output]]:
     """List the fluxes of each process model, and those that roles add to them."""
-    own = {
+    by_model = {
         key: [Output(f, key, f.name, ((key, f.name),)) for f in model.declaration.fluxes]
         for key, model in models.items()
     }
     for role in roles:
         for output in role.declares(models, statistics):
             if output.key:
-                own[output.key].append(output)
-    return own
+                by_model[output.key].append(output)
+    return by_model
 
 
-def _mean(models: Models, roles: Roles, own: Mapping[str, list[Output]]) -> list[Output]:
-    """Fluxes that all models have, and all that a balance holds."""
-    booked = {n for key, m in models.items() for b in _booked(key, m, roles) for n in b.out + b.exchange}
+def _weighted_means(models: Models, roles: Roles, by_model: Mapping[str, list[Output]]) -> list[Output]:
+    """List the fluxes that all models have, and all that are in a balance."""
+    balanced = {
+        n for key, m in models.items() for b in _model_balances(key, m, roles) for n in b.out + b.exchange
+    }
     by_name: dict[str, list[Output]] = {}
-    for members in own.values():
+    for members in by_model.values():
         for output in members:
             by_name.setdefault(output.name, []).append(output)
     return [
         Output(same[0].flux, "", name, tuple(need for output in same for need in output.needs))
         for name, same in by_name.items()
-        if len(same) == len(models) or name in booked
+        if len(same) == len(models) or name in balanced
     ]
 
 
-# -- what is conserved ------------------------------------------------------------
+# -- balances ------------------------------------------------------------
 
 
-def _booked(key: str, model: ProcessModel, roles: Roles) -> list[Balance]:
-    """List the balances of one process model, what roles add to it among the exchange."""
-    own = [role for role in roles if isinstance(role, ModelRole) and role.model == key]
+def _model_balances(key: str, model: ProcessModel, roles: Roles) -> list[Balance]:
+    """List the balances of one process model, with what roles add to the exchange."""
+    of_model = [role for role in roles if isinstance(role, ModelRole) and role.model == key]
     return [
         replace(
             b,
             stored=tuple(f"{key}.{name}" for name in b.stored),
-            exchange=(*b.exchange, *(name for role in own for name in role.exchanges(b))),
+            exchange=(*b.exchange, *(name for role in of_model for name in role.exchanges(b))),
         )
         for b in model.declaration.balances
     ]
 
 
 def _balances(models: Models, roles: Roles) -> tuple[Balance, ...]:
-    own = {key: _booked(key, model, roles) for key, model in models.items()}
+    by_model = {key: _model_balances(key, model, roles) for key, model in models.items()}
     if len(models) == 1:
-        return tuple(b for balances in own.values() for b in balances)
+        return tuple(b for balances in by_model.values() for b in balances)
     if any(isinstance(role, WeightRole) and not role.inputs for role in roles):
-        together = {
-            b.quantity: [c for cs in own.values() for c in cs if c.quantity == b.quantity]
-            for balances in own.values()
-            for b in balances
-        }
-        return tuple(
-            replace(
-                same[0],
-                out=tuple(dict.fromkeys(n for b in same for n in b.out)),
-                stored=tuple(n for b in same for n in b.stored),
-                exchange=tuple(dict.fromkeys(n for b in same for n in b.exchange)),
-            )
-            for same in together.values()
-            if len(same) == len(models) and len({(b.into, b.units) for b in same}) == 1
-        )
+        return _ensemble_balances(by_model)
     return tuple(
         replace(
             b,
             out=tuple(f"{key}.{n}" for n in b.out),
             exchange=tuple(f"{key}.{n}" for n in b.exchange),
         )
-        for key, balances in own.items()
+        for key, balances in by_model.items()
         for b in balances
+    )
+
+
+def _ensemble_balances(by_model: Mapping[str, list[Balance]]) -> tuple[Balance, ...]:
+    """Join the balances of a quantity that all models have, fed by the same forcings."""
+    by_quantity: dict[str, list[Balance]] = {}
+    for balances in by_model.values():
+        for balance in balances:
+            by_quantity.setdefault(balance.quantity, []).append(balance)
+    return tuple(
+        replace(
+            same[0],
+            out=tuple(dict.fromkeys(n for b in same for n in b.out)),
+            stored=tuple(n for b in same for n in b.stored),
+            exchange=tuple(dict.fromkeys(n for b in same for n in b.exchange)),
+        )
+        for same in by_quantity.values()
+        if len(same) == len(by_model) and len({(b.into, b.units) for b in same}) == 1
     )

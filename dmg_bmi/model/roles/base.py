@@ -1,4 +1,4 @@
-"""What all roles have in common: their data, what the network is shown, how its answers are scaled."""
+"""The base of all roles: their data, what their network sees, how its outputs are scaled."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Bounds = tuple[float, float]
 
 @dataclass
 class ForwardContext:
-    """What a block of steps carries on its way through a model.
+    """The data of a block of steps on its way through a model.
 
     Parameters
     ----------
     forcing : mapping of name to Tensor ``[time, rows]``
-        As given; networks see it.
+        Before any correction; networks see it.
     constants, state : State
-        What is constant, and the state before the block.
+        Constants over steps, and the state before the block.
     driving, dynamic, processes, fluxes : by process model
-        Forcing after correction, parameters of each step, networks inside the step, and what
-        came out. Under the key "" of `fluxes` stands what is no process model's own.
+        Corrected forcing, parameters of each step, networks inside the step, and fluxes.
+        The key "" of `fluxes` holds fluxes of the whole model.
     new : State
-        The state after the block, as far as it is known.
+        The state after the block, as far as it is computed.
     """
 
     forcing: Mapping[str, Tensor]
@@ -45,24 +45,45 @@ class ForwardContext:
     fluxes: dict[str, dict[str, Tensor]]
     new: State = field(default_factory=dict)
 
+    @classmethod
+    def start(
+        cls,
+        models: Mapping[str, ProcessModel],
+        forcing: Mapping[str, Tensor],
+        constants: State,
+        state: State,
+    ) -> ForwardContext:
+        """Make the context of a block before any network has run."""
+        return cls(
+            forcing,
+            constants,
+            state,
+            driving={
+                key: {f.name: forcing[f.name] for f in m.declaration.forcings} for key, m in models.items()
+            },
+            dynamic={key: {} for key in models},
+            processes={key: {} for key in models},
+            fluxes={key: {} for key in ("", *models)},
+        )
+
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the equations."""
+        """Return the dtype of the equations."""
         return next(iter(self.forcing.values())).dtype
 
 
 @dataclass(frozen=True)
 class Output:
-    """A flux that comes out, and where from.
+    """An output of the model and its source.
 
     Parameters
     ----------
     flux : Flux
-        Under the name that it has outside.
+        With its name in the whole model.
     key, name : str
-        Of the process model, "" where it is no process model's own, and its name there.
+        Key of the process model ("" for none) and name of the flux there.
     needs : tuple of (key, name)
-        Fluxes of process models that it is made of.
+        Fluxes of process models from which it is computed.
     """
 
     flux: Flux
@@ -78,7 +99,7 @@ class Role:
     Parameters
     ----------
     inputs : tuple of str
-        Forcings that the network sees at each step. Without any it runs once per row.
+        Forcings that the network sees at each step; without any it runs once per row.
     attributes : tuple of str
         Static attributes that it sees.
     network : str
@@ -104,25 +125,25 @@ class Role:
 
     @property
     def forcings(self) -> tuple[str, ...]:
-        """Forcings that the network sees."""
+        """Return the forcings that the network sees."""
         return self.inputs
 
     def resolve(self, models: Mapping[str, ProcessModel]) -> Self:
-        """Check the role against the process models, and spell out what it leaves to them.
+        """Check the role against the process models, and fill in its defaults.
 
         Raises
         ------
         ConfigError
-            If it names what a model does not have, or sees nothing.
+            If it names something that a model does not have, or sees nothing.
         """
         if not self.inputs and not self.attributes:
-            self._refuse("needs inputs or attributes to see")
+            self._refuse("requires inputs or attributes")
         return self
 
     def bind(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> RoleBinding:
-        """Bind the role, which is resolved, to what it needs to know of models and statistics."""
+        """Bind the resolved role to models and statistics."""
         raise NotImplementedError
 
     def declares(
@@ -136,26 +157,26 @@ class Role:
         return []
 
     def describe(self) -> dict[str, Any]:
-        """As plain data that :func:`from_plain` takes back."""
+        """Return the role as plain data that :func:`from_plain` accepts."""
         values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
         return {"role": self.kind, **values}
 
 
 @dataclass(frozen=True)
 class ModelRole(Role):
-    """Base of roles that concern one process model: `model` is its key in ``DeltaModel.phy_model``."""
+    """Base of roles for one process model: `model` is its key in ``DeltaModel.phy_model``."""
 
     model: str = field(default="phy", kw_only=True)
 
 
 class Scale:
-    """From unbounded network outputs to values within bounds, along the last axis.
+    """Scaling of unbounded network outputs to values within bounds, along the last axis.
 
     Parameters
     ----------
     bounds : sequence of (lower, upper)
     logarithmic : sequence of bool, optional
-        Whose logarithm lies between the bounds' logarithms.
+        Whether the logarithm is scaled, between the logarithms of the bounds.
     """
 
     def __init__(self, bounds: Sequence[Bounds], logarithmic: Sequence[bool] = ()) -> None:
@@ -166,7 +187,7 @@ class Scale:
         self._logarithmic = Constants([float(flag) for flag in flags]) if any(flags) else None
 
     def __call__(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
-        """Sigmoid, in the dtype of the network, scaled in `dtype`."""
+        """Apply a sigmoid in the dtype of the network, and scale in `dtype`."""
         unit = torch.sigmoid(raw).to(dtype)
         value = torch.lerp(self._lower.like(unit), self._upper.like(unit), unit)
         if self._logarithmic is None:
@@ -176,14 +197,14 @@ class Scale:
 
 
 class RoleBinding:
-    """Base of what carries a role out, bound to what it needs to know of models and statistics.
+    """Base of what carries out a role, bound to models and statistics.
 
     Parameters
     ----------
     role : Role
         Resolved.
     models : mapping of key to ProcessModel
-    statistics : mapping of name to Statistic
+    statistics : mapping of name to FeatureStatistics
     """
 
     def __init__(
@@ -198,11 +219,11 @@ class RoleBinding:
         self._attributes = Normaliser(role.attributes, statistics)
 
     def check(self, network: Network) -> None:
-        """Refuse a network of other sizes, or one whose memory nothing would move."""
+        """Refuse a network of other sizes, or a recurrent one without inputs."""
         if (network.n_inputs, network.n_outputs) != (self.n_inputs, self.n_outputs):
             raise ConfigError(
                 f"network {self.key!r} has {network.n_inputs} inputs and {network.n_outputs} outputs; "
-                f"its role needs {self.n_inputs} and {self.n_outputs}"
+                f"its role requires {self.n_inputs} and {self.n_outputs}"
             )
         if network.recurrent and self.constant:
             raise ConfigError(
@@ -211,45 +232,45 @@ class RoleBinding:
             )
 
     def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
-        """Turn outputs of the network into physical values, in `dtype`."""
+        """Convert network outputs into physical values, in `dtype`."""
         raise NotImplementedError
 
     def precompute(self, network: Network, attributes: Mapping[str, Tensor], dtype: torch.dtype) -> State:
-        """Compute what is constant: normalised attributes, or the outputs of a network without inputs."""
+        """Compute the constants: normalised attributes, or the outputs of a network without inputs."""
         if not self._sees_attributes:
             return {}
         shown = self._attributes(attributes).to(network.dtype)
         if not self.constant:
             return {f"{self.key}.attributes": shown}
-        return self.constants_of(self.to_physical(network(shown, {})[0], dtype))
+        return self.name_constants(self.to_physical(network(shown, {})[0], dtype))
 
-    def constants_of(self, values: Tensor) -> State:
-        """Name the values ``[rows, n_outputs]`` of a network without inputs, as they are kept."""
+    def name_constants(self, values: Tensor) -> State:
+        """Name the values ``[rows, n_outputs]`` of a network without inputs."""
         return {f"{self.key}.values": values}
 
     def init_state(
         self, network: Network, n: int, dtype: torch.dtype, device: torch.device | str | None
     ) -> State:
-        """Make the state of `n` rows before the first step."""
+        """Return the state of `n` rows before the first step."""
         return {f"{self.key}.{name}": v for name, v in network.init_state(n).items()}
 
     def before_physics(self, network: Network, context: ForwardContext) -> None:
         """Act before the process models run."""
 
     def after_physics(self, network: Network, context: ForwardContext) -> None:
-        """Act on what came out of the process models."""
+        """Act on the fluxes of the process models."""
 
     def freeze(self, network: Network, context: ForwardContext) -> None:
-        """Hold in the state what the network says at the end of the block."""
+        """Hold in the state the static parameters at the end of the block."""
 
     def outputs(self, network: Network, context: ForwardContext) -> Tensor:
-        """Run the network: physical values ``[time, rows, n_outputs]``, one step if they are constant."""
+        """Return physical values ``[time, rows, n_outputs]``; a single step if they are constant."""
         if self.constant:
             return context.constants[f"{self.key}.values"].unsqueeze(0)
         return self.to_physical(self.raw_outputs(network, context), context.dtype)
 
     def raw_outputs(self, network: Network, context: ForwardContext) -> Tensor:
-        """Run a network with inputs: outputs before they are scaled, ``[time, rows, n_outputs]``."""
+        """Run a network with inputs and return its unscaled outputs, ``[time, rows, n_outputs]``."""
         x = self._inputs(context.forcing).to(network.dtype)
         if self._sees_attributes:
             shown = context.constants[f"{self.key}.attributes"]
@@ -265,10 +286,20 @@ def with_prefix(mapping: Mapping[str, Tensor], prefix: str) -> State:
     return {key[start:]: value for key, value in mapping.items() if key.startswith(f"{prefix}.")}
 
 
+def split_by_key(mapping: Mapping[str, Tensor], keys: Iterable[str]) -> dict[str, State]:
+    """Split entries named ``key.name`` by these keys, each named without its key."""
+    parts: dict[str, State] = {key: {} for key in keys}
+    for name, value in mapping.items():
+        key, _, local = name.partition(".")
+        if key in parts:
+            parts[key][local] = value
+    return parts
+
+
 def check_names(
     declaration: Declaration, kind: str, names: Iterable[str], available: Collection[str]
 ) -> None:
-    """Refuse names that a process model does not declare, listing those that it does."""
+    """Refuse names that a process model does not declare, listing those it does."""
     unknown = [name for name in names if name not in available]
     if unknown:
         raise ConfigError(

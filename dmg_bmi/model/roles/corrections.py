@@ -1,4 +1,4 @@
-"""A network corrects what drives a process model, or what comes out of it."""
+"""Roles of networks that correct forcings or fluxes of a process model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .base import Bounds, ForwardContext, ModelRole, Output, RoleBinding, Scale,
 
 @dataclass(frozen=True)
 class _CorrectionRole(ModelRole):
-    """Base: a mapping of corrected quantities to bounds, booked as an exchange of the balances."""
+    """Base of corrections: corrected quantities with bounds, declared as exchange in the balances."""
 
     corrects: Mapping[str, Bounds] = field(default_factory=dict)
 
@@ -29,7 +29,7 @@ class _CorrectionRole(ModelRole):
 
     @property
     def _lowest(self) -> float:
-        """The least bound that there may be."""
+        """Return the least permitted bound."""
         return 0.0
 
     def _checked_bounds(self) -> dict[str, Bounds]:
@@ -37,26 +37,26 @@ class _CorrectionRole(ModelRole):
         try:
             bounds = {name: (float(low), float(high)) for name, (low, high) in self.corrects.items()}
         except (AttributeError, TypeError, ValueError) as error:
-            raise ConfigError(f"{where} needs names with two bounds, such as {{P: [0.7, 1.3]}}") from error
+            raise ConfigError(f"{where} requires names with two bounds, such as {{P: [0.7, 1.3]}}") from error
         bad = [name for name, (low, high) in bounds.items() if not self._lowest <= low < high]
         if bad or not bounds:
             raise ConfigError(
-                f"{where}: the bounds of {', '.join(bad) or 'nothing'} are not in order or negative"
+                f"{where}: the bounds of {', '.join(bad) or 'nothing'} are out of order or negative"
             )
         return bounds
 
 
 @dataclass(frozen=True)
 class CorrectInputRole(_CorrectionRole):
-    """A network corrects forcings before a process model sees them.
+    """A role in which a network corrects forcings before a process model sees them.
 
-    Networks see the forcing as given. What a correction adds to a conserved quantity is the
-    flux ``<name>_correction``, a declared exchange.
+    Networks see the uncorrected forcing. The amount that a correction adds to a conserved
+    quantity is the flux ``<name>_correction``, a declared exchange.
 
     Parameters
     ----------
     inputs, attributes, network
-        As of :class:`Role`.
+        As for :class:`Role`.
     corrects : mapping of forcing to bounds
         Least and greatest factor or, with ``how="add"``, addition.
     how : {"multiply", "add"}
@@ -71,14 +71,14 @@ class CorrectInputRole(_CorrectionRole):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.how not in ("multiply", "add"):
-            self._refuse(f"how is multiply or add, not {self.how!r}")
+            self._refuse(f"how must be multiply or add, not {self.how!r}")
 
     @property
     def _lowest(self) -> float:
         return -inf if self.how == "add" else 0.0
 
     def resolve(self, models: Mapping[str, ProcessModel]) -> Self:
-        """See :meth:`Role.resolve`."""
+        """Check the corrected names, see :meth:`Role.resolve`."""
         declared = models[self.model].declaration
         check_names(declared, "forcing", self.corrects, [f.name for f in declared.forcings])
         return super().resolve(models)
@@ -86,32 +86,34 @@ class CorrectInputRole(_CorrectionRole):
     def declares(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> list[Output]:
-        """See :meth:`Role.declares`."""
+        """List the correction fluxes, see :meth:`Role.declares`."""
         corrected = {f.name: f for f in models[self.model].declaration.forcings}
-        return [Output(_booking(corrected[name]), self.model, correction(name)) for name in self.corrects]
+        return [
+            Output(_correction_flux(corrected[name]), self.model, correction(name)) for name in self.corrects
+        ]
 
     def exchanges(self, balance: Balance) -> list[str]:
-        """See :meth:`Role.exchanges`."""
+        """List corrections in the exchange, see :meth:`Role.exchanges`."""
         return [correction(name) for name in self.corrects if name in balance.into]
 
     def bind(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> InputCorrection:
-        """See :meth:`Role.bind`."""
+        """Bind the role, see :meth:`Role.bind`."""
         return InputCorrection(self, models, statistics)
 
 
 @dataclass(frozen=True)
 class CorrectOutputRole(_CorrectionRole):
-    """A network multiplies fluxes of a process model.
+    """A role in which a network multiplies fluxes of a process model.
 
-    What that adds to a conserved quantity is the flux ``<name>_correction``, a declared
-    exchange: positive where water was added to what leaves.
+    The amount that this adds to a conserved quantity is the flux ``<name>_correction``, a
+    declared exchange: positive where outflow was increased.
 
     Parameters
     ----------
     inputs, attributes, network
-        As of :class:`Role`.
+        As for :class:`Role`.
     corrects : mapping of flux to bounds
         Least and greatest factor.
     model : str
@@ -121,36 +123,36 @@ class CorrectOutputRole(_CorrectionRole):
     kind = "correct_output"
 
     def resolve(self, models: Mapping[str, ProcessModel]) -> Self:
-        """See :meth:`Role.resolve`."""
+        """Check the corrected names, see :meth:`Role.resolve`."""
         declared = models[self.model].declaration
-        taken = [name for balance in declared.balances for name in balance.exchange]
-        correctable = [f.name for f in declared.fluxes if f.name not in taken]
+        exchanges = [name for balance in declared.balances for name in balance.exchange]
+        correctable = [f.name for f in declared.fluxes if f.name not in exchanges]
         check_names(declared, "correctable flux", self.corrects, correctable)
         return super().resolve(models)
 
     def declares(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> list[Output]:
-        """See :meth:`Role.declares`."""
+        """List the correction fluxes, see :meth:`Role.declares`."""
         corrected = {f.name: f for f in models[self.model].declaration.fluxes}
         return [
-            Output(_booking(corrected[name]), self.model, correction(name), ((self.model, name),))
+            Output(_correction_flux(corrected[name]), self.model, correction(name), ((self.model, name),))
             for name in self.corrects
         ]
 
     def exchanges(self, balance: Balance) -> list[str]:
-        """See :meth:`Role.exchanges`."""
+        """List corrections in the exchange, see :meth:`Role.exchanges`."""
         return [correction(name) for name in self.corrects if name in balance.out]
 
     def bind(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> OutputCorrection:
-        """See :meth:`Role.bind`."""
+        """Bind the role, see :meth:`Role.bind`."""
         return OutputCorrection(self, models, statistics)
 
 
 class _CorrectionBinding(RoleBinding):
-    """What corrections of inputs and outputs share: a value for each corrected quantity."""
+    """Base of bound corrections: one value for each corrected quantity."""
 
     def __init__(
         self,
@@ -165,16 +167,16 @@ class _CorrectionBinding(RoleBinding):
         self._corrects = tuple(role.corrects)
 
     def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
-        """Within the bounds of the role."""
+        """Scale outputs to the bounds of the role."""
         return self._scale(raw, dtype)
 
     def by_name(self, network: Network, context: ForwardContext) -> dict[str, Tensor]:
-        """Factor or addition ``[time, rows]`` of each corrected quantity."""
+        """Return the factor or addition ``[time, rows]`` of each corrected quantity."""
         return dict(zip(self._corrects, self.outputs(network, context).unbind(-1), strict=True))
 
 
 class InputCorrection(_CorrectionBinding):
-    """What carries out a :class:`CorrectInputRole`."""
+    """A bound :class:`CorrectInputRole`."""
 
     def __init__(
         self,
@@ -188,7 +190,7 @@ class InputCorrection(_CorrectionBinding):
         self._limits = {f.name: (f.lower, f.upper) for f in forcings}
 
     def before_physics(self, network: Network, context: ForwardContext) -> None:
-        """Correct what drives the model, within the limits of what is legal."""
+        """Correct the forcing of the model, within its physical limits."""
         driving = context.driving[self.model]
         for name, value in self.by_name(network, context).items():
             measured = driving[name]
@@ -198,10 +200,10 @@ class InputCorrection(_CorrectionBinding):
 
 
 class OutputCorrection(_CorrectionBinding):
-    """What carries out a :class:`CorrectOutputRole`."""
+    """A bound :class:`CorrectOutputRole`."""
 
     def after_physics(self, network: Network, context: ForwardContext) -> None:
-        """Multiply what was kept of the fluxes."""
+        """Multiply those of the fluxes that were computed."""
         fluxes = context.fluxes[self.model]
         for name, factor in self.by_name(network, context).items():
             if name in fluxes:
@@ -211,11 +213,11 @@ class OutputCorrection(_CorrectionBinding):
 
 
 def correction(name: str) -> str:
-    """Name the flux that books the correction of a forcing or flux."""
+    """Name the flux that records the correction of a forcing or flux."""
     return f"{name}_correction"
 
 
-def _booking(quantity: Quantity) -> Flux:
+def _correction_flux(quantity: Quantity) -> Flux:
     return Flux(
         correction(quantity.name),
         quantity.units,

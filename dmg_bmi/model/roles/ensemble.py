@@ -1,4 +1,4 @@
-"""A network weighs the process models of an ensemble."""
+"""The role of a network that weighs the process models of an ensemble."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .base import ForwardContext, Role, RoleBinding
 
 @dataclass(frozen=True)
 class WeightRole(Role):
-    """A network weighs the process models of an ensemble.
+    """A role in which a network weighs the process models of an ensemble.
 
-    Its outputs pass a softmax. Fluxes that all models have come out as their weighted mean;
-    of a flux in a balance, a model without it has none. Each model's own fluxes come out as
-    ``<model>.<flux>``.
+    Its outputs pass a softmax. Outputs are the weighted means of fluxes that all models have,
+    and of fluxes in a balance, which are zero in models without them; and each model's own
+    fluxes, named ``<model>.<flux>``.
 
     Weights of a network without inputs are constant, and the mean has a balance whose store
     is the weighted store. Weights that change in time mix runoff of models with different
@@ -32,12 +32,12 @@ class WeightRole(Role):
     def bind(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> EnsembleWeighting:
-        """See :meth:`Role.bind`."""
+        """Bind the role, see :meth:`Role.bind`."""
         return EnsembleWeighting(self, models, statistics)
 
 
 class EnsembleWeighting(RoleBinding):
-    """What carries out a :class:`WeightRole`."""
+    """A bound :class:`WeightRole`."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class EnsembleWeighting(RoleBinding):
         self._models = tuple(models)
 
     def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
-        """Not negative, and one in sum."""
+        """Turn outputs into weights that are not negative and add up to one."""
         return torch.softmax(raw.to(dtype), dim=-1)
 
     def by_model(self, constants: State) -> dict[str, Tensor]:
-        """The weight of each process model, ``[rows]``, where weights are constant."""
+        """Return the constant weight of each process model, ``[rows]``."""
         return dict(zip(self._models, constants[f"{self.key}.values"].unbind(-1), strict=True))
 
     def after_physics(self, network: Network, context: ForwardContext) -> None:

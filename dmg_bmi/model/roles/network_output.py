@@ -1,4 +1,4 @@
-"""A network's outputs are outputs of the model, with no process model behind them."""
+"""The role of a network whose outputs are outputs of the model."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .base import ForwardContext, Output, Role, RoleBinding
 
 @dataclass(frozen=True)
 class OutputRole(Role):
-    """A network's outputs are outputs of the model, with no process model behind them.
+    """A role in which a network's outputs are outputs of the model, without a process model.
 
-    Each is scaled back by the statistic of its name. Nothing is conserved.
+    Each is scaled back by the statistics of its name. Nothing is conserved.
 
     Parameters
     ----------
     inputs, attributes, network
-        As of :class:`Role`.
+        As for :class:`Role`.
     outputs : tuple of str
     nonnegative : bool
-        Cut off what is below zero.
+        Raise negative values to zero.
     """
 
     kind = "output"
@@ -37,12 +37,12 @@ class OutputRole(Role):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.inputs or not self.outputs:
-            self._refuse("needs inputs and outputs")
+            self._refuse("requires inputs and outputs")
 
     def declares(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> list[Output]:
-        """See :meth:`Role.declares`; a flux that process models share keeps its declaration."""
+        """List the outputs, see :meth:`Role.declares`; fluxes of process models keep their declaration."""
         shared = {f.name: f for f in vars(fluxes).values() if isinstance(f, Flux)}
         return [
             Output(
@@ -54,12 +54,12 @@ class OutputRole(Role):
     def bind(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> NetworkOutput:
-        """See :meth:`Role.bind`."""
+        """Bind the role, see :meth:`Role.bind`."""
         return NetworkOutput(self, models, statistics)
 
 
 class NetworkOutput(RoleBinding):
-    """What carries out a :class:`OutputRole`."""
+    """A bound :class:`OutputRole`."""
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class NetworkOutput(RoleBinding):
         self._targets = Normaliser(role.outputs, statistics)
 
     def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
-        """In the units of the statistics."""
+        """Scale outputs back to the units of the statistics."""
         values = self._targets.inverse(raw.to(dtype))
         return torch.relu(values) if self.role.nonnegative else values
 
     def after_physics(self, network: Network, context: ForwardContext) -> None:
-        """The network's answer is the model's."""
+        """Make the network's outputs those of the model."""
         series = self.outputs(network, context).unbind(-1)
         context.fluxes[""] |= dict(zip(self.role.outputs, series, strict=True))

@@ -1,4 +1,4 @@
-"""A network supplies parameters of a process model."""
+"""The role of a network that supplies parameters of a process model."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .base import ForwardContext, ModelRole, RoleBinding, Scale
 
 @dataclass(frozen=True)
 class ParameterRole(ModelRole):
-    """A network supplies parameters of a process model.
+    """A role in which a network supplies parameters of a process model.
 
     Its outputs pass a sigmoid and are scaled to the declared bounds.
 
     Parameters
     ----------
     inputs, attributes, network
-        As of :class:`Role`.
+        As for :class:`Role`.
     dynamic : tuple of str
-        Parameters that take the network's value of each step.
+        Parameters with a value for each step.
     static : tuple of str, optional
-        Parameters that are constant; by default all that nothing else supplies.
+        Constant parameters; by default all that nothing else supplies.
     freeze_after : int
         For static parameters of a network with inputs: they follow its current value for
         this many steps and are then held in the state. They never depend on the future.
@@ -48,26 +48,26 @@ class ParameterRole(ModelRole):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dynamic and not self.inputs:
-            self._refuse("dynamic parameters need inputs that change in time")
+            self._refuse("dynamic parameters require inputs that change in time")
         if self.freeze_after < 1:
             self._refuse("freeze_after must be at least 1")
         if not 0.0 <= self.dropout <= 1.0:
-            self._refuse(f"dropout is a probability, not {self.dropout}")
+            self._refuse(f"dropout must be a probability, not {self.dropout}")
 
     @property
     def supplied(self) -> tuple[str, ...]:
-        """Parameters in the order of the network's outputs: dynamic, then static."""
+        """Return the parameters in the order of the network's outputs: dynamic, then static."""
         return self.dynamic + (self.static or ())
 
     def bind(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> ParameterBinding:
-        """See :meth:`Role.bind`."""
+        """Bind the role, see :meth:`Role.bind`."""
         return ParameterBinding(self, models, statistics)
 
 
 class ParameterBinding(RoleBinding):
-    """What carries out a :class:`ParameterRole`."""
+    """A bound :class:`ParameterRole`."""
 
     def __init__(
         self,
@@ -82,29 +82,29 @@ class ParameterBinding(RoleBinding):
         self._sizes = [p.size for p in self._supplied]
         self._n_static = sum(self._sizes[len(role.dynamic) :])
         self.n_outputs = sum(self._sizes)
-        every = [p for p in self._supplied for _ in range(p.size)]
-        self._scale = Scale([(p.lower, p.upper) for p in every], [p.logarithmic for p in every])
+        by_output = [p for p in self._supplied for _ in range(p.size)]
+        self._scale = Scale([(p.lower, p.upper) for p in by_output], [p.logarithmic for p in by_output])
 
     def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
-        """Within the declared bounds."""
+        """Scale outputs to the declared bounds."""
         return self._scale(raw, dtype)
 
     def split(self, values: Tensor) -> dict[str, Tensor]:
-        """Values ``[..., n_outputs]`` to name: ``[..., *shape]``."""
+        """Split values ``[..., n_outputs]`` into parameters ``[..., *shape]`` by name."""
         parts = values.split(self._sizes, dim=-1)
         return {
             p.name: part.reshape(*part.shape[:-1], *p.shape)
             for p, part in zip(self._supplied, parts, strict=True)
         }
 
-    def constants_of(self, values: Tensor) -> State:
-        """By name: ``phy.BETA``."""
+    def name_constants(self, values: Tensor) -> State:
+        """Name the parameters: ``phy.BETA``."""
         return {f"{self.role.model}.{name}": v for name, v in self.split(values).items()}
 
     def init_state(
         self, network: Network, n: int, dtype: torch.dtype, device: torch.device | str | None
     ) -> State:
-        """The network's own; what it said of static parameters, not yet scaled, and steps seen."""
+        """Return the network's state, the unscaled static parameters, and the count of steps seen."""
         state = super().init_state(network, n, dtype, device)
         if self._n_static and not self.constant:
             state[f"{self.key}.frozen"] = torch.zeros(n, self._n_static, dtype=network.dtype, device=device)
@@ -112,7 +112,7 @@ class ParameterBinding(RoleBinding):
         return state
 
     def before_physics(self, network: Network, context: ForwardContext) -> None:
-        """Parameters of each step, static ones held."""
+        """Compute the parameters of each step, and hold static ones."""
         if self.constant:
             return
         raw = self.raw_outputs(network, context)
@@ -125,18 +125,18 @@ class ParameterBinding(RoleBinding):
         for p in self._supplied:
             factor = context.constants.get(f"{self.role.model}.multiplier.{p.name}")
             if factor is not None:
-                parts[p.name] = multiplied(parts[p.name], factor, p)
+                parts[p.name] = multiply(parts[p.name], factor, p)
         context.dynamic[self.role.model] |= parts
 
     def freeze(self, network: Network, context: ForwardContext) -> None:
-        """Hold from the start what the network says at the end of the context."""
+        """Hold the static parameters that the network gives at the end of the block."""
         if not self._n_static or self.constant:
             return
         context.state[f"{self.key}.frozen"] = self.raw_outputs(network, context)[-1, :, -self._n_static :]
         context.state[f"{self.key}.seen"] += self.role.freeze_after
 
     def _hold(self, raw: Tensor, context: ForwardContext) -> Tensor:
-        """Follow the network's answer until a row has seen `freeze_after` steps, then hold it."""
+        """Let static parameters follow the network until a row has seen `freeze_after` steps."""
         frozen, seen = context.state[f"{self.key}.frozen"], context.state[f"{self.key}.seen"]
         time, after = raw.shape[0], self.role.freeze_after
         moving, static = raw.split([raw.shape[-1] - self._n_static, self._n_static], dim=-1)
@@ -155,7 +155,7 @@ class ParameterBinding(RoleBinding):
         return torch.where(dropped.repeat_interleave(sizes, dim=1), values[-1:], values)
 
 
-def multiplied(values: Tensor, factor: Tensor, parameter: Parameter) -> Tensor:
+def multiply(values: Tensor, factor: Tensor, parameter: Parameter) -> Tensor:
     """Multiply values ``[..., rows, *shape]`` of a parameter by a factor ``[rows]``, within its bounds."""
     factor = factor.reshape(-1, *(1 for _ in parameter.shape))
     return (values * factor).clamp(parameter.lower, parameter.upper)

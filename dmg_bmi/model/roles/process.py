@@ -1,4 +1,4 @@
-"""A network takes the place of a process inside the step of a process model."""
+"""The role of a network that replaces a process inside the step of a process model."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .base import ForwardContext, ModelRole, RoleBinding, check_names, with_pref
 
 @dataclass(frozen=True)
 class ProcessRole(ModelRole):
-    """A network takes the place of a process inside the step of a process model.
+    """A role in which a network replaces a process inside the step of a process model.
 
     Its output passes a softplus, so it is not negative; the equations limit it to what a
     store holds. It is the amount of one step, in the units of the process. A recurrent
-    network's state lies beside the model's own, under the name of the process.
+    network's state is part of the model's, under the name of the process.
 
     Parameters
     ----------
     inputs : tuple of str
-        Of the quantities that the process model shows to this process; all by default.
+        Quantities, of those that the process model shows to this process; all by default.
         They are normalised by the statistics of these names.
     attributes, network
-        As of :class:`Role`.
+        As for :class:`Role`.
     process : str
         A name in ``Declaration.processes``.
     model : str
@@ -43,11 +43,11 @@ class ProcessRole(ModelRole):
 
     @property
     def forcings(self) -> tuple[str, ...]:
-        """None: what the network sees is inside the step."""
+        """Return no forcings: the network sees quantities inside the step."""
         return ()
 
     def resolve(self, models: Mapping[str, ProcessModel]) -> ProcessRole:
-        """See :meth:`Role.resolve`; without `inputs` the network sees all that the process is shown."""
+        """Check the names, see :meth:`Role.resolve`; by default the network sees all that is shown."""
         declared = models[self.model].declaration
         check_names(declared, "replaceable process", (self.process,), declared.processes)
         shown = declared.processes[self.process]
@@ -57,12 +57,12 @@ class ProcessRole(ModelRole):
     def bind(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> ProcessBinding:
-        """See :meth:`Role.bind`."""
+        """Bind the role, see :meth:`Role.bind`."""
         return ProcessBinding(self, models, statistics)
 
 
 class ProcessBinding(RoleBinding):
-    """What carries out a :class:`ProcessRole`."""
+    """A bound :class:`ProcessRole`."""
 
     def __init__(
         self,
@@ -78,37 +78,39 @@ class ProcessBinding(RoleBinding):
         self._components = max((s.shape[: s.components] for s in states), key=len, default=())
 
     def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
-        """Not negative."""
+        """Make outputs nonnegative."""
         return torch.nn.functional.softplus(raw).to(dtype)
 
     def init_state(
         self, network: Network, n: int, dtype: torch.dtype, device: torch.device | str | None
     ) -> State:
-        """One state per row and component: ``phy.ET.h``."""
-        own = network.init_state(n * prod(self._components))
-        start = f"{self.role.model}.{self.role.process}"
-        return {f"{start}.{name}": v.reshape(n, *self._components, *v.shape[1:]) for name, v in own.items()}
+        """Return one state per row and component: ``phy.ET.h``."""
+        flat = network.init_state(n * prod(self._components))
+        prefix = f"{self.role.model}.{self.role.process}"
+        return {f"{prefix}.{name}": v.reshape(n, *self._components, *v.shape[1:]) for name, v in flat.items()}
 
     def before_physics(self, network: Network, context: ForwardContext) -> None:
         """Put the network into the step."""
         shown = context.constants.get(f"{self.key}.attributes")
-        context.processes[self.role.model][self.role.process] = partial(self._answer, network, shown)
+        context.processes[self.role.model][self.role.process] = partial(self._run_step, network, shown)
 
-    def _answer(
+    def _run_step(
         self, network: Network, attributes: Tensor | None, quantities: Mapping[str, Tensor], state: State
     ) -> tuple[Tensor, State]:
-        """A :data:`~dmg_bmi.physics.contract.ProcessFunction`: one step of all rows and components."""
+        """Run one step of all rows and components, a :data:`~dmg_bmi.physics.contract.ProcessFunction`."""
         names = self.role.inputs
-        together = torch.broadcast_tensors(*(quantities[name] for name in names))
-        x = self._inputs(dict(zip(names, together, strict=True)))
+        values = torch.broadcast_tensors(*(quantities[name] for name in names))
+        x = self._inputs(dict(zip(names, values, strict=True)))
         lead, dtype = x.shape[:-1], x.dtype
         x = x.to(network.dtype)
         if attributes is not None:
-            between = (1,) * (len(lead) - 1)
-            beside = attributes.reshape(lead[0], *between, -1).expand(*lead, -1)
-            x = torch.cat([x, beside], dim=-1)
-        own = {name: v.flatten(0, len(lead) - 1) for name, v in with_prefix(state, self.role.process).items()}
-        raw, renewed = network(x.reshape(1, -1, self.n_inputs), own)
+            components = (1,) * (len(lead) - 1)
+            expanded = attributes.reshape(lead[0], *components, -1).expand(*lead, -1)
+            x = torch.cat([x, expanded], dim=-1)
+        memory = {
+            name: v.flatten(0, len(lead) - 1) for name, v in with_prefix(state, self.role.process).items()
+        }
+        raw, renewed = network(x.reshape(1, -1, self.n_inputs), memory)
         return self.to_physical(raw.reshape(lead), dtype), {
             f"{self.role.process}.{name}": v.reshape(*lead, *v.shape[1:]) for name, v in renewed.items()
         }

@@ -1,4 +1,4 @@
-"""Which roles there are, and whether those of a model fit together."""
+"""The registry of roles, and the check that those of a model fit together."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ KINDS = {
 
 
 def from_plain(description: Mapping[str, Any] | Role) -> Role:
-    """A role from plain data, whose key ``role`` is ``parameters`` by default."""
+    """Build a role from plain data, whose key ``role`` is ``parameters`` by default."""
     if isinstance(description, Role):
         return description
     options = dict(description)
     kind = options.pop("role", ParameterRole.kind)
     if kind not in KINDS:
-        raise ConfigError(f"roles: there is no role {kind!r}; there are {', '.join(KINDS)}")
-    known = signature(KINDS[kind]).parameters
-    odd = [name for name in options if name not in known]
-    if odd:
-        raise ConfigError(f"roles: {kind} has no key {odd[0]!r}; {alternatives(odd[0], known)}")
+        raise ConfigError(f"roles: unknown role {kind!r}; available: {', '.join(KINDS)}")
+    keys = signature(KINDS[kind]).parameters
+    unknown = [name for name in options if name not in keys]
+    if unknown:
+        raise ConfigError(f"roles: {kind} has no key {unknown[0]!r}; {there_is(unknown[0], keys)}")
     try:
         return KINDS[kind](**options)
     except TypeError as error:
@@ -53,7 +53,7 @@ def resolve_roles(
     models: Mapping[str, ProcessModel],
     fixed: Mapping[str, float | str],
 ) -> tuple[Role, ...]:
-    """Check that roles, networks and process models fit; spell out what they leave to defaults."""
+    """Check that roles, networks and process models fit together, and fill in defaults."""
     for role in roles:
         _check_key("network", role.network, networks)
         if isinstance(role, ModelRole):
@@ -61,37 +61,37 @@ def resolve_roles(
     for key in networks:
         count = sum(r.network == key for r in roles)
         if count != 1:
-            raise ConfigError(f"network {key!r} has {count} roles; it needs exactly one")
+            raise ConfigError(f"network {key!r} has {count} roles; it requires exactly one")
     if sum(isinstance(r, WeightRole) for r in roles) > 1:
         raise ConfigError("only one network can weigh the process models")
     if any(isinstance(r, WeightRole) for r in roles) and len(models) < 2:
-        raise ConfigError("weights need at least two process models")
-    known = {p.name for m in models.values() for p in m.declaration.parameters}
-    unknown = [name for name in fixed if name not in known]
+        raise ConfigError("weights require at least two process models")
+    declared = {p.name for m in models.values() for p in m.declaration.parameters}
+    unknown = [name for name in fixed if name not in declared]
     if unknown:
         raise ConfigError(f"fixed: no process model has a parameter {', '.join(unknown)}")
     resolved = [role.resolve(models) for role in roles]
     for key, model in models.items():
-        resolved = _share_out(resolved, key, model.declaration, fixed)
+        resolved = _assign_static(resolved, key, model.declaration, fixed)
     return tuple(resolved)
 
 
-def _share_out(
+def _assign_static(
     roles: list[Role], key: str, declaration: Declaration, fixed: Mapping[str, float | str]
 ) -> list[Role]:
-    """Give what nothing supplies to the first role that leaves `static` open."""
+    """Assign parameters that nothing supplies to the first role that leaves `static` open."""
     declared = [p.name for p in declaration.parameters]
 
-    def given() -> list[str]:
-        own = [r for r in roles if isinstance(r, ParameterRole) and r.model == key]
-        return [*fixed, *(name for role in own for name in role.supplied)]
+    def supplied() -> list[str]:
+        suppliers = [r for r in roles if isinstance(r, ParameterRole) and r.model == key]
+        return [*fixed, *(name for role in suppliers for name in role.supplied)]
 
-    unknown = [name for name in given() if name not in declared and name not in fixed]
+    unknown = [name for name in supplied() if name not in declared and name not in fixed]
     if unknown:
         raise ConfigError(
             f"{declaration.name} has no parameter {', '.join(unknown)}; it has {', '.join(declared)}"
         )
-    rest = tuple(name for name in declared if name not in given())
+    rest = tuple(name for name in declared if name not in supplied())
     roles = list(roles)
     for i, role in enumerate(roles):
         if isinstance(role, ParameterRole) and role.model == key and role.static is None:
@@ -101,12 +101,13 @@ def _share_out(
         raise ConfigError(
             f"{declaration.name}: nothing supplies {', '.join(rest)}; name them in a role or under fixed"
         )
-    twice = sorted({name for name in given() if given().count(name) > 1})
-    if twice:
-        raise ConfigError(f"{declaration.name}: {', '.join(twice)} supplied more than once")
+    repeated = sorted({name for name in supplied() if supplied().count(name) > 1})
+    if repeated:
+        raise ConfigError(f"{declaration.name}: {', '.join(repeated)} supplied more than once")
     return roles
 
 
-def _check_key(kind: str, key: str, known: Mapping[str, object]) -> None:
-    if key not in known:
-        raise ConfigError(f"a role names the {kind} {key!r}; there is {', '.join(known) or 'none'}")
+def _check_key(kind: str, key: str, available: Mapping[str, object]) -> None:
+    if key not in available:
+        names = ", ".join(available) or "none"
+        raise ConfigError(f"a role names the {kind} {key!r}, which does not exist; available: {names}")

@@ -15,6 +15,7 @@ from dmg_bmi import Bundle
 from dmg_bmi.cli import main
 from dmg_bmi.errors import ImportDmgError
 from dmg_bmi.interop.import_dmg import import_dmg
+from dmg_bmi.model.roles.base import ForwardContext
 
 
 def some_input(time=12, rows=3):
@@ -57,13 +58,14 @@ def parameters_of(model, forcing, attributes):
     """What the imported model gives its equations: by name ``[time, rows, components]``."""
     rows = len(attributes["slope"])
     constants = model.precompute(attributes, rows, torch.float32)
-    block = model._context(forcing, constants, model.init_state(rows, dtype=torch.float32))
+    state = model.init_state(rows, dtype=torch.float32)
+    context = ForwardContext.start(model.process_models, forcing, constants, state)
     for binding in model._bindings:
-        binding.before_physics(model.networks[binding.key], block)
+        binding.before_physics(model.networks[binding.key], context)
     constant = {
         name.removeprefix("phy."): value for name, value in constants.items() if name.startswith("phy.")
     }
-    return {name: value.expand(12, *value.shape) for name, value in constant.items()} | block.dynamic["phy"]
+    return {name: value.expand(12, *value.shape) for name, value in constant.items()} | context.dynamic["phy"]
 
 
 @torch.no_grad()

@@ -53,19 +53,19 @@ WRONG = {
     "unknown key of a role": (lambda: plain(roles=[{"atributes": ["slope"]}]), "roles.*atributes"),
     "role of an unknown network": (
         lambda: plain(roles=[{"network": "lstm", "attributes": ["slope"]}]),
-        "network 'lstm'; there is nn",
+        "network 'lstm', which does not exist; available: nn",
     ),
     "role of an unknown process model": (
         lambda: plain(roles=[{"model": "sacsma", "attributes": ["slope"]}]),
-        "process model 'sacsma'; there is phy",
+        "process model 'sacsma', which does not exist; available: phy",
     ),
     "role without any process model": (
         lambda: DeltaModel(MLP(2, 12), None, ParameterRole((), ATTRIBUTES)),
-        "process model 'phy'; there is none",
+        "process model 'phy', which does not exist; available: none",
     ),
     "role without any network": (
         lambda: DeltaModel(None, HBV(), ParameterRole((), ATTRIBUTES)),
-        "network 'nn'; there is none",
+        "network 'nn', which does not exist; available: none",
     ),
     "network without a role": (lambda: two(ONE), "'two' has 0 roles"),
     "network with two roles": (lambda: two(ONE, {**ONE, "static": []}, TWO), "'one' has 2 roles"),
@@ -97,13 +97,13 @@ WRONG = {
     ),
     "a network of too few inputs": (
         lambda: DeltaModel(MLP(1, 12), HBV(), ParameterRole((), ATTRIBUTES)),
-        "'nn' has 1 inputs and 12 outputs; its role needs 2 and 12",
+        "'nn' has 1 inputs and 12 outputs; its role requires 2 and 12",
     ),
     "a network of too few outputs": (
         lambda: DeltaModel(
             {"a": MLP(2, 12)}, Catchment(HBV(), 2), ParameterRole((), ATTRIBUTES, network="a")
         ),
-        "'a' has 2 inputs and 12 outputs; its role needs 2 and 24",
+        "'a' has 2 inputs and 12 outputs; its role requires 2 and 24",
     ),
     "a recurrent network without inputs": (
         lambda: DeltaModel(LSTM(2, 12, 4), HBV(), ParameterRole((), ATTRIBUTES)),
@@ -196,13 +196,13 @@ def test_it_says_what_it_needs():
     assert model.attribute_names == ("slope",)
     assert model.dt == 1.0
     day = torch.ones(1, 2)
-    with pytest.raises(ForcingError, match=r"forcing lacks P, PET$"):
+    with pytest.raises(ForcingError, match=r"missing forcing: P, PET$"):
         model({"T": day, "radiation": day}, {"slope": torch.ones(2)})
-    with pytest.raises(AttributeTableError, match=r"attributes lack slope$"):
+    with pytest.raises(AttributeTableError, match=r"missing attributes: slope$"):
         model(dict.fromkeys(model.forcing_names, day), {})
 
 
 @pytest.mark.parametrize("key", ["parameters", "a.b", ""])
 def test_a_key_that_torch_cannot_take_is_named(key):
-    with pytest.raises(ConfigError, match="a key of networks and process models cannot be used"):
+    with pytest.raises(ConfigError, match="a key of networks or process models cannot be used"):
         DeltaModel.build(nn=None, phy_model={key: {"name": "hbv"}}, fixed=dict.fromkeys(NAMES, 0.5))

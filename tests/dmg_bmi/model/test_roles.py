@@ -15,6 +15,7 @@ from dmg_bmi.model.roles import (
     ProcessRole,
     WeightRole,
 )
+from dmg_bmi.model.roles.base import ForwardContext
 from dmg_bmi.model.variables import variable_table
 
 LSTM = {"name": "lstm", "hidden_size": 5}
@@ -354,12 +355,14 @@ def test_dynamic_parameters_drop_out_to_static_in_training_only(hybrids):
         role = ParameterRole(("P", "T"), (), names, static=None, dropout=dropout)
         model = hybrids.hybrid(Catchment(HBV(), 2), {"nn": LSTM}, role, seed=3)
         forcing, attributes = hybrids.everything(model, 30, 200, 1)
-        block = model._context(forcing, model.precompute(attributes, 200), model.init_state(200))
+        context = ForwardContext.start(
+            model.process_models, forcing, model.precompute(attributes, 200), model.init_state(200)
+        )
         binding = model._bindings[0]
         for training in (False, True):
             model.train(training)
-            binding.before_physics(model.networks["nn"], block)
-            constant = {n: (block.dynamic["phy"][n] == block.dynamic["phy"][n][-1]).all(0) for n in names}
+            binding.before_physics(model.networks["nn"], context)
+            constant = {n: (context.dynamic["phy"][n] == context.dynamic["phy"][n][-1]).all(0) for n in names}
             chances[dropout, training] = torch.stack([c.double().mean() for c in constant.values()])
             for c in constant.values():
                 assert torch.equal(c[:, 0], c[:, 1]), "components of a row drop together"
@@ -375,7 +378,7 @@ def test_dynamic_parameters_drop_out_to_static_in_training_only(hybrids):
 
 HBV_ROLE = {"network": "given", "attributes": ["slope"]}
 WRONG = {
-    "no role 'proces'; there are parameters, process": [{"role": "proces", "network": "x"}],
+    "unknown role 'proces'; available: parameters, process": [{"role": "proces", "network": "x"}],
     "no replaceable process 'melting'; it has 'ET'|no replaceable process 'melting'; it has ET": [
         HBV_ROLE,
         {"role": "process", "process": "melting", "network": "x"},
@@ -392,29 +395,29 @@ WRONG = {
         HBV_ROLE,
         {"role": "correct_output", "corrects": {"P": [0.5, 2]}, "inputs": ["P"], "network": "x"},
     ],
-    "bounds of P are not in order": [
+    "bounds of P are out of order": [
         HBV_ROLE,
         {"role": "correct_input", "corrects": {"P": [2, 0.5]}, "inputs": ["P"], "network": "x"},
     ],
-    "bounds of Q are not in order or negative": [
+    "bounds of Q are out of order or negative": [
         HBV_ROLE,
         {"role": "correct_output", "corrects": {"Q": [-1, 0.5]}, "inputs": ["P"], "network": "x"},
     ],
     "two bounds": [HBV_ROLE, {"role": "correct_input", "corrects": ["P"], "inputs": ["P"], "network": "x"}],
     "at least two process models": [HBV_ROLE, {"role": "weights", "attributes": ["a"], "network": "x"}],
-    "'x'.*needs inputs and outputs": [HBV_ROLE, {"role": "output", "outputs": ["Q"], "network": "x"}],
-    "outputs Q stand twice": [
+    "'x'.*requires inputs and outputs": [HBV_ROLE, {"role": "output", "outputs": ["Q"], "network": "x"}],
+    "outputs Q appear twice": [
         HBV_ROLE,
         {"role": "output", "inputs": ["P"], "outputs": ["Q"], "network": "x"},
     ],
-    "needs inputs or attributes": [{"network": "x"}],
-    "parameters has no key 'atributes'; did you mean attributes. available:": [
+    "requires inputs or attributes": [{"network": "x"}],
+    "parameters has no key 'atributes'; did you mean attributes. there is": [
         {"network": "x", "atributes": ["slope"]}
     ],
     "attributes must be a list": [{"network": "x", "attributes": "slope"}],
-    "dropout is a probability": [{"network": "x", "attributes": ["slope"], "dropout": 2}],
+    "dropout must be a probability": [{"network": "x", "attributes": ["slope"], "dropout": 2}],
     "attribute 'parameters' already exists": [{"network": "parameters", "attributes": ["slope"]}],
-    "names the process model 'water'; there is phy": [
+    "names the process model 'water', which does not exist; available: phy": [
         HBV_ROLE,
         {"role": "process", "process": "ET", "network": "x", "model": "water"},
     ],

@@ -170,6 +170,7 @@ def test_without_a_compiler_the_message_says_what_is_needed(info, tmp_path, monk
         ("physics/routing/channel.py", True),
         ("nn_models/lstm.py", True),
         ("dmg_bmi/model/delta_model.py", True),
+        ("dmg_bmi/model/sequence.py", True),
         ("dmg_bmi/model/normalisation.py", True),
         ("dmg_bmi/model/roles/parameters.py", True),
         ("dmg_bmi/runtime/engines/aot.py", True),
