@@ -1,1 +1,1 @@
-"""What is trained, and what of it is on disk: networks, roles, process models, bundles."""
+"""Trained models: networks, process models and roles in one module, and bundles of it on disk."""

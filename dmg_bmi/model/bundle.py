@@ -1,4 +1,4 @@
-"""A bundle: a trained model on disk.
+"""Bundles: trained models on disk.
 
 A folder with ``bundle.yaml`` (description, normalisation, variable table, provenance,
 checksums) and one safetensors file of weights. Reading it never runs code.
@@ -29,12 +29,12 @@ from ..io.files import as_path, canonical, read_bytes, read_yaml, sha256
 from ..physics import ProcessModel
 from .delta_model import DeltaModel, build_statistics
 from .normalisation import FeatureStatistics
-from .variables import Variable, checked, from_plain, to_plain, variable_table
+from .variables import Variable, check_table, from_plain, to_plain, variable_table
 
 FORMAT = 1
 DESCRIPTION = "bundle.yaml"
 MAX_WEIGHTS = 8 * 2**30
-#: Of reading a bundle whose weights another process has replaced meanwhile.
+#: Attempts to read a bundle that another process keeps replacing.
 RETRIES = 5
 T = TypeVar("T")
 SHIPPED = Path(__file__).parent.parent / "bundles"
@@ -46,21 +46,21 @@ _KEYS = {"format", "name", "summary", "model", "variables", "provenance", "weigh
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """All of a bundle but its weights.
+    """A bundle without its weights.
 
     Parameters
     ----------
     name, summary : str
     description : mapping
-        What :meth:`DeltaModel.build` takes.
+        Arguments of :meth:`DeltaModel.build`.
     variables : tuple of Variable
     provenance : mapping
-        When, by which versions and from which data it was trained.
+        Date, versions and data of the training.
     weights_file, weights_sha256 : str
     path : Path
         The bundle's folder.
     network_precision : {"bfloat16"}, optional
-        What weights of networks are rounded to when the model is loaded.
+        Precision to which weights of networks are rounded when the model is loaded.
     """
 
     name: str
@@ -75,18 +75,18 @@ class BundleInfo:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of what determines the answers: equations, roles, normalisation, weights."""
+        """Return the fingerprint of all that determines results: equations, roles, statistics, weights."""
         return _fingerprint(self.description, self.weights_sha256)
 
     @cached_property
     def by_name(self) -> dict[str, Variable]:
-        """Rows of the variable table by name and by symbol."""
+        """Return the rows of the variable table by name and by symbol."""
         table = self.variables
         return {v.symbol: v for v in table} | {v.name: v for v in table}
 
     @cached_property
     def statistics(self) -> dict[str, FeatureStatistics]:
-        """Of the networks' inputs, by symbol."""
+        """Return the statistics of the networks' inputs, by symbol."""
         try:
             return build_statistics(self.description.get("statistics") or {})
         except (AttributeError, TypeError, ConfigError) as problem:
@@ -99,7 +99,7 @@ class BundleInfo:
         Raises
         ------
         BundleError
-            Missing, torn, tampered with, or of a newer format.
+            If it is missing, truncated, tampered with, or of a newer format.
         """
         folder = find(path).absolute()
         status = (folder / DESCRIPTION).stat()
@@ -108,31 +108,33 @@ class BundleInfo:
     @classmethod
     @lru_cache(maxsize=64)
     def _read(cls, folder: Path, inode: int, mtime_ns: int, size: int) -> BundleInfo:
-        """Once per process for many components of one bundle."""
+        """Read the description once per process for many components."""
         file = folder / DESCRIPTION
         content = read_yaml(file, BundleError)
         version = content.get("format")
         if not isinstance(version, int) or version < 1:
-            raise BundleError(f"{file}: is no bundle description (key 'format' is {version!r})")
+            raise BundleError(f"{file}: is not a bundle description (key 'format' is {version!r})")
         if version > FORMAT:
             raise BundleError(
                 f"{file}: has format {version}; this dmg_bmi {__version__} reads up to {FORMAT}: upgrade it"
             )
-        given = content.pop("checksum", None)
-        if given is None or given != _checksum(content):
-            raise BundleError(f"{file}: does not match its checksum: it is torn or was edited by hand")
+        checksum = content.pop("checksum", None)
+        if checksum is None or checksum != _checksum(content):
+            raise BundleError(f"{file}: does not match its checksum: it is truncated or was edited by hand")
         if content.keys() != _KEYS - {"checksum"}:
-            odd = ", ".join(sorted(content.keys() ^ (_KEYS - {"checksum"})))
-            raise BundleError(f"{file}: missing or unknown keys: {odd}")
+            differing = ", ".join(sorted(content.keys() ^ (_KEYS - {"checksum"})))
+            raise BundleError(f"{file}: missing or unknown keys: {differing}")
         try:
             weights, digest = content["weights"]["file"], content["weights"]["sha256"]
             table = from_plain(content["variables"])
             if not 0 < float(content["model"]["step"]) < inf:
-                raise ValueError(f"a model's step is a number of seconds, not {content['model']['step']}")
+                raise ValueError(
+                    f"a model's step must be a number of seconds, not {content['model']['step']}"
+                )
         except (KeyError, TypeError, ValueError) as problem:
             raise BundleError(f"{file}: is not a valid bundle description: {problem}") from problem
         if not isinstance(weights, str) or Path(weights).name != weights or "\0" in weights:
-            raise BundleError(f"{file}: weights file {weights!r} must lie in the bundle's folder")
+            raise BundleError(f"{file}: weights file {weights!r} must be in the bundle's folder")
         return cls(
             content["name"],
             content["summary"],
@@ -145,47 +147,47 @@ class BundleInfo:
         )
 
     def copy(self, folder: Path) -> BundleInfo:
-        """Write the same bundle into another folder; BundleError if it is not good."""
+        """Write the same bundle into another folder; BundleError if it is not valid."""
 
-        def content(info: BundleInfo) -> tuple[str, bytes, bytes]:
+        def read_all(info: BundleInfo) -> tuple[str, bytes, bytes]:
             description, weights = _read(info.path / DESCRIPTION), info._weights()
             if BundleInfo.read(info.path).fingerprint != info.fingerprint:
                 raise BundleError(f"{info.path}: is being replaced; try again")
             return info.weights_file, weights, description
 
-        return _write(folder, *self._as_it_is(content))
+        return _write(folder, *self._retry_if_replaced(read_all))
 
-    def _as_it_is(self, act: Callable[[BundleInfo], T]) -> T:
-        """What `act` makes of this bundle, or of the one that was saved over it since it was read."""
+    def _retry_if_replaced(self, action: Callable[[BundleInfo], T]) -> T:
+        """Apply `action` to this bundle, or to the one that has been saved over it since it was read."""
         info = self
         for _ in range(RETRIES):
             try:
-                return act(info)
+                return action(info)
             except BundleError:
                 now = BundleInfo.read(self.path)
                 if now.fingerprint == info.fingerprint or now.variables != self.variables:
                     raise
                 info = replace(now, network_precision=self.network_precision)
-        return act(info)
+        return action(info)
 
     def load(self) -> tuple[BundleInfo, DeltaModel]:
-        """Load the model, and the description that it belongs to.
+        """Load the model, and its description.
 
-        That is this one, or the one with the same variables that another process has saved over it since.
+        The description is this one, or one with the same variables that has been saved over it since.
 
         Raises
         ------
         BundleError, ConfigError
-            As :meth:`load_model`.
+            See :meth:`load_model`.
         """
-        return self._as_it_is(lambda info: (info, info.load_model()))
+        return self._retry_if_replaced(lambda info: (info, info.load_model()))
 
     def _weights(self) -> bytes:
-        """The content of the weights file, which is what the description says."""
+        """Read the weights file, and check it against the description."""
         file = self.path / self.weights_file
         content = _read(file)
         if sha256(content) != self.weights_sha256:
-            raise BundleError(f"{file}: does not match its checksum: it is torn or was replaced")
+            raise BundleError(f"{file}: does not match its checksum: it is truncated or was replaced")
         return content
 
     def load_model(self) -> DeltaModel:
@@ -194,9 +196,9 @@ class BundleInfo:
         Raises
         ------
         BundleError
-            If the weights are missing, torn, or do not fit the description, or the model cannot step.
+            If the weights are missing, truncated or do not fit the description, or the model cannot step.
         ConfigError
-            If its networks cannot have the precision that is asked for.
+            If its networks do not support the requested precision.
         """
         content = self._weights()
         try:
@@ -206,30 +208,34 @@ class BundleInfo:
             model = DeltaModel.build(**self.description)
             dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
             model.to(dtype).load_state_dict(weights)
-            derived = {(v.kind, v.symbol): (v.size, v.of) for v in checked(variable_table(model))}
+            derived = {(v.kind, v.symbol): (v.size, v.of) for v in check_table(variable_table(model))}
         except Exception as problem:  # a description may be wrong in any way
             raise BundleError(f"{self.path}: weights and description do not fit: {problem}") from problem
-        for variable in self.variables:
-            if derived.get((variable.kind, variable.symbol)) != (variable.size, variable.of):
-                raise BundleError(
-                    f"{self.path}: the model has no {variable.kind} {variable.symbol!r} of size "
-                    f"{variable.size}" + (f" that is made of {variable.of!r}" if variable.of else "")
-                )
-        known = {(v.kind, v.symbol) for v in self.variables}
-        for kind, symbol in derived:
-            if kind in ("input", "attribute") and (kind, symbol) not in known:
-                raise BundleError(
-                    f"{self.path}: the model needs the {kind} {symbol!r}, which is not in its table"
-                )
+        self._check_variables(derived)
         _check_steps(model, self.name)
         if self.network_precision is not None:
             _round(model, self.name)
         return model.eval().requires_grad_(False)
 
+    def _check_variables(self, derived: Mapping[tuple[str, str], tuple[int, str]]) -> None:
+        """Refuse a variable table that does not fit the model: size and source by kind and symbol."""
+        for variable in self.variables:
+            if derived.get((variable.kind, variable.symbol)) != (variable.size, variable.of):
+                raise BundleError(
+                    f"{self.path}: the model has no {variable.kind} {variable.symbol!r} of size "
+                    f"{variable.size}" + (f" that is computed from {variable.of!r}" if variable.of else "")
+                )
+        listed = {(v.kind, v.symbol) for v in self.variables}
+        for kind, symbol in derived:
+            if kind in ("input", "attribute") and (kind, symbol) not in listed:
+                raise BundleError(
+                    f"{self.path}: the model requires the {kind} {symbol!r}, which is not in its table"
+                )
+
 
 @dataclass
 class Bundle:
-    """A trained model with what is needed to use it elsewhere.
+    """A trained model with all that is needed to use it elsewhere.
 
     Parameters
     ----------
@@ -238,7 +244,7 @@ class Bundle:
     summary : str
         One line for people.
     provenance : mapping
-        Training data, period, scores; plain data.
+        Training data, period and scores, as plain data.
     """
 
     model: DeltaModel
@@ -248,16 +254,16 @@ class Bundle:
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
-        """Load a bundle folder, or a shipped bundle by its name; BundleError if it is not good."""
+        """Load a bundle folder, or a shipped bundle by its name; BundleError if it is not valid."""
         info, model = BundleInfo.read(path).load()
         return cls(model, info.name, info.summary, info.provenance)
 
     def save(self, path: str | Path) -> BundleInfo:
         """Write the bundle into a folder, replacing an older one there in one step.
 
-        The weights get a name of their own first; renaming ``bundle.yaml`` into place is what
-        makes the new bundle valid, so a crash leaves the old one whole. Of several processes
-        that save into one folder the last wins, whole.
+        The weights are written first, under a name of their own; renaming ``bundle.yaml`` into
+        place makes the new bundle valid, so a crash leaves the old one intact. If several
+        processes save into one folder, the last wins.
 
         Raises
         ------
@@ -303,7 +309,7 @@ def _read(file: Path) -> bytes:
 
 
 def _write(folder: Path, file: str, weights: bytes, description: bytes) -> BundleInfo:
-    """Put weights and then the description into a folder, and remove the weights of an older bundle."""
+    """Write weights and then the description into a folder, and remove the weights of an older bundle."""
     make_folder(folder)
     with locked(folder / DESCRIPTION) as workspace:
         for name, content in ((file, weights), (DESCRIPTION, description)):
@@ -317,7 +323,7 @@ def _write(folder: Path, file: str, weights: bytes, description: bytes) -> Bundl
 
 
 def find(path: str | Path) -> Path:
-    """The folder that `path` means: itself, or the shipped bundle of that name."""
+    """Return the folder that `path` names: itself, or the shipped bundle of that name."""
     folder = as_path(path, BundleError)
     if not os.path.isfile(folder / DESCRIPTION):
         shipped = SHIPPED / str(path)
@@ -326,32 +332,30 @@ def find(path: str | Path) -> Path:
                 log.warning("%s: is no bundle here; the shipped bundle of that name is taken", folder)
             return shipped
         names = ", ".join(sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}")))
-        raise BundleError(
-            f"{folder}: there is no bundle here (no {DESCRIPTION}); shipped are {names or 'none'}"
-        )
+        raise BundleError(f"{folder}: no bundle found (no {DESCRIPTION}); shipped: {names or 'none'}")
     return folder
 
 
 def _check_sizes(description: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
-    """Refuse a description of other sizes than the weights have, before memory is taken for it."""
+    """Refuse a description that does not fit the weights, before memory is allocated for it."""
     try:
         with torch.device("meta"):
-            meant = DeltaModel.build(**description).state_dict()
-    except Exception:  # what cannot be built without memory is judged when it is built with it
+            described = DeltaModel.build(**description).state_dict()
+    except Exception:  # what cannot be built without memory is checked when it is built with it
         return
-    odd = [
+    differing = [
         k
-        for k in {*meant, *weights}
-        if k not in meant or k not in weights or meant[k].shape != weights[k].shape
+        for k in {*described, *weights}
+        if k not in described or k not in weights or described[k].shape != weights[k].shape
     ]
-    if odd:
-        raise ConfigError(f"other names or sizes: {', '.join(sorted(odd)[:3])}")
+    if differing:
+        raise ConfigError(f"other names or sizes: {', '.join(sorted(differing)[:3])}")
 
 
 def _check_finite(weights: Mapping[str, torch.Tensor]) -> None:
-    """Refuse weights that are no finite numbers, naming the first tensor that has some."""
+    """Refuse weights that are not finite, naming the first such tensor."""
     for name, values in weights.items():
-        # One pass over a tensor; a sum may also overflow, so only then is each number looked at.
+        # The sum is one pass; since it may also overflow, only then is each number checked.
         if values.is_floating_point() and not values.sum().isfinite():
             bad = int((~values.isfinite()).sum())
             if bad:
@@ -362,30 +366,30 @@ def _check_finite(weights: Mapping[str, torch.Tensor]) -> None:
 
 
 def _check_steps(model: DeltaModel, name: str) -> None:
-    """Refuse what the BMI, which steps, could not run."""
+    """Refuse a model that the BMI, which steps, could not run."""
     for part in model.modules():
         if isinstance(part, ProcessModel) and part.sequence_only:
             raise BundleError(
                 f"{name}: process model {part.declaration.name!r} trains and runs forward, but a bundle "
-                f"and the BMI need one that steps: {part.sequence_only}"
+                f"and the BMI require one that steps: {part.sequence_only}"
             )
 
 
 def _round(model: DeltaModel, name: str) -> None:
-    """Weights of networks in bfloat16."""
+    """Round the weights of networks to bfloat16."""
     if not model.networks:
         raise ConfigError(f"network_precision: {name} has no networks; leave it out")
     for key, network in model.networks.items():
         if not network.takes_bfloat16:
             raise ConfigError(
-                f"network_precision: network {key!r} ({type(network).__name__}) runs only as it was trained; "
-                "leave it out"
+                f"network_precision: network {key!r} ({type(network).__name__}) runs only in its training "
+                "precision; leave it out"
             )
         network.to(torch.bfloat16)
 
 
 def _checksum(content: Mapping[str, Any]) -> str | None:
-    """Of plain data; None for what no bundle holds (a date, keys that do not sort)."""
+    """Compute the checksum of plain data; None for data that no bundle holds, such as a date."""
     try:
         return sha256(canonical(content))
     except TypeError:

@@ -1,7 +1,7 @@
-"""Blocks of steps compiled by PyTorch: once per model, kept on disk for the processes that follow.
+"""Blocks of steps compiled by PyTorch: once per model, kept on disk for later processes.
 
-It is the model's own code that is compiled, for any number of rows. What cannot be compiled,
-and what is left over at the end of a sequence, runs eagerly with the same answers.
+The model's own code is compiled, for any number of rows. A model that cannot be compiled, and
+the rest at the end of a sequence, run eagerly with the same results.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class CompiledBlocks:
 
     @property
     def steps(self) -> int:
-        """Steps of a block: twice as many gain little, and take a compiler twice as long."""
+        """Return the steps of a block: twice as many gain little and compile twice as long."""
         return STEPS_WITH_GRADIENT if torch.is_grad_enabled() else STEPS
 
     def __call__(
@@ -50,14 +50,14 @@ class CompiledBlocks:
         processes: Processes,
         outputs: Collection[str],
     ) -> tuple[dict[str, Tensor], State]:
-        """See :meth:`ProcessModel.run`."""
+        """Run a compiled block, see :meth:`ProcessModel.run`."""
         groups = (forcing, dynamic, state, parameters, static)
         names = tuple(tuple(group) for group in groups)
-        # Compiled code takes strides for granted.
+        # Compiled code assumes contiguous strides.
         tensors = [tensor.contiguous() for group in groups for tensor in group.values()]
         gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         if gradient:
-            # So is the state after the first block; one function then serves all blocks.
+            # As the state after the first block has a gradient, so must the first; one function serves all.
             first = len(forcing) + len(dynamic)
             last = first + len(state)
             tensors[first:last] = map(_with_gradient, tensors[first:last])
@@ -69,17 +69,17 @@ class CompiledBlocks:
         key = (type(model), what, tuple(processes), gradient, modes)
         if key not in _BLOCKS:
             block = _Block(model, dt, names, tuple(outputs))
-            _BLOCKS[key] = _made(block, processes, tensors, gradient, repr(what))
-        given = _BLOCKS[key](processes, tensors)
+            _BLOCKS[key] = _compile(block, processes, tensors, gradient, repr(what))
+        results = _BLOCKS[key](processes, tensors)
         n = len(outputs)
-        return dict(zip(outputs, given[:n], strict=True)), dict(zip(state, given[n:], strict=True))
+        return dict(zip(outputs, results[:n], strict=True)), dict(zip(state, results[n:], strict=True))
 
 
 _BLOCKS: dict[tuple[object, ...], Function] = {}
 
 
 class _Block(nn.Module):
-    """A block of a model on a flat list of tensors: the outputs, and the state after it."""
+    """A block of a model as a function of a flat list of tensors, to outputs and the state after it."""
 
     def __init__(self, model: ProcessModel, dt: float, names: Names, outputs: tuple[str, ...]) -> None:
         super().__init__()
@@ -100,31 +100,33 @@ class _Block(nn.Module):
 
     @property
     def series(self) -> int:
-        """How many of the tensors have time first, before rows."""
+        """Return how many of the tensors have time first, before rows."""
         return len(self.names[0]) + len(self.names[1])
 
 
-def _made(block: _Block, processes: Processes, tensors: list[Tensor], gradient: bool, what: str) -> Function:
-    """The compiled block, or the eager one with a line that says why.
+def _compile(
+    block: _Block, processes: Processes, tensors: list[Tensor], gradient: bool, what: str
+) -> Function:
+    """Compile the block, or return it as it is and log why.
 
     With gradients, or with networks inside the step, whose weights may change, `torch.compile`
-    makes it. Otherwise it is compiled ahead of time, which costs less to find again and to call.
+    is used. Otherwise it is compiled ahead of time, which is cheaper to reload and to call.
     """
     name = block.model.declaration.name
     try:
-        if reason := _unable(block.model, tensors[0].device.type):
+        if reason := _obstacle(block.model, tensors[0].device.type):
             raise DmgBmiError(reason)
         if gradient or processes:
-            return _traced(block, processes, tensors)
-        return _ahead(block, tensors, what)
+            return _trace(block, processes, tensors)
+        return _compile_ahead(block, tensors, what)
     except (DmgBmiError, RuntimeError, OSError) as problem:
         text = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-        log.warning("%s: not compiled (%s); going on with the eager engine", name, text)
+        log.warning("%s: not compiled (%s); using the eager engine", name, text)
         return lambda processes, tensors: block(*tensors, processes=processes)
 
 
-def _unable(model: ProcessModel, device: str) -> str | None:
-    """Why a model is not even tried."""
+def _obstacle(model: ProcessModel, device: str) -> str | None:
+    """Return why a model is not even tried, if so."""
     if model.declaration.graph:
         return "its rows act on each other along a graph"
     if any(True for _ in (*model.parameters(), *model.buffers())):
@@ -132,21 +134,21 @@ def _unable(model: ProcessModel, device: str) -> str | None:
     return aot_cache.missing_compiler(device)
 
 
-def _ahead(block: _Block, tensors: list[Tensor], what: str) -> Function:
-    """From the cache, or compiled into it."""
+def _compile_ahead(block: _Block, tensors: list[Tensor], what: str) -> Function:
+    """Load the block from the cache, or compile it into the cache first."""
     device = tensors[0].device.type
     key = aot_cache.key(block, device, block=what)
     folder = cache_base() / "blocks" / key[:32]
-    found = aot_cache.load(folder, key) if (folder / aot_cache.INDEX).is_file() else "it is not there"
-    if isinstance(found, str):
-        with _timed(block, "once for this user"):
+    loaded = aot_cache.load(folder, key) if (folder / aot_cache.INDEX).is_file() else "not found"
+    if isinstance(loaded, str):
+        with _LogTime(block, "once for this user"):
             axes = [int(k < block.series) for k in range(len(tensors))]
             example = [_example(t, axis) for t, axis in zip(tensors, axes, strict=True)]
             aot_cache.build(block, example, axes, folder, {"key": key}, device)
-        found = aot_cache.load(folder, key)
-    if isinstance(found, str):
-        raise DmgBmiError(found)
-    run = found[0]
+        loaded = aot_cache.load(folder, key)
+    if isinstance(loaded, str):
+        raise DmgBmiError(loaded)
+    run = loaded[0]
     return lambda processes, tensors: run(tensors)
 
 
@@ -156,27 +158,27 @@ def _example(tensor: Tensor, axis: int) -> Tensor:
     return tensor.new_ones(shape)
 
 
-def _traced(block: _Block, processes: Processes, tensors: list[Tensor]) -> Function:
-    """By `torch.compile`, which keeps its results in a folder that is the user's own too."""
+def _trace(block: _Block, processes: Processes, tensors: list[Tensor]) -> Function:
+    """Compile by `torch.compile`, which also keeps its results in the user's private cache."""
     private_compiler_cache()
 
     def function(processes: Processes, tensors: list[Tensor]) -> Sequence[Tensor]:
         return block(*tensors, processes=processes)
 
-    # PyTorch counts and searches what it has compiled by code object, so each block has its own.
-    own = FunctionType(
+    # PyTorch counts and looks up compiled code by code object, so each block gets its own.
+    distinct = FunctionType(
         function.__code__.replace(), function.__globals__, function.__name__, None, function.__closure__
     )
-    compiled: Function = torch.compile(own, fullgraph=True, options={"size_asserts": False})
+    compiled: Function = torch.compile(distinct, fullgraph=True, options={"size_asserts": False})
     for k, tensor in enumerate(tensors):
         torch._dynamo.maybe_mark_dynamic(tensor, int(k < block.series))
-    with _timed(block, "with its gradient; later processes find it again in seconds"):
+    with _LogTime(block, "with its gradient; later processes reload it in seconds"):
         compiled(processes, tensors)
     return compiled
 
 
-class _timed:
-    """Say what is happening, and what it took."""
+class _LogTime:
+    """A context that logs what is compiled, and how long it took."""
 
     def __init__(self, block: _Block, how: str) -> None:
         self.name, self.how = block.model.declaration.name, how

@@ -1,9 +1,9 @@
-"""A slow model through the past, and a fast one that goes on from there.
+"""Pairs of a slow model, which runs through the past, and a fast one that continues from there.
 
 A year of spin-up takes 365 steps of a daily model and 8760 of an hourly one. In a pair the
-daily model runs through the past and hands its stores, and what its networks remember, over to
+daily model runs through the past and hands over its stores and the memory of its networks to
 the hourly one (Gauch et al., 2021, https://doi.org/10.5194/hess-25-2045-2021, for LSTMs). Both
-are ordinary models; the fast one is what is deployed, with the state it was handed.
+are ordinary models; the fast one is deployed, with the state handed over.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class MultiTimescale(nn.Module):
     slow, fast : DeltaModel
         With the same stores; the slow step is a whole multiple of the fast one.
     shared : sequence of str
-        Networks that are one and the same in both, such as the MLP that gives the slow parameters
-        from attributes: rates are per day, so a parameter means the same at either step. The fast
-        model's becomes the slow model's.
+        Networks that are the same in both, such as the MLP that derives static parameters from
+        attributes: rates are per day, so a parameter means the same at either step. The slow
+        model's network replaces the fast model's.
     transfer : mapping of str to str
         Recurrent networks of `fast`, each with the one of `slow` whose memory it starts from, by
-        a learned linear map. Others start from rest.
+        a learned linear map. Others start from their initial state.
     """
 
     def __init__(
@@ -57,23 +57,23 @@ class MultiTimescale(nn.Module):
         self.shared, self.transfer = tuple(shared), dict(transfer or {})
         self.ratio = round(slow.step / fast.step)
         if self.ratio < 2 or self.ratio * fast.step != slow.step:
-            raise ConfigError(f"a step of {slow.step:g} s is no multiple of one of {fast.step:g} s")
+            raise ConfigError(f"a step of {slow.step:g} s is not a multiple of one of {fast.step:g} s")
         for key in self.shared:
             if not (isinstance(slow.nn, nn.ModuleDict) and isinstance(fast.nn, nn.ModuleDict)):
                 raise ConfigError("networks are shared by their keys; give nn as a mapping")
             if fast.networks[key].describe() != slow.networks[key].describe():
                 raise ConfigError(f"network {key!r} differs between the models and cannot be shared")
             fast.nn[key] = slow.nn[key]
-        own, given = fast.init_state(1), slow.init_state(1)
-        for name, value in own.items():
+        fast_state, slow_state = fast.init_state(1), slow.init_state(1)
+        for name, value in fast_state.items():
             if name in self._stores and (
-                name not in given or (value.shape != given[name].shape and not _is_queue(name))
+                name not in slow_state or (value.shape != slow_state[name].shape and not _is_queue(name))
             ):
                 raise ConfigError(f"the slow model has no store {name} of shape {tuple(value.shape[1:])}")
         self.memory = nn.ModuleDict(
             {
                 f"{key}-{name}": nn.Linear(
-                    given[f"{other}.{name}"].shape[1], value.shape[1], dtype=value.dtype
+                    slow_state[f"{other}.{name}"].shape[1], value.shape[1], dtype=value.dtype
                 )
                 for key, other in self.transfer.items()
                 for name, value in fast.networks[key].init_state(1).items()
@@ -99,44 +99,44 @@ class MultiTimescale(nn.Module):
         forcing : mapping of name to Tensor ``[fast steps, rows]``
         attributes : mapping of name to Tensor ``[rows]``
         outputs : collection of str, optional
-            Of the fast model; all by default.
+            Fluxes of the fast model; all by default.
 
         Returns
         -------
         fluxes : dict of name to Tensor ``[fast steps, rows]``
         state : State
-            Of the fast model, which goes on from it alone.
+            State of the fast model, which continues from it alone.
         """
         return self.fast(forcing, attributes, self.start(past, attributes), outputs)
 
     def start(self, past: Mapping[str, Tensor], attributes: Mapping[str, Tensor] | None = None) -> State:
-        """The state that the fast model starts from, at the end of the past."""
+        """Compute the state from which the fast model starts, at the end of the past."""
         _, state = self.slow(past, attributes, outputs=())
         return self.hand_over(state)
 
     def hand_over(self, state: State) -> State:
-        """From a state of the slow model to one of the fast model, with the same water.
+        """Convert a state of the slow model to one of the fast model, with the same water.
 
         A queue of slow steps is spread evenly over the fast ones.
         """
         first = next(iter(state.values()))
-        own = self.fast.init_state(first.shape[0], dtype=self._dtype(state), device=first.device)
+        handed = self.fast.init_state(first.shape[0], dtype=self._dtype(state), device=first.device)
         for name in self._stores:
-            own[name] = (
-                _spread(state[name], own[name].shape[1], self.ratio) if _is_queue(name) else state[name]
+            handed[name] = (
+                _spread(state[name], handed[name].shape[1], self.ratio) if _is_queue(name) else state[name]
             )
         for key, other in self.transfer.items():
             for name in self.fast.networks[key].init_state(1):
-                own[f"{key}.{name}"] = self.memory[f"{key}-{name}"](state[f"{other}.{name}"])
-        return own
+                handed[f"{key}.{name}"] = self.memory[f"{key}-{name}"](state[f"{other}.{name}"])
+        return handed
 
     def _dtype(self, state: State) -> torch.dtype:
         return next((state[name].dtype for name in self._stores), torch.float64)
 
     def save(self, folder: str | Path) -> None:
-        """Write two bundles, ``slow`` and ``fast``, and what connects them.
+        """Write two bundles, ``slow`` and ``fast``, and the maps that connect them.
 
-        The index names what belongs together, so that a save which was killed is noticed.
+        The index lists the parts of one save, so that an interrupted save is noticed.
         """
         folder = Path(folder)
         make_folder(folder)
@@ -152,7 +152,7 @@ class MultiTimescale(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read what :meth:`save` wrote; BundleError if it is not good."""
+        """Read a pair that :meth:`save` wrote; BundleError if it is not valid."""
         folder = Path(folder)
         slow, fast = (Bundle.load(folder / name).model for name in ("slow", "fast"))
         try:
@@ -165,7 +165,7 @@ class MultiTimescale(nn.Module):
             pair = cls(slow, fast, **index)
             pair.memory.load_state_dict(safetensors.torch.load(weights))
         except (OSError, SafetensorError, RuntimeError, ValueError, TypeError) as problem:
-            raise BundleError(f"{folder}: is no pair of models: {problem}") from problem
+            raise BundleError(f"{folder}: is not a pair of models: {problem}") from problem
         return pair.eval().requires_grad_(False)
 
 
@@ -174,9 +174,8 @@ def _is_queue(name: str) -> bool:
 
 
 def _spread(queue: Tensor, length: int, ratio: int) -> Tensor:
-    """A queue of slow steps in fast ones, ``[rows, length]``; what lies beyond leaves at its end."""
+    """Spread a queue over fast steps, ``[rows, length]``; later water leaves in the last of them."""
     spread = (queue / ratio).repeat_interleave(ratio, dim=1)
     if spread.shape[1] <= length:
         return nn.functional.pad(spread, (0, length - spread.shape[1]))
-    kept = spread[:, :length]
-    return torch.cat([kept[:, :-1], spread[:, length - 1 :].sum(1, keepdim=True)], dim=1)
+    return torch.cat([spread[:, : length - 1], spread[:, length - 1 :].sum(1, keepdim=True)], dim=1)

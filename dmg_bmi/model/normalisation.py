@@ -1,4 +1,4 @@
-"""How network inputs are normalised."""
+"""Normalisation of network inputs and outputs."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from ..arrays import FloatArray, FloatingArray
 from ..errors import ConfigError
 
 Transform = Literal["none", "log_sqrt"]
-#: Relative: what a file of single precision or seven digits changes.
+#: Relative change by a file of single precision or seven digits.
 ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """Of one network input over the training data.
+    """Statistics of one network input or output over the training data.
 
     Parameters
     ----------
     mean, std : float
-        Of the transformed value; the input is ``(transform(value) - mean) / std``.
+        Mean and standard deviation of the transformed value; the network sees
+        ``(transform(value) - mean) / std``.
     transform : {"none", "log_sqrt"}
         ``log_sqrt`` is ``log10(sqrt(value) + 0.1)`` (Feng et al., 2020), for skewed water fluxes.
     units : str
-        Of the untransformed value, as the model was trained.
+        Units of the untransformed value in training.
     lower, upper : float
-        The range of the untransformed value in training; without limits where it is not known.
+        Range of the untransformed value in training; infinite where it is unknown.
     """
 
     mean: float = 0.0
@@ -44,8 +45,8 @@ class FeatureStatistics:
 
     def __post_init__(self) -> None:
         if self.transform not in get_args(Transform):
-            known = ", ".join(get_args(Transform))
-            raise ConfigError(f"transform is {self.transform!r}; it must be one of {known}")
+            available = ", ".join(get_args(Transform))
+            raise ConfigError(f"transform is {self.transform!r}; it must be one of {available}")
         for key, value in (("mean", self.mean), ("std", self.std)):
             if not isinstance(value, (int, float)) or not isfinite(value):
                 raise ConfigError(f"{key} is {value!r}; it must be a finite number")
@@ -54,19 +55,20 @@ class FeatureStatistics:
         if not all(isinstance(limit, (int, float)) for limit in (self.lower, self.upper)) or not (
             self.lower <= self.upper
         ):
-            raise ConfigError(f"lower {self.lower!r} and upper {self.upper!r} are no range")
+            raise ConfigError(f"lower {self.lower!r} and upper {self.upper!r} are not a range")
 
     def describe(self) -> dict[str, Any]:
-        """The constructor's arguments as plain data; a limit that is not known is left out."""
+        """Return the constructor's arguments as plain data, without unknown limits."""
         return {k: v for k, v in asdict(self).items() if not (k in ("lower", "upper") and abs(v) == inf)}
 
     def distance(self, values: FloatingArray) -> FloatArray:
-        """How far values lie outside of the range in training, as networks see it.
+        """Compute how far values are outside the range in training, as networks see it.
 
         Returns
         -------
         ndarray
-            In widths of the range, at least standard deviations; zero within it and by rounding beside it.
+            In widths of the range, which count as at least one standard deviation; zero within the
+            range, and beside it by rounding.
         """
         values = np.asarray(values, dtype=np.float64)
         nearest = np.clip(values, self.lower, self.upper)
@@ -74,14 +76,14 @@ class FeatureStatistics:
         outside = ~(np.abs(values - nearest) <= rounding)
         if not outside.any():
             return np.zeros_like(values)
-        seen = Normaliser(["value"], {"value": self})
+        normalise = Normaliser(["value"], {"value": self})
         shown, near, edges = (
-            seen({"value": torch.tensor(v, dtype=torch.float64)})[..., 0].numpy()
+            normalise({"value": torch.tensor(v, dtype=torch.float64)})[..., 0].numpy()
             for v in (values, nearest, (self.lower, self.upper))
         )
         # An open range has no width.
         width = max(edges[1] - edges[0], 1.0) if np.isfinite(edges).all() else 1.0
-        # What has no transform (a root of less than nothing) is nowhere near.
+        # A value without a transform (the root of a negative number) is infinitely far.
         return np.where(outside, np.nan_to_num(np.abs(shown - near), nan=inf) / width, 0.0)
 
 
@@ -96,7 +98,7 @@ class Constants:
         self._copies = {("cpu", torch.float64): torch.tensor(list(values), dtype=torch.float64)}
 
     def like(self, tensor: Tensor) -> Tensor:
-        """The constants in the dtype and on the device of `tensor`."""
+        """Return the constants in the dtype and on the device of `tensor`."""
         key = (str(tensor.device), tensor.dtype)
         if key not in self._copies:
             self._copies[key] = self._copies["cpu", torch.float64].to(tensor.device, tensor.dtype)
@@ -104,32 +106,32 @@ class Constants:
 
 
 class Normaliser:
-    """Normalises a last axis of named inputs.
+    """Normalisation of a last axis of named inputs.
 
     Parameters
     ----------
     names : sequence of str
-        Of the last axis, in order.
-    statistics : mapping of str to Statistic
-        Names that it lacks pass unchanged.
+        Names along the last axis, in order.
+    statistics : mapping of str to FeatureStatistics
+        Names without statistics pass unchanged.
     """
 
     def __init__(self, names: Sequence[str], statistics: Mapping[str, FeatureStatistics]) -> None:
-        of = [statistics.get(name, FeatureStatistics()) for name in names]
+        by_column = [statistics.get(name, FeatureStatistics()) for name in names]
         self.names = tuple(names)
-        self._log = [i for i, s in enumerate(of) if s.transform == "log_sqrt"]
-        # What never varied in training has no spread to divide by, and is shown as zero.
-        scale = [1.0 / s.std if s.std else 0.0 for s in of]
+        self._log = [i for i, s in enumerate(by_column) if s.transform == "log_sqrt"]
+        # An input that never varied in training has no spread to divide by, and is shown as zero.
+        scale = [1.0 / s.std if s.std else 0.0 for s in by_column]
         self._scale = Constants(scale)
-        self._shift = Constants([-s.mean * k for s, k in zip(of, scale, strict=True)])
-        self._std = Constants([s.std for s in of])
-        self._mean = Constants([s.mean for s in of])
+        self._shift = Constants([-s.mean * k for s, k in zip(by_column, scale, strict=True)])
+        self._std = Constants([s.std for s in by_column])
+        self._mean = Constants([s.mean for s in by_column])
 
     def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
         """Stack the named tensors along a new last axis, normalised."""
         columns = [values[name] for name in self.names]
         for i in self._log:
-            # The root has no slope at zero: on dry days it is taken to be zero.
+            # The root has no finite slope at zero: on dry days the slope is taken to be zero.
             dry = columns[i] == 0
             root = torch.where(dry, 0.0, torch.where(dry, 1.0, columns[i]).sqrt())
             columns[i] = torch.log10(root + 0.1)
@@ -137,7 +139,7 @@ class Normaliser:
         return torch.addcmul(self._shift.like(stacked), stacked, self._scale.like(stacked))
 
     def inverse(self, normalised: Tensor) -> Tensor:
-        """Values in their units from a normalised last axis."""
+        """Convert a normalised last axis back to values in their units."""
         values = torch.addcmul(self._mean.like(normalised), normalised, self._std.like(normalised))
         if not self._log:
             return values
@@ -148,5 +150,5 @@ class Normaliser:
 
 
 def units_of(name: str, statistics: Mapping[str, FeatureStatistics]) -> str:
-    """Look up the units of a network's input or output; "1" where nothing is said."""
+    """Return the units of a network's input or output; "1" where they are not given."""
     return (statistics[name].units if name in statistics else "") or "1"

@@ -1,8 +1,8 @@
-"""Names of networks and process models, and what they build.
+"""The registry of networks and process models: names, and the classes they build.
 
-A model joins by one file and one line here; a third party's package joins by an entry
-point in the group ``dmg_bmi.physics`` or ``dmg_bmi.nn_models``. A bundle or config can
-only name what is registered, so reading a file never imports what the file says.
+A model joins by one file and one line here; a third-party package joins by an entry
+point in the group ``dmg_bmi.physics`` or ``dmg_bmi.nn_models``. A bundle or configuration
+can only name registered models, so reading a file never imports what the file says.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ PROCESS_MODELS = {
     "photosynthesis": "dmg_bmi.physics.photosynthesis:Photosynthesis",
     "simhyd": "dmg_bmi.physics.simhyd:SIMHYD",
 }
-#: Options of any process model, see :class:`Catchment`.
-AROUND = ("nmul", "routing")
+#: Options that any process model takes, see :class:`Catchment`.
+CATCHMENT_OPTIONS = ("nmul", "routing")
 
 
 def build_network(description: Mapping[str, Any], n_inputs: int, n_outputs: int) -> Network:
-    """The network that `description` (a name and its options) stands for."""
+    """Build the network of a description, which is a name and options."""
     factory, options = _find("network", NETWORKS, "dmg_bmi.nn_models", description)
-    return _call(factory, description, {"n_inputs": n_inputs, "n_outputs": n_outputs, **options})
+    return _construct(factory, description, {"n_inputs": n_inputs, "n_outputs": n_outputs, **options})
 
 
 def build_process_model(description: Mapping[str, Any]) -> ProcessModel:
-    """The process model that `description` stands for, within :class:`Catchment` if it has `nmul`."""
+    """Build the process model of a description, in a :class:`Catchment` if it has `nmul` or `routing`."""
     factory, options = _find("process model", PROCESS_MODELS, "dmg_bmi.physics", description)
-    around: dict[str, Any] = {key: options.pop(key) for key in AROUND if key in options}
-    column = _call(factory, description, options, AROUND)
-    return _call(Catchment, description, {"column": column, **around}) if around else column
+    outer: dict[str, Any] = {key: options.pop(key) for key in CATCHMENT_OPTIONS if key in options}
+    column = _construct(factory, description, options, CATCHMENT_OPTIONS)
+    return _construct(Catchment, description, {"column": column, **outer}) if outer else column
 
 
 def build_process_models(described: Mapping[str, Mapping[str, Any]]) -> dict[str, ProcessModel]:
-    """Process models by key; equal descriptions share one, unless it holds tensors."""
+    """Build process models by key; equal descriptions share one, unless it holds tensors."""
     models: dict[str, ProcessModel] = {}
     shared: dict[str, ProcessModel] = {}
     for key, description in described.items():
@@ -60,37 +60,38 @@ def build_process_models(described: Mapping[str, Mapping[str, Any]]) -> dict[str
     return models
 
 
-def descriptions(given: Mapping[str, Any] | None, default: str) -> dict[str, Mapping[str, Any]]:
-    """By key: one description, which has a key ``name``, gets the key `default`."""
-    if not given:
+def descriptions(plain: Mapping[str, Any] | None, default: str) -> dict[str, Mapping[str, Any]]:
+    """Return descriptions by key; a single one, which has a key ``name``, gets the key `default`."""
+    if not plain:
         return {}
-    return {default: given} if "name" in given else dict(given)
+    return {default: plain} if "name" in plain else dict(plain)
 
 
 def _find(
-    kind: str, known: Mapping[str, str], group: str, description: Mapping[str, Any]
+    kind: str, shipped: Mapping[str, str], group: str, description: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     options = dict(description)
     name = options.pop("name", None)
-    if name in known:
-        module, _, attribute = known[name].partition(":")
+    if name in shipped:
+        module, _, attribute = shipped[name].partition(":")
         return getattr(import_module(module), attribute), options
     third_party = {point.name: point for point in entry_points(group=group)}
     if name in third_party:
         with running(f"{kind} {name!r} ({third_party[name].value}) cannot be imported", ConfigError):
             return third_party[name].load(), options
-    names = ", ".join(sorted({*known, *third_party}))
-    raise ConfigError(f"there is no {kind} named {name!r}; registered are {names}")
+    names = ", ".join(sorted({*shipped, *third_party}))
+    raise ConfigError(f"no {kind} named {name!r}; registered: {names}")
 
 
-def _call(
+def _construct(
     factory: Any, description: Mapping[str, Any], options: Mapping[str, Any], more: tuple[str, ...] = ()
 ) -> Any:
-    known = signature(factory).parameters
-    odd = [name for name in options if name not in known]
-    if odd and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-        own = [*(name for name in known if name not in ("n_inputs", "n_outputs")), *more]
-        raise ConfigError(f"{description.get('name')}: no option {odd[0]!r}; {alternatives(odd[0], own)}")
+    parameters = signature(factory).parameters
+    unknown = [name for name in options if name not in parameters]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        available = [*(name for name in parameters if name not in ("n_inputs", "n_outputs")), *more]
+        problem = f"no option {unknown[0]!r}; {there_is(unknown[0], available)}"
+        raise ConfigError(f"{description.get('name')}: {problem}")
     try:
         return factory(**options)
     except (TypeError, ValueError) as error:

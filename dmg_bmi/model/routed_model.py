@@ -1,4 +1,4 @@
-"""Runoff and rivers as one differentiable model, to be trained against gauges inside the network."""
+"""A differentiable model of runoff and rivers, to be trained against gauges inside the network."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .delta_model import DeltaModel
 
 
 class RoutedState(NamedTuple):
-    """States of the two parts."""
+    """The states of the two parts."""
 
     runoff: State
     routing: State
 
 
 class RoutedModel(nn.Module):
-    """A model of runoff whose water runs through a model of rivers (Song et al., 2025).
+    """A model of runoff routed through a model of rivers (Song et al., 2025).
 
     Song et al. (2025, https://doi.org/10.1029/2024WR038928) train a hybrid runoff model with
     differentiable routing. Here each part may have networks, and one loss reaches both.
@@ -35,7 +35,7 @@ class RoutedModel(nn.Module):
         As :func:`~dmg_bmi.routing_bmi.routing_model` makes it; rows are reaches. Its step divides that
         of `runoff`.
     divides : Divides
-        Areas, and the reach that takes the runoff of each.
+        Areas, and the reach that receives the runoff of each.
 
     Attributes
     ----------
@@ -54,14 +54,14 @@ class RoutedModel(nn.Module):
             raise ConfigError(
                 f"the step of routing, {routing.step:g} s, does not divide that of runoff, {runoff.step:g} s"
             )
-        lost = [name for name, row in zip(divides.ids, divides.reach.tolist(), strict=True) if row < 0]
-        if lost:
-            raise ConfigError(f"divides without a reach cannot be routed: {', '.join(lost[:10])}")
+        unrouted = [name for name, row in zip(divides.ids, divides.reach.tolist(), strict=True) if row < 0]
+        if unrouted:
+            raise ConfigError(f"divides without a reach cannot be routed: {', '.join(unrouted[:10])}")
         self.register_buffer("area", torch.from_numpy(divides.area), persistent=False)
         self.register_buffer("reach", torch.from_numpy(divides.reach), persistent=False)
 
     def lateral_inflow(self, depth: Tensor, reaches: int) -> Tensor:
-        """Runoff ``[time, divides]`` in mm per step as flow into reaches, ``[time, reaches]`` in m3 s-1."""
+        """Convert runoff ``[time, divides]`` in mm per step to inflow ``[time, reaches]`` in m3 s-1."""
         flow = depth * (self.area.to(depth.dtype) * (1e3 / self.runoff.step))
         return flow.new_zeros(len(flow), reaches).index_add(1, self.reach, flow)
 
@@ -72,7 +72,7 @@ class RoutedModel(nn.Module):
         network: Mapping[str, Tensor],
         state: RoutedState | None = None,
     ) -> tuple[Tensor, RoutedState]:
-        """Mean flow out of each reach in each step of `runoff`.
+        """Compute the mean flow out of each reach in each step of `runoff`.
 
         Parameters
         ----------

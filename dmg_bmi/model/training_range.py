@@ -1,4 +1,4 @@
-"""Attributes of catchments compared with those that a model was trained with."""
+"""The check of catchment attributes against their range in training."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ..errors import AttributeTableError
 from .normalisation import FeatureStatistics
 
 log = logging.getLogger("dmg_bmi")
-#: Widths of the range in training; what lies farther outside than so many is refused.
+#: Values farther outside the range in training than so many of its widths are refused.
 FAR = 3.0
 
 
 def outside(statistic: FeatureStatistics, values: FloatingArray) -> tuple[BoolArray, BoolArray]:
-    """Which values lie a little and which far outside of the range in training."""
+    """Mark the values a little outside the range in training, and those far outside."""
     distance = statistic.distance(values)
     far = distance > FAR
     return (distance > 0.0) & ~far, far
 
 
-def seen(statistic: FeatureStatistics) -> str:
-    """The range in training, for people."""
+def describe_range(statistic: FeatureStatistics) -> str:
+    """Describe the range in training for people."""
     return f"{statistic.lower:g} to {statistic.upper:g} {statistic.units}".rstrip()
 
 
@@ -32,26 +32,26 @@ def check_trained(
     statistics: Mapping[str, FeatureStatistics],
     attributes: Mapping[str, FloatingArray],
     ids: Sequence[str],
-    told: set[str],
+    warned: set[str],
 ) -> None:
-    """Refuse attributes far outside of the range in training; warn, with counts, of those a little outside.
+    """Refuse attributes far outside the range in training; warn, with counts, of those a little outside.
 
     Parameters
     ----------
-    statistics : mapping of str to Statistic
-        Of the model; of what has no range nothing is said.
+    statistics : mapping of str to FeatureStatistics
+        Of the model; attributes without a range are not checked.
     attributes : mapping of str to array ``[rows]``
     ids : sequence of str
-        Of the rows.
-    told : set of str
-        Attributes of which it has been warned, and is not again; new ones are added.
+        Ids of the rows.
+    warned : set of str
+        Attributes not to warn of again; new ones are added.
 
     Raises
     ------
     AttributeTableError
-        Naming attribute, catchment and range.
+        With the name of attribute, catchment and range.
     """
-    news = {}
+    warnings = {}
     for name, values in attributes.items():
         if name not in statistics:
             continue
@@ -60,15 +60,15 @@ def check_trained(
             first, more = int(np.argmax(far)), int(far.sum()) - 1
             raise AttributeTableError(
                 f"attribute {name!r} of catchment {ids[first]!r}{f' and {more} more' if more else ''} is "
-                f"{values[first]:g}, far outside of {seen(statistics[name])}, the range in training: "
+                f"{values[first]:g}, far outside {describe_range(statistics[name])}, the range in training: "
                 "look at its units, correct it, or leave the catchment out"
             )
-        if little.any() and name not in told:
+        if little.any() and name not in warned:
             first, count = int(np.argmax(little)), int(little.sum())
-            news[name] = (
+            warnings[name] = (
                 f"{name} of {count} of {len(ids)} (catchment {ids[first]!r}: {values[first]:g}, "
-                f"trained with {seen(statistics[name])})"
+                f"trained with {describe_range(statistics[name])})"
             )
-    if news:
-        log.warning("attributes outside of the range in training: %s", "; ".join(news.values()))
-        told.update(news)
+    if warnings:
+        log.warning("attributes outside the range in training: %s", "; ".join(warnings.values()))
+        warned.update(warnings)

@@ -1,4 +1,4 @@
-"""The variable table: what a bundle takes and gives, under the names that frameworks use.
+"""The variable table: inputs and outputs of a bundle, under the names that frameworks use.
 
 One table per bundle is derived from the declarations of its models. BMI getters,
 ``dmg-bmi inspect``, file attributes and framework metadata are read from it.
@@ -18,7 +18,7 @@ from ..physics.contract import Aggregation
 from .delta_model import DAY, DeltaModel
 
 Kind = Literal["input", "output", "attribute", "state", "multiplier"]
-#: Runoff in depth, and the flow that it makes over a catchment's area.
+#: Runoff as a depth, and as flow over a catchment's area.
 RUNOFF = "land_surface_water__runoff_depth"
 FLOW = "land_surface_water_source__volume_flow_rate"
 
@@ -30,26 +30,26 @@ class Variable:
     Parameters
     ----------
     name : str
-        As a framework calls it: the CSDMS standard name, or the symbol where there is none.
+        Name for frameworks: the CSDMS standard name, or the symbol where there is none.
     symbol : str
-        As the model calls it.
+        Name in the model.
     kind : {"input", "output", "attribute", "state", "multiplier"}
-        What is published are inputs and outputs with a standard name. A multiplier scales a
-        learned parameter, for calibration.
+        Inputs, and outputs with a standard name, are published. A multiplier scales a learned
+        parameter, for calibration.
     units : str
-        As a framework gives and takes it.
+        Units of frameworks.
     model_units : str
-        As the equations use it; of an amount (`aggregation` "sum") per step.
+        Units of the equations; of an amount (`aggregation` "sum") per step.
     aggregation : str
-        How values of several steps become one.
+        How values of several steps are combined.
     meaning : str
     lower, upper : float
         Limits of a legal value, in model units.
     size : int
-        Numbers per row.
+        Values per row.
     of : str
-        Of a flow the symbol of the depth that makes it over the area of a row, of a multiplier
-        the parameter (``phy.FC``).
+        For a flow, the symbol of the depth from which it is computed; for a multiplier, the
+        parameter (``phy.FC``).
     """
 
     name: str
@@ -68,27 +68,27 @@ class Variable:
 
     @property
     def published(self) -> bool:
-        """Whether the BMI lists it among its input or output variables."""
+        """Return whether the BMI lists it among its input or output variables."""
         return self.kind == "input" or (self.kind == "output" and self.name != self.symbol)
 
     def to_model(self, step: float, units: str | None = None) -> tuple[float, float]:
-        """Scale and offset from `units` (its own by default) to `model_units`.
+        """Return scale and offset from `units` (its own by default) to `model_units`.
 
         Where the model uses an amount per step, a rate becomes the amount of `step` seconds.
         """
-        given = units or self.units
-        if self.aggregation == "sum" and is_rate_of(given, self.model_units):
-            return conversion(given, f"{self.model_units} s-1")[0] * step, 0.0
-        return conversion(given, self.model_units)
+        source = units or self.units
+        if self.aggregation == "sum" and is_rate_of(source, self.model_units):
+            return conversion(source, f"{self.model_units} s-1")[0] * step, 0.0
+        return conversion(source, self.model_units)
 
     def from_units(self, units: str, step: float) -> tuple[float, float]:
-        """Scale and offset from other units to its own; amounts of `step` seconds become rates."""
+        """Return scale and offset from other units to its own; amounts of `step` seconds become rates."""
         to_model, offset = self.to_model(step, units)
         back, shift = self.to_model(step)
         return to_model / back, (offset - shift) / back
 
     def from_model(self) -> tuple[float, float]:
-        """Scale and offset from `model_units` to `units`."""
+        """Return scale and offset from `model_units` to `units`."""
         return conversion(self.model_units, self.units)
 
 
@@ -124,7 +124,7 @@ def _input(forcing: Quantity, step: float) -> Variable:
 
 
 def _output(flux: Quantity) -> Variable:
-    # Depths leave in metres: the one unit that NextGen turns into flow.
+    # Depths are published in metres, the only unit that NextGen converts into flow.
     units = "m" if flux.units == "mm" else flux.units
     name = flux.standard_name or flux.name
     return Variable(name, flux.name, "output", units, flux.units, flux.meaning, flux.aggregation)
@@ -147,33 +147,33 @@ def _attribute(a: Quantity) -> Variable:
 
 def _state(state: StateVariable, stored: bool) -> Variable:
     name, units = state.name, state.units
-    # Of what is conserved there is never less than nothing.
+    # A conserved store is never below empty.
     lower = 0.0 - state.rounding if stored else -inf
     return Variable(name, name, "state", units, units, state.meaning, lower=lower, size=prod(state.shape))
 
 
 def unknown_variable(name: str) -> VariableError:
-    """The error for a name that is not in the table."""
-    return VariableError(f"there is no variable {name!r}; `dmg-bmi inspect` lists those that exist")
+    """Return the error for a name that is not in the table."""
+    return VariableError(f"unknown variable {name!r}; `dmg-bmi inspect` lists those that exist")
 
 
 def to_plain(table: Iterable[Variable]) -> list[dict[str, Any]]:
-    """The table as plain data, without what is default."""
+    """Return the table as plain data, without default values."""
     defaults = {"aggregation": "mean", "lower": -inf, "upper": inf, "size": 1, "of": ""}
     return [{k: v for k, v in asdict(row).items() if defaults.get(k) != v} for row in table]
 
 
 def from_plain(rows: Iterable[Mapping[str, Any]]) -> tuple[Variable, ...]:
-    """The table from plain data; TypeError if it is none."""
-    return checked(tuple(Variable(**row) for row in rows))
+    """Build the table from plain data; TypeError if it is not valid."""
+    return check_table(tuple(Variable(**row) for row in rows))
 
 
-def checked(table: tuple[Variable, ...]) -> tuple[Variable, ...]:
-    """The table, if every entry is of its type; TypeError otherwise."""
+def check_table(table: tuple[Variable, ...]) -> tuple[Variable, ...]:
+    """Return the table if every entry is of its type; TypeError otherwise."""
     for v in table:
         texts = (v.name, v.symbol, v.units, v.model_units, v.meaning, v.of)
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError(f"names, units and meanings of a variable are texts: {v}")
+            raise TypeError(f"names, units and meanings of a variable must be strings: {v}")
         if v.kind not in get_args(Kind) or v.aggregation not in get_args(Aggregation):
             raise TypeError(f"unknown kind or aggregation: {v}")
         if type(v.size) is not int or v.size < 1 or not v.lower <= v.upper:

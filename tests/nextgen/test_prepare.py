@@ -191,7 +191,7 @@ def ranged(bundle, folder, **limits):
 
 def test_divides_far_outside_of_the_training_stop_by_name(plan, bundle, tmp_path):
     narrow = ranged(bundle, tmp_path / "ranged", lower=-900.0, upper=-800.0)
-    with pytest.raises(NextGenError, match=r"attribute elevation: far outside of -900 to -800 m.*\[cat-"):
+    with pytest.raises(NextGenError, match=r"attribute elevation: far outside -900 to -800 m.*\[cat-"):
         prepare(plan(bundle=narrow))
 
 

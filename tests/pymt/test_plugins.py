@@ -232,7 +232,7 @@ def test_a_bundle_that_is_none_is_one_line_and_status_2(tmp_path):
     command = [sys.executable, "-m", "dmg_bmi.pymt", "MyModel", str(tmp_path), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "there is no bundle here" in done.stderr
+    assert "no bundle found" in done.stderr
     assert "Traceback" not in done.stderr
 
 

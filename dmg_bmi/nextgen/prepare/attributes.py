@@ -18,7 +18,7 @@ from ...io.csv_table import write_csv
 from ...io.geopackage import GeoPackage, numbers
 from ...io.units import conversion
 from ...model.normalisation import FeatureStatistics
-from ...model.training_range import outside, seen
+from ...model.training_range import describe_range, outside
 from ...model.variables import Variable
 from ...runtime.config import implausible
 from .plan import MissingAttributes
@@ -147,7 +147,7 @@ def compare(
     """Report attributes outside the range of training: an error far outside, a warning a little."""
     for name in columns.keys() & statistics.keys():
         little, far = outside(statistics[name], columns[name])
-        what = f"outside of {seen(statistics[name])}, the range of training"
+        what = f"outside of {describe_range(statistics[name])}, the range of training"
         _error(findings, name, ids, far, f"far {what}; check its units, or leave these divides out")
         if little.any():
             findings.warning(

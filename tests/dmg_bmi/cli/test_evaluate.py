@@ -82,7 +82,7 @@ def test_a_bmi_that_says_something_else_is_found_out(folder, monkeypatch, capsys
     ("arguments", "said"),
     [
         (["{run}", "--split", "tests"], "there is no tests; there is train, validation, test"),
-        (["{run}/nothing"], "there is no bundle here"),
+        (["{run}/nothing"], "no bundle found"),
         (["{run}", "--set", "periods.test=[2010-01-01, 2011-01-01]"], "no data from 2010"),
         (["muskingum_cunge"], "does not say on what it was trained"),
     ],

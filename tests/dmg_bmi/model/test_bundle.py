@@ -153,19 +153,23 @@ def flip(file, position):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        pytest.param(lambda f: shutil.rmtree(f), "there is no bundle here", id="no folder"),
-        pytest.param(lambda f: (f / DESCRIPTION).unlink(), "there is no bundle here", id="no description"),
+        pytest.param(lambda f: shutil.rmtree(f), "no bundle found", id="no folder"),
+        pytest.param(lambda f: (f / DESCRIPTION).unlink(), "no bundle found", id="no description"),
         pytest.param(lambda f: weights_of(f).unlink(), "cannot be read", id="no weights"),
-        pytest.param(lambda f: os.truncate(weights_of(f), 100), "torn or was replaced", id="weights torn"),
-        pytest.param(lambda f: os.truncate(weights_of(f), 0), "torn or was replaced", id="weights empty"),
         pytest.param(
-            lambda f: flip(weights_of(f), -1), "torn or was replaced", id="weights flipped at the end"
+            lambda f: os.truncate(weights_of(f), 100), "truncated or was replaced", id="weights torn"
         ),
         pytest.param(
-            lambda f: flip(weights_of(f), 9), "torn or was replaced", id="weights flipped in the header"
+            lambda f: os.truncate(weights_of(f), 0), "truncated or was replaced", id="weights empty"
         ),
         pytest.param(
-            lambda f: os.truncate(f / DESCRIPTION, 500), "torn|not valid YAML", id="description torn"
+            lambda f: flip(weights_of(f), -1), "truncated or was replaced", id="weights flipped at the end"
+        ),
+        pytest.param(
+            lambda f: flip(weights_of(f), 9), "truncated or was replaced", id="weights flipped in the header"
+        ),
+        pytest.param(
+            lambda f: os.truncate(f / DESCRIPTION, 500), "truncated|not valid YAML", id="description torn"
         ),
         pytest.param(lambda f: os.truncate(f / DESCRIPTION, 0), "must hold keys", id="description empty"),
         pytest.param(
@@ -194,8 +198,10 @@ def flip(file, position):
             "edited",
             id="a date",
         ),
-        pytest.param(lambda f: (f / DESCRIPTION).write_text("format: one\n"), "is no bundle", id="no format"),
-        pytest.param(lambda f: (f / DESCRIPTION).write_text("name: b\n"), "is no bundle", id="any YAML"),
+        pytest.param(
+            lambda f: (f / DESCRIPTION).write_text("format: one\n"), "is not a bundle", id="no format"
+        ),
+        pytest.param(lambda f: (f / DESCRIPTION).write_text("name: b\n"), "is not a bundle", id="any YAML"),
         pytest.param(lambda f: (f / DESCRIPTION).write_bytes(b"\x80\x02}."), "UTF-8|YAML", id="a pickle"),
     ],
 )
@@ -320,7 +326,7 @@ def test_a_shipped_bundle_is_found_by_its_name(bundles, monkeypatch, tmp_path):
     shutil.copytree(bundles("fixed").path, tmp_path / "shipped" / "hill")
     monkeypatch.setattr("dmg_bmi.model.bundle.SHIPPED", tmp_path / "shipped")
     assert BundleInfo.read("hill").name == "fixed"
-    with pytest.raises(BundleError, match="shipped are hill"):
+    with pytest.raises(BundleError, match="shipped: hill"):
         BundleInfo.read("valley")
 
 

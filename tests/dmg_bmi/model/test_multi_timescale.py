@@ -125,7 +125,7 @@ def test_a_pair_is_saved_whole(data, tmp_path):
     actual, _ = again(past, now, attributes)
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
     (tmp_path / "transfer.safetensors").write_bytes(b"torn")
-    with pytest.raises(BundleError, match="no pair of models"):
+    with pytest.raises(BundleError, match="not a pair of models"):
         MultiTimescale.load(tmp_path)
 
 

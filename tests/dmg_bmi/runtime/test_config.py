@@ -229,7 +229,7 @@ def test_a_table_that_is_not_there_or_no_text_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "error", "reason"),
     [
-        ({"bundle": "nowhere"}, BundleError, "nowhere: there is no bundle here.*shipped are"),
+        ({"bundle": "nowhere"}, BundleError, "nowhere: no bundle found.*shipped:"),
         ({"bundle": ""}, ConfigError, "missing key 'bundle'"),
         ({"time_step": 7000.0}, ConfigError, "time_step: a step of 7000 s does not divide.*86400 s"),
         ({"time_step": 172800.0}, ConfigError, "time_step: a step of 172800 s does not divide"),
