@@ -29,7 +29,7 @@ from ..io.files import as_path, canonical, read_bytes, read_yaml, sha256
 from ..physics import ProcessModel
 from .delta_model import DeltaModel, build_statistics
 from .normalisation import FeatureStatistics
-from .variables import Variable, check_table, from_plain, to_plain, variable_table
+from .variables import Kind, Variable, check_table, from_plain, to_plain, variable_table
 
 FORMAT = 1
 DESCRIPTION = "bundle.yaml"
@@ -217,7 +217,7 @@ class BundleInfo:
             _round(model, self.name)
         return model.eval().requires_grad_(False)
 
-    def _check_variables(self, derived: Mapping[tuple[str, str], tuple[int, str]]) -> None:
+    def _check_variables(self, derived: Mapping[tuple[Kind, str], tuple[int, str]]) -> None:
         """Refuse a variable table that does not fit the model: size and source by kind and symbol."""
         for variable in self.variables:
             if derived.get((variable.kind, variable.symbol)) != (variable.size, variable.of):
