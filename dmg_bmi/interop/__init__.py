@@ -1,1 +1,1 @@
-"""Process models of other differentiable platforms, behind the one step. Nothing here is imported unasked."""
+"""Models of other differentiable platforms. Nothing here is imported unless asked for."""

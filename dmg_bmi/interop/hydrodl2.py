@@ -1,6 +1,6 @@
 """Process models of an installed ``hydrodl2``, for training and forward runs.
 
-They run whole sequences only, so no bundle and no BMI component can be made of them.
+They run whole sequences only, so they cannot become bundles or BMI components.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ..physics.contract import ProcessFunction
 try:
     from hydrodl2 import load_model
 except ImportError as problem:
-    raise ImportError("its process models need hydrodl2 itself: pip install hydrodl2") from problem
+    raise ImportError("its process models require hydrodl2 itself: pip install hydrodl2") from problem
 
-#: Our models of the same equations, which declare what goes in and out.
+#: Our models of the same equations, from which the declaration is taken.
 EQUATIONS: Mapping[str, type[ProcessModel]] = {"Hbv": HBV, "Hbv_1_1p": HBV11p}
-#: Their name of a flux that is the same as ours.
+#: Their names of the fluxes that are the same here.
 FLUXES = {
     "Q": "streamflow",
     "Q_generated": "streamflow_no_rout",
@@ -33,7 +33,7 @@ FLUXES = {
     "ET": "AET_hydro",
     "capillary": "capillary",
 }
-#: How near a bound a parameter comes, as a share of its range: its logit is infinite there.
+#: Least distance of a parameter from its bounds, as a share of its range: there its logit is infinite.
 MARGIN = 1e-6
 
 
@@ -43,15 +43,15 @@ class HydrodlModel(ProcessModel):
     Parameters
     ----------
     name : {"Hbv", "Hbv_1_1p"}
-        Its class there.
+        Name of their class.
     nmul : int
         Parallel components.
 
     Notes
     -----
-    The state is that of the stores, without gradient. What is under way to the outlet is not in it
-    (only ``Hbv_1_1p`` could hand that on): a sequence that goes on from a state starts with an
-    empty hydrograph, as after ``warmup_states`` there. Its floors make a little water. So no
+    The state is that of the stores, without gradient. Water in the unit hydrograph is not in it
+    (only ``Hbv_1_1p`` could return that): a sequence that continues from a state starts with an
+    empty hydrograph, as after ``warmup_states`` there. Its floors create a little water. So no
     balance is declared. Routing parameters are those of the last step.
     """
 
@@ -93,9 +93,11 @@ class HydrodlModel(ProcessModel):
         processes: Mapping[str, ProcessFunction],
         outputs: Collection[str],
     ) -> tuple[dict[str, Tensor], State]:
-        """A whole sequence, by the ``forward`` of a model of theirs that is made for it."""
+        """Run a whole sequence, by the ``forward`` of a model of theirs made for it."""
         if dt != 1.0:
-            raise ConfigError(f"hydrodl2: a step of {self.name} is a day (86400 s), not {dt * 86400:g} s")
+            raise ConfigError(
+                f"hydrodl2: the step of {self.name} must be a day (86400 s), not {dt * 86400:g} s"
+            )
         x = torch.stack([forcing[name] for name in ("P", "T", "PET")], dim=-1)
         peer = self._peer(dynamic, x.device)
         peer.load_states(tuple(state[name] for name in peer.state_names))
@@ -114,7 +116,7 @@ class HydrodlModel(ProcessModel):
         )
 
     def _peer(self, dynamic: Collection[str], device: torch.device | str = "cpu") -> Any:
-        """A model of theirs that starts from the states it is given, without a warm-up of its own."""
+        """Make a model of theirs that starts from given states, without a warm-up of its own."""
         config = {
             "dynamic_params": {self.name: [f"par{name}" for name in dynamic]},
             "nmul": self.nmul,
@@ -126,5 +128,5 @@ class HydrodlModel(ProcessModel):
 
 
 def _before_sigmoid(value: Tensor, lower: float, upper: float) -> Tensor:
-    """What their sigmoid and scaling turn into `value`."""
+    """Invert their sigmoid and scaling."""
     return torch.logit((value - lower) / (upper - lower), eps=MARGIN)

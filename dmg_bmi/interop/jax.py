@@ -1,6 +1,6 @@
 """Process models written in JAX, with gradients through both platforms (extra ``jax``).
 
-Importing this turns on JAX's 64-bit mode for the process, since physics runs in float64.
+Importing this module turns on JAX's 64-bit mode for the process, since physics runs in float64.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..physics.contract import NO_PROCESSES, ProcessFunction
 try:
     import jax
 except ImportError as problem:
-    raise ImportError("process models in JAX need it: pip install 'dmg_bmi[jax]'") from problem
+    raise ImportError("process models in JAX require it: pip install 'dmg_bmi[jax]'") from problem
 
 jax.config.update("jax_enable_x64", True)
 
@@ -31,21 +31,21 @@ Names = tuple[tuple[str, ...], ...]
 class JaxProcessModel(ProcessModel):
     """Base of a process model whose equations are JAX.
 
-    A subclass sets ``declaration`` and writes :meth:`equations` with ``jax.numpy``; all else, such
-    as networks, parallel components, routing and BMI, is as for any process model. It runs in the
-    eager engine only, and no network can take the place of one of its processes.
+    A subclass sets ``declaration`` and writes :meth:`equations` with ``jax.numpy``; everything
+    else, such as networks, parallel components, routing and BMI, works as for any process model. It
+    runs in the eager engine only, and no network can replace one of its processes.
     """
 
     @staticmethod
     def equations(
         forcing: Arrays, state: Arrays, parameters: Arrays, static: Arrays, dt: float
     ) -> tuple[Arrays, Arrays]:
-        """The step on JAX arrays: as :meth:`ProcessModel.step`, pure, and traceable by ``jax.jit``.
+        """Advance one step on JAX arrays: as :meth:`ProcessModel.step`, pure, traceable by ``jax.jit``.
 
         Returns
         -------
         state, fluxes : dict of name to array
-            All that the declaration names.
+            All that are declared.
         """
         raise NotImplementedError
 
@@ -58,7 +58,7 @@ class JaxProcessModel(ProcessModel):
         dt: float,
         processes: Mapping[str, ProcessFunction] = NO_PROCESSES,
     ) -> tuple[State, dict[str, Tensor]]:
-        """See :meth:`equations`."""
+        """Advance one step by :meth:`equations`."""
         if processes:
             raise ConfigError(f"{self.declaration.name}: a network cannot be inside a step written in JAX")
         states = tuple(s.name for s in self.declaration.states)
@@ -81,7 +81,7 @@ def _flat(
     fluxes: tuple[str, ...],
     dt: float,
 ) -> Callable[..., tuple[jax.Array, ...]]:
-    """The equations from a flat list of arrays to one, compiled by JAX once per shape."""
+    """Make a function of flat arrays from the equations, compiled by JAX once per shape."""
 
     def pure(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         rest = iter(arrays)
@@ -115,5 +115,5 @@ def _to_jax(tensor: Tensor) -> jax.Array:
 
 
 def _to_torch(array: jax.Array) -> Tensor:
-    # JAX may use its memory again.
+    # JAX may reuse the memory.
     return torch.from_dlpack(array).clone()

@@ -1,6 +1,6 @@
 """Synthetic basins: seasonal weather, attributes, and runoff from a hidden truth.
 
-Data that needs nothing from outside, for the demonstration, for tests and for twin experiments.
+Data without external sources, for the demonstration, tests and twin experiments.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ATTRIBUTES = {
     "clay_frac": "%",
 }
 FORCINGS = {"P": "mm", "T": "degC", "PET": "mm"}
-#: How the attributes, each scaled to about -1 to 1, set the parameters of the truth: weights
-#: of the logit of a parameter's place between its bounds, with an intercept.
+#: Intercept and weights of the attributes, each scaled to about -1 to 1, in the logit of each
+#: parameter's position between its bounds.
 TRUTH = {
     "BETA": (-0.5, {"clay_frac": -1.8, "frac_forest": 1.1}),
     "FC": (-0.8, {"frac_forest": 1.8, "elev_mean": -0.9}),
@@ -44,7 +44,7 @@ TRUTH = {
     "route_a": (0.0, {"area": 1.4}),
     "route_b": (-2.0, {"area": 1.8}),
 }
-#: What is taken off an attribute, and what it is then divided by, to be about -1 to 1.
+#: Offset and scale that bring each attribute to about -1 to 1.
 SCALES = {
     "elev_mean": (900.0, 800.0),
     "area": (2.5, 0.7),
@@ -63,27 +63,27 @@ def generate(
     noise: float = 0.05,
     seed: int = 0,
 ) -> BasinDataset:
-    """Weather, attributes and runoff of several basins.
+    """Generate weather, attributes and runoff of several basins.
 
     Parameters
     ----------
     basins, years : int
     step : float
-        Seconds: a day, or a whole part of one.
+        Seconds: a day, or a divisor of one.
     start : str
         Date of the first step.
     noise : float
         Standard deviation of the logarithm of the error of "observed" runoff.
     seed : int
-        The same seed gives the same basins. With fewer `basins` or `years` they are others.
+        The same seed gives the same basins; other `basins` or `years` give different ones.
 
     Returns
     -------
-    Dataset
+    BasinDataset
         Forcings P, T, PET; target Q; the attributes of :data:`ATTRIBUTES`.
     """
     rng = np.random.default_rng(seed)
-    # A year before the first lets the truth forget its empty stores.
+    # A spin-up year fills the empty stores of the truth.
     first = np.datetime64(start, "s")
     begin, end = years_later(first, -1), years_later(first, years)
     times = np.arange(begin, end, np.timedelta64(round(step), "s"))
@@ -104,7 +104,7 @@ def generate(
 
 
 def climate(rng: np.random.Generator, times: TimeArray, step: float, n: int) -> tuple[Series, Series]:
-    """Attributes ``[n]`` and weather P, T, PET ``[time, n]`` of basins that know nothing of each other."""
+    """Generate attributes ``[n]`` and weather P, T, PET ``[time, n]`` of independent basins."""
     attributes = _landscapes(rng, n)
     forcing = _weather(rng, times, step, attributes)
     attributes["aridity"] = forcing["PET"].mean(0) / forcing["P"].mean(0)
@@ -114,13 +114,13 @@ def climate(rng: np.random.Generator, times: TimeArray, step: float, n: int) -> 
 
 
 def years_later(date: np.datetime64, years: int) -> np.datetime64:
-    """The same day and hour some years later, or earlier."""
+    """Return the same day and hour some years later, or earlier."""
     month = date.astype("datetime64[M]")
     return (month + 12 * years).astype("datetime64[s]") + (date - month)
 
 
 def true_parameters(attributes: Series) -> Series:
-    """Parameters of the hidden truth, HBV with ``BETAET`` and routing, ``[basins]``.
+    """Compute the parameters of the hidden truth, HBV with ``BETAET`` and routing, ``[basins]``.
 
     Each is a smooth function of the attributes: :data:`TRUTH` through a logistic curve into
     the bounds that the equations declare.
@@ -141,7 +141,7 @@ def _scaled(name: str, values: FloatingArray) -> FloatingArray:
 
 
 def _landscapes(rng: np.random.Generator, n: int) -> Series:
-    """Attributes that do not follow from the weather."""
+    """Draw the attributes that do not follow from the weather."""
     elevation = rng.gamma(1.5, 500.0, n).clip(10.0, 3200.0)
     return {
         "gauge_lat": rng.uniform(32.0, 48.0, n),
@@ -153,11 +153,7 @@ def _landscapes(rng: np.random.Generator, n: int) -> Series:
 
 
 def _weather(rng: np.random.Generator, times: TimeArray, step: float, land: Series) -> Series:
-    """P, T and PET, ``[time, basins]``."""
-    import torch
-
-    from ..physics import pet
-
+    """Generate P, T and PET, ``[time, basins]``."""
     n, days = len(land["gauge_lat"]), step / DAY
     doy = day_of_year(times)[:, None].astype(np.float64)
     hour = ((times - times.astype("datetime64[D]")).astype(np.float64) + step / 2)[:, None] / 3600.0
@@ -168,37 +164,52 @@ def _weather(rng: np.random.Generator, times: TimeArray, step: float, land: Seri
     daily_mean = mean + (7.0 + 0.35 * (latitude - 32.0)) * season
     anomaly = 4.0 * _autoregressive(rng, np.exp(-days / 2.5), len(times), n)
     swing = 5.0 * np.cos(2 * np.pi * (hour - 15.0) / 24.0) if step < DAY else 0.0
-    temperature = daily_mean + anomaly + swing
+    precipitation = _precipitation(rng, doy, step, n)
+    smooth = daily_mean + (anomaly if step == DAY else 0.0)
+    return {
+        "P": precipitation,
+        "T": daily_mean + anomaly + swing,
+        "PET": _evapotranspiration(smooth, latitude, doy, hour, days),
+    }
 
-    # Wet and dry spells of about a day, more or less frequent by season; gamma amounts.
+
+def _precipitation(rng: np.random.Generator, doy: FloatArray, step: float, n: int) -> FloatArray:
+    """Draw wet and dry spells of about a day, more or less frequent by season, with gamma amounts."""
+    days = step / DAY
     wetness = rng.uniform(0.15, 0.45, n)
     phase = rng.uniform(0.0, 365.0, n)
     share = wetness * (1.0 + 0.4 * np.cos(2 * np.pi * (doy - phase) / 365.25))
     persistence = np.exp(-days / 0.8)
-    draw = rng.random((len(times), n))
-    wet = np.empty((len(times), n), dtype=bool)
+    draw = rng.random((len(doy), n))
+    wet = np.empty((len(doy), n), dtype=bool)
     now = draw[0] < share[0]
-    for t in range(len(times)):
+    for t in range(len(doy)):
         now = draw[t] < share[t] * (1.0 - persistence) + persistence * now
         wet[t] = now
     shape = 0.7 if step == DAY else 0.4
     intensity = rng.uniform(5.0, 12.0, n) * days
-    precipitation = np.where(wet, rng.gamma(shape, intensity / shape, wet.shape), 0.0)
+    return np.where(wet, rng.gamma(shape, intensity / shape, wet.shape), 0.0)
 
-    # Oudin of the day's smooth temperature, spread over the hours of daylight.
+
+def _evapotranspiration(
+    temperature: FloatArray, latitude: FloatingArray, doy: FloatArray, hour: FloatArray, days: float
+) -> FloatArray:
+    """Compute PET of each step: Oudin's of the day, spread over the hours of daylight."""
+    import torch
+
+    from ..physics import pet
+
     per_day = pet.oudin(
-        torch.from_numpy(daily_mean + (anomaly if step == DAY else 0.0)),
-        torch.from_numpy(latitude),
-        torch.from_numpy(doy),
+        torch.from_numpy(temperature), torch.from_numpy(latitude), torch.from_numpy(doy)
     ).numpy()
-    if step < DAY:
+    if days < 1.0:
         sun = np.maximum(np.cos(2 * np.pi * (hour - 12.5) / 24.0), 0.0)
         per_day = per_day * sun / sun[: round(1.0 / days)].mean()
-    return {"P": precipitation, "T": temperature, "PET": per_day * days}
+    return per_day * days
 
 
 def _autoregressive(rng: np.random.Generator, r: float, length: int, n: int) -> FloatArray:
-    """Series of unit variance whose correlation from step to step is `r`."""
+    """Draw series of unit variance with correlation `r` from step to step."""
     shocks = rng.standard_normal((length, n))
     values = np.empty_like(shocks)
     now = shocks[0]
@@ -220,17 +231,17 @@ def _runoff(forcing: Series, parameters: Series, days: float) -> FloatArray:
     from ..physics import run
 
     model = _truth(days)
-    given = {}
+    arguments = {}
     for p in model.declaration.parameters:
         values = torch.from_numpy(parameters[p.name])
-        given[p.name] = values.reshape(-1, *p.shape)
+        arguments[p.name] = values.reshape(-1, *p.shape)
     n = forcing["P"].shape[1]
     with torch.no_grad():
         fluxes, _ = run(
             model,
             {name: torch.from_numpy(values) for name, values in forcing.items()},
             model.init_state(n),
-            given,
+            arguments,
             {},
             days,
             outputs=("Q",),

@@ -1,7 +1,7 @@
 """A synthetic river basin: divides, reaches and nexuses, written as a hydrofabric GeoPackage.
 
-For the demonstration and for tests: it has the tables, columns and geometries of a hydrofabric v2.2,
-in EPSG:5070, of which what reads real ones needs nothing to be different.
+For the demonstration and for tests: it has the tables, columns and geometries of a hydrofabric v2.2
+in EPSG:5070, so that readers of real ones read it unchanged.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from numpy.typing import NDArray
 from ..arrays import BoolArray, FloatArray
 from ..errors import WriteError
 from ..io.atomic import replacing
-from ..io.timeseries import BasinDataset
+from ..io.timeseries import BasinDataset, Series
 from . import basins as synthetic
 
 #: Middle of the basin in EPSG:5070, m: in the Appalachians of Pennsylvania.
 CENTRE = (1_550_000.0, 2_110_000.0)
 EPSG = 5070
-HOUR = np.timedelta64(3600, "s")
-#: A reach winds: its length over that of the line that is drawn.
+ONE_HOUR = np.timedelta64(3600, "s")
+#: Length of a winding reach over that of its line on the map.
 SINUOSITY = 1.25
 
 
 @dataclass(frozen=True)
 class Basin:
-    """What :func:`generate` made; row 0 is at the outlet, a row flows into one before it.
+    """A synthetic basin; row 0 is at the outlet, and each row flows into one before it.
 
     Parameters
     ----------
     below : ndarray of int64
         Row that each flows into, -1 at the outlet.
     polygons, lines : tuple of ndarray ``[points, 2]``
-        Borders of the divides and courses of their reaches, m.
+        Boundaries of the divides and courses of their reaches, m.
     area : ndarray
         km2.
     elevation : ndarray
@@ -59,11 +59,11 @@ class Basin:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Of the divides: ``cat-1``, ..."""
+        """Return the ids of the divides: ``cat-1``, ..."""
         return tuple(f"cat-{k + 1}" for k in range(len(self.below)))
 
     def write(self, path: str | Path) -> None:
-        """Write a GeoPackage in place of an older one; WriteError if that fails."""
+        """Write a GeoPackage, replacing an older one; WriteError if that fails."""
         with replacing(Path(path)) as temporary:
             try:
                 self._write(temporary)
@@ -110,11 +110,11 @@ class Basin:
 
 
 def generate(divides: int = 40, *, area: float = 900.0, seed: int = 0) -> Basin:
-    """A basin of about as many divides, which add up to `area`.
+    """Generate a basin of about as many divides, whose areas add up to `area`.
 
     Divides are the cells of points spread evenly over an oval; each drains to the neighbour on its
-    cheapest way to the outlet in the east, where ways cost what a noise in space makes of
-    their length. Channels follow from drained area by power laws.
+    cheapest path to the outlet in the east, where the cost of a path is its length times a random
+    field. Channels follow from drained area by power laws.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def generate(divides: int = 40, *, area: float = 900.0, seed: int = 0) -> Basin:
 
 
 def _points(rng: np.random.Generator, n: int) -> tuple[FloatArray, BoolArray]:
-    """Evenly spread points, and which of them lie in the basin; those around it bound its cells."""
+    """Spread points evenly, and mark those in the basin; those around it bound its cells."""
     half = np.array([1.9, 1.35])
     angle = rng.uniform(0, 2 * np.pi, 3)
     amplitude = rng.uniform(0.03, 0.1, 3)
@@ -183,27 +183,27 @@ def _points(rng: np.random.Generator, n: int) -> tuple[FloatArray, BoolArray]:
 
 
 def _cells(points: FloatArray) -> tuple[list[FloatArray], list[dict[int, FloatArray]]]:
-    """The polygon that is nearer to each point than to any other, and its edges by neighbour."""
+    """Compute the Voronoi cell of each point, and its edges by neighbour."""
     cells, borders = [], []
-    for here in points:
+    for centre in points:
         corners = np.array([[-3.0, -3.0], [3.0, -3.0], [3.0, 3.0], [-3.0, 3.0]])
         beyond = [-1] * 4  # the neighbour behind the edge that begins at each corner
-        for j in np.argsort(((points - here) ** 2).sum(1))[1:].tolist():
-            normal, middle = points[j] - here, (points[j] + here) / 2
+        for j in np.argsort(((points - centre) ** 2).sum(1))[1:].tolist():
+            normal, middle = points[j] - centre, (points[j] + centre) / 2
             side = (corners - middle) @ normal
             if (side <= 0).all():
                 continue
-            kept: list[FloatArray] = []
+            inner: list[FloatArray] = []
             behind: list[int] = []
             for a in range(len(corners)):
                 b = (a + 1) % len(corners)
                 if side[a] <= 0:
-                    kept.append(corners[a])
+                    inner.append(corners[a])
                     behind.append(beyond[a])
                 if (side[a] <= 0) != (side[b] <= 0):
-                    kept.append(corners[a] + side[a] / (side[a] - side[b]) * (corners[b] - corners[a]))
+                    inner.append(corners[a] + side[a] / (side[a] - side[b]) * (corners[b] - corners[a]))
                     behind.append(j if side[a] <= 0 else beyond[a])
-            corners, beyond = np.array(kept), behind
+            corners, beyond = np.array(inner), behind
         cells.append(corners)
         edges = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
         borders.append({j: edge for j, edge in zip(beyond, edges, strict=True) if j >= 0})
@@ -213,7 +213,7 @@ def _cells(points: FloatArray) -> tuple[list[FloatArray], list[dict[int, FloatAr
 def _tree(
     rng: np.random.Generator, points: FloatArray, inside: BoolArray, borders: list[dict[int, FloatArray]]
 ) -> tuple[dict[int, int], list[int]]:
-    """The cell that each cell of the basin drains to, and the cells from the outlet upwards."""
+    """Find the cell that each cell of the basin drains to; list the cells from the outlet upwards."""
     outlet = int(np.where(inside, points[:, 0], -np.inf).argmax())
     roughness = rng.uniform(0.3, 1.7, len(points))
     below: dict[int, int] = {}
@@ -229,7 +229,7 @@ def _tree(
             if inside[other] and other not in below:
                 width = float(np.hypot(*(edge[1] - edge[0])))
                 step = float(np.hypot(*(points[other] - points[cell])))
-                # A way through a narrow gap, or a steep turn, is dear.
+                # A path through a narrow gap is costly.
                 heapq.heappush(queue, (cost + step * roughness[other] * (1 + 0.03 / width), other, cell))
     return below, order
 
@@ -237,7 +237,7 @@ def _tree(
 def _courses(
     points: FloatArray, order: list[int], below: dict[int, int], mouth: FloatArray
 ) -> list[FloatArray]:
-    """Lines from point to point that join smoothly: cubic, along one direction at each point."""
+    """Draw lines from point to point that join smoothly: cubic, with one direction at each point."""
     target = {cell: points[below[cell]] if below[cell] >= 0 else mouth for cell in order}
     size = dict.fromkeys(order, 1)
     longest: dict[int, int] = {}
@@ -277,7 +277,7 @@ def _marks(n: int) -> str:
 
 
 def _geometry(kind: int, points: FloatArray) -> bytes:
-    """A GeoPackage geometry: point (1), line (2) or polygon (3) of one ring."""
+    """Encode a GeoPackage geometry: point (1), line (2) or polygon (3) of one ring."""
     if kind == 3:
         points = np.concatenate([points, points[:1]])
     (low_x, low_y), (high_x, high_y) = points.min(0), points.max(0)
@@ -314,9 +314,9 @@ CREATE TABLE "flowpath-attributes" (id TEXT, {columns});
 
 
 def weather(basin: Basin, days: int = 40, *, start: str = "2001-03-20", seed: int = 0) -> BasinDataset:
-    """Hourly weather of a basin's divides, and attributes that the shipped models ask for.
+    """Generate hourly weather of a basin's divides, and the attributes of the shipped models.
 
-    Storms cross the basin from west to east in some hours; it is wetter and colder uphill.
+    Storms cross the basin from west to east in some hours; uphill it is wetter and colder.
 
     Parameters
     ----------
@@ -328,41 +328,46 @@ def weather(basin: Basin, days: int = 40, *, start: str = "2001-03-20", seed: in
 
     Returns
     -------
-    Dataset
-        Forcings P, T, PET; the attributes of :data:`.basins.ATTRIBUTES`.
+    BasinDataset
+        Forcings P, T, PET; the attributes of :data:`.basins.ATTRIBUTES`, and area_km2.
     """
     rng = np.random.default_rng(seed)
-    first = np.datetime64(start, "s")
-    # Of a year around it come the attributes that sum the weather up.
-    times = np.arange(synthetic.years_later(first, -1), first + 24 * days * HOUR, HOUR)
-    known, year = synthetic.climate(rng, times, 3600.0, 1)
-    begin = len(times) - 24 * days
+    first, hours = np.datetime64(start, "s"), 24 * days
+    # The climatic attributes come from a year more of the same weather.
+    times = np.arange(synthetic.years_later(first, -1), first + hours * ONE_HOUR, ONE_HOUR)
+    climate, year = synthetic.climate(rng, times, 3600.0, 1)
+    begin = len(times) - hours
     middle = np.array([polygon.mean(0) for polygon in basin.polygons])
     x, y = ((middle - middle.min(0)) / np.ptp(middle, axis=0)).T
     uphill = (basin.elevation - basin.elevation.mean()) / np.ptp(basin.elevation)
-    hours = begin + np.arange(24 * days)[:, None] - np.round(5 * x).astype(int)
-    rain, temperature = year["P"][:, 0], year["T"][:, 0]
     lapse = 0.0065 * (basin.elevation - basin.elevation.mean())
-    n = len(basin.below)
-    same = {name: np.full(n, float(known[name][0])) for name in synthetic.ATTRIBUTES if name != "area"}
+    storm_hour = begin + np.arange(hours)[:, None] - np.round(5 * x).astype(int)
     waves = np.sin(2 * np.pi * (x + rng.random())) + np.cos(2 * np.pi * (y + rng.random()))
     return BasinDataset(
         ids=basin.ids,
         times=times[begin:],
         step=3600.0,
         forcing={
-            "P": rain[hours] * (1.0 + 0.5 * uphill + 0.15 * waves),
-            "T": temperature[begin:, None] - lapse,
-            "PET": np.repeat(year["PET"][begin:], n, axis=1),
+            "P": year["P"][:, 0][storm_hour] * (1.0 + 0.5 * uphill + 0.15 * waves),
+            "T": year["T"][begin:] - lapse,
+            "PET": np.repeat(year["PET"][begin:], len(basin.below), axis=1),
         },
-        attributes={
-            **same,
-            "elev_mean": basin.elevation,
-            "area": basin.area,
-            "area_km2": basin.area,
-            "frac_forest": np.clip(0.5 + 0.6 * uphill + 0.1 * waves, 0.02, 0.98),
-            "clay_frac": np.clip(18.0 - 14.0 * uphill + 3.0 * rng.standard_normal(n), 4.0, 45.0),
-        },
+        attributes=_attributes(rng, basin, climate, uphill, waves),
         target={},
         units={**synthetic.FORCINGS, **synthetic.ATTRIBUTES, "area_km2": "km2"},
     )
+
+
+def _attributes(
+    rng: np.random.Generator, basin: Basin, climate: Series, uphill: FloatArray, waves: FloatArray
+) -> Series:
+    n = len(basin.below)
+    same = {name: np.full(n, float(climate[name][0])) for name in synthetic.ATTRIBUTES if name != "area"}
+    return {
+        **same,
+        "elev_mean": basin.elevation,
+        "area": basin.area,
+        "area_km2": basin.area,
+        "frac_forest": np.clip(0.5 + 0.6 * uphill + 0.1 * waves, 0.02, 0.98),
+        "clay_frac": np.clip(18.0 - 14.0 * uphill + 3.0 * rng.standard_normal(n), 4.0, 45.0),
+    }
