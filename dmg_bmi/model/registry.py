@@ -90,7 +90,7 @@ def _construct(
     unknown = [name for name in options if name not in parameters]
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         available = [*(name for name in parameters if name not in ("n_inputs", "n_outputs")), *more]
-        problem = f"no option {unknown[0]!r}; {there_is(unknown[0], available)}"
+        problem = f"no option {unknown[0]!r}; {alternatives(unknown[0], available)}"
         raise ConfigError(f"{description.get('name')}: {problem}")
     try:
         return factory(**options)

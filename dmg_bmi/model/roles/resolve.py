@@ -40,7 +40,7 @@ def from_plain(description: Mapping[str, Any] | Role) -> Role:
     keys = signature(KINDS[kind]).parameters
     unknown = [name for name in options if name not in keys]
     if unknown:
-        raise ConfigError(f"roles: {kind} has no key {unknown[0]!r}; {there_is(unknown[0], keys)}")
+        raise ConfigError(f"roles: {kind} has no key {unknown[0]!r}; {alternatives(unknown[0], keys)}")
     try:
         return KINDS[kind](**options)
     except TypeError as error:
