@@ -236,7 +236,7 @@ def test_a_bundle_of_a_newer_format_says_that_an_upgrade_helps(copied):
         (lambda c: c["model"]["phy_model"]["phy"].update(name="subprocess:run"), "no process model named"),
         (lambda c: c["model"]["phy_model"]["phy"].update(nmul=3), "do not fit"),
         (lambda c: c["model"]["roles"][0].update(inputs="P"), "do not fit"),
-        (lambda c: c["model"]["nn"]["fast"].update(dropout=float("nan")), "dropout is a probability"),
+        (lambda c: c["model"]["nn"]["fast"].update(dropout=float("nan")), "dropout must be a probability"),
         (lambda c: c.update(model=None), "not a valid bundle description"),
         (lambda c: c["model"].pop("step"), "not a valid bundle description: 'step'"),
         (lambda c: c["model"].update(step="a day"), "not a valid bundle description"),
