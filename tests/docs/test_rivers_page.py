@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from dmg_bmi.coupling import CouplingConfig
+from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.io.typed_yaml import from_mapping
 from dmg_bmi.routing_bmi import RoutingConfig
 from dmg_bmi.synthetic import river_basin
@@ -24,7 +25,7 @@ def test_an_example_runs(code, tmp_path, monkeypatch, capsys):
     basin.write("basin.gpkg")
     Path("river.yaml").write_text(next(text for text in CONFIGS if "sources" in text), encoding="utf-8")
     inflow = torch.ones(4, len(basin.below), dtype=torch.float64)
-    names = {"inflow": inflow}
+    names = {"inflow": inflow, "hydrofabric": hydrofabric}
     exec(compile(code, "rivers.md", "exec"), names)
     if "flow" in names:
         assert (names["flow"] > 0).all()
