@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from dmg_bmi import DeltaModel, RoutedModel, routing_model
+from dmg_bmi import DeltaModel, RoutedModel, hydrofabric, routing_model
 from dmg_bmi.errors import ConfigError
-from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.model.routed_model import RoutedState
 from dmg_bmi.synthetic import river_basin
 
