@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 
 from .. import __version__
 from ..errors import DmgBmiError
+from .lazy_parser import LazyParser
 
 COMMANDS = (
     "demo",
@@ -32,24 +36,35 @@ REPORT = "please report it with the lines above, the command and, if you can, it
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Build the parser of all commands; the module of a command is imported when its turn comes."""
     top = argparse.ArgumentParser(
         prog="dmg-bmi", description="Trained differentiable models as Basic Model Interface components."
     )
     top.add_argument("--version", action="version", version=f"dmg_bmi {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=LazyParser)
     for name in COMMANDS:
-        module = import_module(f".{name.replace('-', '_')}", __name__)
-        summary = (module.__doc__ or "").splitlines()[0]
-        sub = commands.add_parser(
+        module = name.replace("-", "_")
+        description = _docstring(module)
+        commands.add_parser(
             name,
-            help=summary,
-            description=module.__doc__,
+            help=description.splitlines()[0],
+            description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            fill=partial(_fill, module),
         )
-        module.add_arguments(sub)
-        sub.set_defaults(command=module.command)
     return top
+
+
+def _docstring(module: str) -> str:
+    """Read what a command's module says of it, without importing it."""
+    source = Path(__file__).with_name(f"{module}.py").read_bytes()
+    return ast.get_docstring(ast.parse(source)) or ""
+
+
+def _fill(name: str, sub: argparse.ArgumentParser) -> None:
+    module = import_module(f".{name}", __name__)
+    module.add_arguments(sub)
+    sub.set_defaults(command=module.command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,11 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding lacks
     try:
-        given = parser().parse_args(arguments)
-        given.command(given)
+        namespace = parser().parse_args(arguments)
+        namespace.command(namespace)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads has had enough, as `head` has; what is still waiting goes nowhere.
+        # The reader has closed the pipe, as `head` does; drop what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except DmgBmiError as error:
@@ -74,11 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dmg-bmi: error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("dmg-bmi: stopped", file=sys.stderr)
+        print("dmg-bmi: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if _no_memory(error):
-            print(f"dmg-bmi: error: memory is full ({str(error) or 'no more is given'})", file=sys.stderr)
+        if _out_of_memory(error):
+            print(f"dmg-bmi: error: out of memory ({str(error) or 'no further details'})", file=sys.stderr)
             return 2
         traceback.print_exc()
         print(f"dmg-bmi: this is a bug ({type(error).__name__}): {REPORT}", file=sys.stderr)
@@ -86,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _no_memory(error: Exception) -> bool:
-    """Whether Python, NumPy or, by its own errors, PyTorch says so."""
+def _out_of_memory(error: Exception) -> bool:
+    """Tell whether Python, NumPy or, by errors of its own, PyTorch ran out of memory."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
         and (type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error))

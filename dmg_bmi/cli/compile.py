@@ -10,14 +10,16 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from ..model.bundle import BundleInfo
+    from ..model.bundle import BundleInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``dmg-bmi compile``."""
+    """Add the arguments of ``dmg-bmi compile``."""
     parser.add_argument(
         "bundle", help="a bundle's folder, a shipped bundle's name, or a routing component's configuration"
     )
@@ -32,15 +34,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _meant(what: str) -> tuple[BundleInfo, dict[str, Tensor]]:
-    """A bundle, or the sub-step of one with the graph of the network that a configuration names."""
-    from ..hydrofabric import reader as hydrofabric
+def read_target(path: str) -> tuple[BundleInfo, dict[str, Tensor]]:
+    """Return a bundle, or the sub-step of one with the network of a routing configuration.
+
+    Parameters
+    ----------
+    path : str
+        A bundle's folder or name, or a configuration file.
+    """
+    from .. import hydrofabric
+    from ..model.bundle import BundleInfo
     from ..routing_bmi import RoutingConfig
     from ..runtime.engines.substeps import one_substep
 
-    if not os.path.isfile(what):
-        return BundleInfo.read(what), {}
-    config = RoutingConfig.read(what)
+    if not os.path.isfile(path):
+        return BundleInfo.read(path), {}
+    config = RoutingConfig.read(path)
     fabric = config.catchments.hydrofabric
     info = BundleInfo.read(config.bundle)
     if fabric is None:
@@ -49,14 +58,14 @@ def _meant(what: str) -> tuple[BundleInfo, dict[str, Tensor]]:
     return one_substep(info)[0], network.graph()
 
 
-def command(given: argparse.Namespace) -> None:
-    """``dmg-bmi compile``."""
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi compile``."""
     from ..runtime.engines import aot
 
-    info, graph = _meant(given.bundle)
-    info = replace(info, network_precision=given.network_precision)
-    folder = given.output or aot.cache_folder(info, given.device, graph)
+    info, graph = read_target(arguments.bundle)
+    info = replace(info, network_precision=arguments.network_precision)
+    folder = arguments.output or aot.cache_folder(info, arguments.device, graph)
     print(f"compiling one step of {info.name}, once; about a minute ...", flush=True)
     begin = perf_counter()
-    aot.build(info, folder, given.device, graph)
+    aot.build(info, folder, arguments.device, graph)
     print(f"done in {perf_counter() - begin:.0f} s: {folder}")

@@ -1,8 +1,8 @@
 """Step several BMI components together: runoff into rivers, for example.
 
 The configuration names components (`package.module:Class` and its config), exchanges between
-them, start and end. Written is one CF NetCDF per component. The classes that it names are
-imported, so use configurations that you trust.
+them, start and end. The output is one CF NetCDF file per component. The classes that it names are
+imported, so use only configurations that you trust.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``dmg-bmi couple``."""
+    """Add the arguments of ``dmg-bmi couple``."""
     parser.add_argument("config", type=Path, help="configuration of the coupled run (YAML)")
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder (default: %(default)s)")
 
 
-def command(given: argparse.Namespace) -> None:
-    """``dmg-bmi couple``."""
-    for path in couple(given.config, given.output).values():
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi couple``."""
+    for path in couple(arguments.config, arguments.output).values():
         print(path)
 
 
 def couple(config_path: Path, folder: Path) -> dict[str, Path]:
-    """Run a configuration; the files of outputs by component.
+    """Run a configuration; return the output files by component.
 
     Raises
     ------
     DmgBmiError
-        Each output file is then the older one or a whole one.
+        Each output file is then either the previous one or complete.
     """
     from tqdm import tqdm
 

@@ -9,12 +9,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
-
-from ..io.atomic import make_folder, write_atomic
-from ..model.bundle import BundleInfo
-from ..runtime.config import RunConfig, write_config
-
 BUNDLE, RIVER = "demo_hourly", "muskingum_cunge"
 FLOW = "land_surface_water_source__volume_flow_rate"
 #: mm in the stores of the catchments at the start, so that the demo needs no years to fill them.
@@ -34,17 +28,18 @@ exchanges:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``dmg-bmi demo``."""
+    """Add the arguments of ``dmg-bmi demo``."""
     parser.add_argument("--output", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
 
 
-def command(given: argparse.Namespace) -> None:
-    """``dmg-bmi demo``."""
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi demo``."""
+    from ..io.atomic import make_folder
     from ..plotting import hydrographs as plots
     from .couple import couple
 
-    plots.pyplot()  # what is missing is told before the work, not after it
-    folder: Path = given.output
+    plots.pyplot()  # an error of a missing package comes before the work
+    folder: Path = arguments.output
     make_folder(folder)
     configuration = _prepare(folder)
     files = couple(configuration, folder)
@@ -54,10 +49,14 @@ def command(given: argparse.Namespace) -> None:
 
 
 def _prepare(folder: Path) -> Path:
-    """Write basin, weather and configurations; the one of the coupled run."""
+    """Write basin, weather and configurations; return that of the coupled run."""
+    import numpy as np
     import torch
 
     from ..io import netcdf
+    from ..io.atomic import write_atomic
+    from ..model.bundle import BundleInfo
+    from ..runtime.config import RunConfig, write_config
     from ..runtime.initial_state import write_initial_state
     from ..synthetic import river_basin
 
@@ -82,8 +81,10 @@ def _prepare(folder: Path) -> Path:
 
 
 def _draw(folder: Path, files: dict[str, Path]) -> tuple[Path, Path]:
-    """Hydrograph and map."""
-    from ..hydrofabric import reader as hydrofabric
+    """Draw the hydrograph and the map."""
+    import numpy as np
+
+    from .. import hydrofabric
     from ..io import netcdf
     from ..plotting import basin_map
     from ..plotting import hydrographs as plots

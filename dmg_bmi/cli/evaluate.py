@@ -136,7 +136,7 @@ def through_bmi(info: BundleInfo, dataset: BasinDataset) -> Agreement:
     from ..io import netcdf
     from ..runtime.config import write_config
     from ..training.evaluate import predict
-    from .run import drive
+    from .driver import drive
 
     model = info.load_model()
     with TemporaryDirectory() as temporary:

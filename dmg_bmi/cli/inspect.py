@@ -1,4 +1,4 @@
-"""Show what a bundle or a configuration holds: variables, units, parameters, states."""
+"""Show the content of a bundle or a configuration: variables, units, parameters, states."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import argparse
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
-from ..model.bundle import DESCRIPTION, BundleInfo
-from ..model.roles import ParameterRole
-from ..routing_bmi import RoutingConfig
-from ..runtime.config import CatchmentTable
+if TYPE_CHECKING:
+    from ..model.bundle import BundleInfo
+    from ..model.delta_model import DeltaModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``dmg-bmi inspect``."""
+    """Add the arguments of ``dmg-bmi inspect``."""
     parser.add_argument("what", help="a bundle's folder, a shipped bundle's name, or a configuration (YAML)")
 
 
-def command(given: argparse.Namespace) -> None:
-    """``dmg-bmi inspect``."""
-    print(describe(given.what))
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi inspect``."""
+    print(describe(arguments.what))
 
 
 def describe(what: str) -> str:
-    """The report on a bundle or configuration, as text."""
+    """Describe a bundle or configuration as text."""
+    from ..model.bundle import DESCRIPTION, BundleInfo
+
     path = Path(what)
     if os.path.isfile(path) and path.name != DESCRIPTION:
         return _config(path)
@@ -33,6 +34,11 @@ def describe(what: str) -> str:
 
 
 def _config(path: Path) -> str:
+    from ..errors import ConfigError
+    from ..model.bundle import BundleInfo
+    from ..routing_bmi import RoutingConfig
+    from ..runtime.config import CatchmentTable
+
     config = RoutingConfig.read(path)  # has the keys of every component
     if not config.bundle:
         raise ConfigError(f"{path}: missing key 'bundle'; give a folder or a shipped bundle's name")
@@ -54,35 +60,49 @@ def _config(path: Path) -> str:
 
 def _bundle(info: BundleInfo) -> str:
     model = info.load_model()
-    weights = sum(p.numel() for p in model.parameters())
-    head = [
-        f"bundle {info.name}: {info.summary}".rstrip(": "),
-        f"  folder       {info.path}",
-        f"  fingerprint  {info.fingerprint}",
-        f"  step         {model.step:g} s",
-        f"  weights      {weights:,}",
-        *(
-            f"  network      {r.network}: {r.kind}, sees {', '.join(r.inputs + r.attributes)}"
-            for r in model.roles
-        ),
-        *(f"  {key:<12} {value}" for key, value in info.provenance.items() if not isinstance(value, dict)),
-    ]
-    parts = ["\n".join(head)]
+    parts = [_head(info, model)]
     for kind, title in (
         ("input", "Inputs"),
         ("output", "Outputs"),
         ("attribute", "Static attributes (by name)"),
         ("state", "States (by name)"),
     ):
-        rows = [v for v in info.variables if v.kind == kind]
+        rows = [
+            (v.symbol, v.name if v.published else "", v.units, v.meaning)
+            for v in info.variables
+            if v.kind == kind
+        ]
         if rows:
-            parts.append(
-                table(
-                    title,
-                    ("symbol", "name", "units", "meaning"),
-                    [(v.symbol, v.name if v.published else "", v.units, v.meaning) for v in rows],
-                )
-            )
+            parts.append(table(title, ("symbol", "name", "units", "meaning"), rows))
+    return "\n\n".join([*parts, *_parameters(model)])
+
+
+def _head(info: BundleInfo, model: DeltaModel) -> str:
+    weights = sum(p.numel() for p in model.parameters())
+    return "\n".join(
+        [
+            f"bundle {info.name}: {info.summary}".rstrip(": "),
+            f"  folder       {info.path}",
+            f"  fingerprint  {info.fingerprint}",
+            f"  step         {model.step:g} s",
+            f"  weights      {weights:,}",
+            *(
+                f"  network      {r.network}: {r.kind}, sees {', '.join(r.inputs + r.attributes)}"
+                for r in model.roles
+            ),
+            *(
+                f"  {key:<12} {value}"
+                for key, value in info.provenance.items()
+                if not isinstance(value, dict)
+            ),
+        ]
+    )
+
+
+def _parameters(model: DeltaModel) -> Iterable[str]:
+    """Yield a table of parameters for each process model."""
+    from ..model.roles import ParameterRole
+
     role_of = {
         (role.model, name): f"{'dynamic' if name in role.dynamic else 'static'}, {role.network}"
         for role in model.roles
@@ -90,27 +110,22 @@ def _bundle(info: BundleInfo) -> str:
         for name in role.supplied
     }
     for key, process in model.process_models.items():
-        parts.append(
-            table(
-                f"Parameters of {process.declaration.name}",
-                ("symbol", "bounds", "units", "supplied", "meaning"),
-                [
-                    (
-                        p.name,
-                        f"{p.lower:g} .. {p.upper:g}",
-                        p.units,
-                        role_of.get((key, p.name)) or f"fixed {model.fixed.get(p.name, '')}",
-                        p.meaning,
-                    )
-                    for p in process.declaration.parameters
-                ],
+        rows = [
+            (
+                p.name,
+                f"{p.lower:g} .. {p.upper:g}",
+                p.units,
+                role_of.get((key, p.name)) or f"fixed {model.fixed.get(p.name, '')}",
+                p.meaning,
             )
-        )
-    return "\n\n".join(parts)
+            for p in process.declaration.parameters
+        ]
+        title = f"Parameters of {process.declaration.name}"
+        yield table(title, ("symbol", "bounds", "units", "supplied", "meaning"), rows)
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A text table with aligned columns."""
+    """Return a text table with aligned columns."""
     lines = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
     text = ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]

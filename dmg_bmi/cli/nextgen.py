@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import NextGenError
+from .lazy_parser import LazyParser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi nextgen``."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    prepare = actions.add_parser("prepare", help="write everything that a run needs, and check it")
-    add_plan(prepare)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=LazyParser)
+    prepare = actions.add_parser(
+        "prepare", help="write everything that a run needs, and check it", fill=add_plan
+    )
     prepare.set_defaults(act=_prepare)
 
     examine = actions.add_parser("check", help="examine a realization before it runs")

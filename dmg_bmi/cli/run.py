@@ -1,178 +1,30 @@
 """Drive a component through its BMI over a file of forcing.
 
-The forcing is a NetCDF file with dimensions time and catchment, whose variables carry the
-model's symbols (P, T, PET) or standard names, and units; or what NextGen reads, a NetCDF file
-or a folder of CSV files. Written are a CF NetCDF of all outputs and the hydrograph of one
-catchment as PNG. An observed Q (role = "target") is drawn beside it.
+The forcing is a NetCDF file with dimensions time and catchment, whose variables have units and the
+model's symbols (P, T, PET) or standard names; or what NextGen reads, a NetCDF file or a folder of
+CSV files. The outputs are a CF NetCDF file of all output variables and, as PNG, the hydrograph of
+one catchment, with observed flow where the forcing file has it (Q with role = "target").
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from tqdm import tqdm
-
-from ..arrays import FloatArray, FloatingArray
-from ..bmi import DeltaModelBmi
-from ..errors import ConfigError, ForcingError
-from ..io import netcdf
-from ..io.atomic import make_folder
-from ..io.timeseries import BasinDataset
-from ..io.units import conversion, is_rate_of
-from ..model.variables import Variable
-from ..plotting import hydrographs as plots
-from ..runtime.config import RunConfig, utc
-from ..runtime.forcing import series
-
-BLOCK = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``dmg-bmi run``."""
+    """Add the arguments of ``dmg-bmi run``."""
     parser.add_argument("config", type=Path, help="configuration of the component (YAML)")
     parser.add_argument(
         "--forcing", type=Path, required=True, help="NetCDF file, or a folder of ngen's CSV files"
     )
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder (default: %(default)s)")
-    parser.add_argument("--catchment", help="draw this one (default: the first)")
+    parser.add_argument("--catchment", help="catchment of the hydrograph (default: the first)")
 
 
-def command(given: argparse.Namespace) -> None:
-    """``dmg-bmi run``."""
-    result = drive(given.config, given.forcing, given.output, given.catchment)
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi run``."""
+    from .driver import drive
+
+    result = drive(arguments.config, arguments.forcing, arguments.output, arguments.catchment)
     print(*(path for path in (result.output, result.picture) if path), sep="\n")
-
-
-@dataclass(frozen=True)
-class Result:
-    """Files of a run; there is a picture where the model gives runoff."""
-
-    output: Path
-    picture: Path | None
-
-
-def drive(
-    config_path: Path, forcing_path: Path, folder: Path, drawn: str | None = None, picture: bool = True
-) -> Result:
-    """Step a component over the forcing file and write what comes out, with a picture or without.
-
-    Raises
-    ------
-    DmgBmiError
-        No output file is left behind then.
-    """
-    if picture:
-        plots.pyplot()  # what is missing is told before the work, not after it
-    config = RunConfig.read(config_path)
-    forcing = series.read(forcing_path)
-    bmi = DeltaModelBmi()
-    bmi.initialize(str(config_path))
-    component = bmi.component
-    ids, info = component.ids, component.info
-    if not bmi.get_input_item_count():
-        raise ConfigError(f"{config_path}: forcing is stored, so --forcing has no use here")
-    if drawn is not None and drawn not in ids:
-        raise ConfigError(f"--catchment: there is no {drawn!r} among {', '.join(ids[:10])}")
-    records = _records(forcing, config, bmi, str(forcing_path))
-    inputs = {
-        n: series.model_input(forcing, component.about.by_name[n], ids, str(forcing_path))
-        for n in bmi.get_input_var_names()
-    }
-    outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
-    columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
-    make_folder(folder)
-    result = Result(folder / "output.nc", folder / "hydrograph.png" if picture and "Q" in columns else None)
-    row = ids.index(drawn) if drawn else 0
-    shown: list[FloatArray] = []
-    about = {"title": f"{info.name} stepped through BMI", "bundle_fingerprint": info.fingerprint}
-    with netcdf.Writer(result.output, ids, columns, bmi.get_time_step(), **about) as writer:
-        for begin, block in _blocks(bmi, inputs, outputs, records):
-            writer.append(forcing.times[begin : min(begin + BLOCK, records.stop)], block)
-            if result.picture:
-                shown.append(block["Q"][:, row])
-        bmi.finalize()
-    if result.picture:
-        rain = info.by_name.get("P")
-        symbol = None if rain is None else series.series_of(forcing, rain, str(forcing_path))
-        _draw(result.picture, forcing, records, np.concatenate(shown), ids[row], info.name, symbol)
-    return result
-
-
-def _blocks(
-    bmi: DeltaModelBmi, inputs: Mapping[str, FloatArray], outputs: list[Variable], records: range
-) -> Iterator[tuple[int, dict[str, FloatArray]]]:
-    """Step through all records; outputs in blocks that fit in memory."""
-    size = bmi.component.size
-    arrays = {v.symbol: bmi.get_value_ptr(v.name) for v in outputs}
-    with tqdm(total=len(records), unit="step", desc="run") as bar:
-        for begin in records[::BLOCK]:
-            steps = min(BLOCK, records.stop - begin)
-            block = {symbol: np.empty((steps, size)) for symbol in arrays}
-            for k in range(steps):
-                for name, values in inputs.items():
-                    bmi.set_value(name, values[begin + k])
-                bmi.update()
-                for symbol, array in arrays.items():
-                    block[symbol][k] = array
-            bar.update(steps)
-            yield begin, block
-
-
-def _records(forcing: BasinDataset, config: RunConfig, bmi: DeltaModelBmi, path: str) -> range:
-    """Which records of the file the run takes."""
-    if forcing.step != bmi.get_time_step():
-        raise ForcingError(
-            f"{path}: steps by {forcing.step:g} s, the component by {bmi.get_time_step():g} s: "
-            "set time_step in the config, or give forcing of that step"
-        )
-    first, stop = 0, len(forcing.times)
-    if config.start_time is not None:
-        start = np.datetime64(utc(config.start_time).replace(tzinfo=None), "s")
-        found = np.flatnonzero(forcing.times == start)
-        if not found.size:
-            raise ForcingError(f"{path}: has no record at start_time {start}; it begins {forcing.times[0]}")
-        first = int(found[0])
-    if config.end_seconds is not None:
-        wanted = first + int(config.end_seconds // forcing.step)
-        if wanted > stop:
-            raise ForcingError(f"{path}: ends {forcing.times[-1]}, before end_time {config.end_time}")
-        stop = wanted
-    if stop <= first:
-        raise ConfigError(f"end_time {config.end_time}: the run has no whole step of {forcing.step:g} s")
-    return range(first, stop)
-
-
-def _draw(
-    path: Path,
-    forcing: BasinDataset,
-    records: range,
-    runoff: FloatArray,
-    catchment: str,
-    name: str,
-    rain: str | None,
-) -> None:
-    """The hydrograph, as daily rates."""
-    column = forcing.ids.index(catchment)
-    per_day = 86400.0 / forcing.step
-    part = slice(records.start, records.stop)
-
-    def rate(series: Mapping[str, FloatingArray], symbol: str | None) -> Any:
-        if symbol is None or symbol not in series:
-            return None
-        units = forcing.units[symbol]
-        scale, _ = conversion(units, "mm d-1" if is_rate_of(units, "mm") else "mm")
-        return series[symbol][part, column] * (scale if is_rate_of(units, "mm") else scale * per_day)
-
-    plots.hydrograph(
-        path,
-        forcing.times[part],
-        runoff * 1000.0 * per_day,
-        precipitation=rate(forcing.forcing, rain),
-        observed=rate(forcing.target, "Q"),
-        title=f"{name}: catchment {catchment}",
-    )

@@ -198,7 +198,7 @@ def test_a_broken_configuration_is_named_by_file_and_key(text, names, tmp_path, 
 @pytest.mark.parametrize(
     ("keys", "arguments", "names"),
     [
-        ("", ["--catchment", "demo-9"], "--catchment: there is no 'demo-9' among demo-1"),
+        ("", ["--catchment", "demo-9"], "--catchment: no catchment 'demo-9'; did you mean demo-1?"),
         (
             "start_time: 2000-09-30",
             [],
@@ -209,7 +209,7 @@ def test_a_broken_configuration_is_named_by_file_and_key(text, names, tmp_path, 
             [],
             "ends 2001-05-28T00:00:00, before end_time 2001",
         ),
-        ("forcing: store", [], "forcing is stored, so --forcing has no use here"),
+        ("forcing: store", [], "the component reads stored forcing, so --forcing has no use"),
     ],
 )
 def test_a_run_that_cannot_be_says_why(keys, arguments, names, tmp_path, capsys):
@@ -242,9 +242,9 @@ def test_a_file_that_cannot_be_written_is_named_and_ctrl_c_is_no_traceback(tmp_p
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dmg_bmi.cli.run.drive", stopped)
+    monkeypatch.setattr("dmg_bmi.cli.driver.drive", stopped)
     assert main([str(a) for a in given]) == 130
-    assert capsys.readouterr().err.endswith("dmg-bmi: stopped\n")
+    assert capsys.readouterr().err.endswith("dmg-bmi: interrupted\n")
 
 
 def test_inspect_of_a_configuration_says_what_a_run_would_take(tmp_path, capsys):
@@ -324,7 +324,11 @@ def test_help_names_every_command(capsys):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [("{", "is not valid JSON: "), ("[1, 2]", "must hold names and values"), ("\udcff", "is not UTF-8 text")],
+    [
+        ("{", "is not valid JSON: "),
+        ("[1, 2]", "must be a JSON object of names and values"),
+        ("\udcff", "is not UTF-8 text"),
+    ],
 )
 def test_parameters_for_nextgen_are_names_and_values_in_json(tmp_path, content, reason):
     path = tmp_path / "params.json"
@@ -338,7 +342,7 @@ def test_parameters_for_nextgen_are_names_and_values_in_json(tmp_path, content, 
 
 @pytest.mark.parametrize("text", ["slope", "=slope", "slope=", "="])
 def test_an_attribute_for_nextgen_is_a_name_and_a_column(text):
-    with pytest.raises(NextGenError, match=f"--attribute: '{text}' is not NAME=COLUMN"):
+    with pytest.raises(NextGenError, match=f"--columns: '{text}' is not NAME=COLUMN"):
         nextgen._pair(text)
     assert nextgen._pair("slope=mean=slope") == ("slope", "mean=slope")
 

@@ -14,8 +14,7 @@ import torch
 from dmg_bmi.physics import run
 
 from dmg_bmi import Bundle, DeltaModelBmi
-from dmg_bmi.cli import main
-from dmg_bmi.cli import run as run_command
+from dmg_bmi.cli import driver, main
 from dmg_bmi.io import netcdf
 from dmg_bmi.training import experiment
 
@@ -71,7 +70,7 @@ def test_a_bmi_that_says_something_else_is_found_out(folder, monkeypatch, capsys
             super().update()
             self.component.array("land_surface_water__runoff_depth")[2] *= 1.0001
 
-    monkeypatch.setattr(run_command, "DeltaModelBmi", Wet)
+    monkeypatch.setattr(driver, "DeltaModelBmi", Wet)
     assert main(["evaluate", str(folder), "--split", "test", "--bmi"]) == 2
     captured = capsys.readouterr()
     assert "do not agree:" in captured.out

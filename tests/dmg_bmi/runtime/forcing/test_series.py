@@ -104,7 +104,7 @@ def test_files_of_ngen_are_the_same_as_netcdf_and_as_csv(shared_data):
 
 
 def test_a_run_on_forcing_of_ngen_is_that_on_the_same_values_in_cf(tmp_path):
-    from dmg_bmi.cli.run import drive
+    from dmg_bmi.cli.driver import drive
     from dmg_bmi.synthetic.basins import ATTRIBUTES, generate
 
     csv = folder_of_csv(tmp_path / "csv", hours=10)
@@ -138,7 +138,7 @@ def test_who_needs_pet_and_gives_none_is_told_how_to_compute_it(tmp_path):
 
 def test_a_model_without_runoff_runs_without_a_picture_and_not_for_less_than_a_step(tmp_path):
     from dmg_bmi.cli import main
-    from dmg_bmi.cli.run import drive
+    from dmg_bmi.cli.driver import drive
     from dmg_bmi.model.bundle import Bundle
     from dmg_bmi.model.delta_model import DeltaModel
     from dmg_bmi.model.registry import build_process_model
