@@ -96,7 +96,7 @@ class Loss:
         return result
 
     def __call__(self, simulated: Tensor, observed: Tensor, observed_std: Tensor) -> Tensor:
-        """Of series ``[time, rows]``, with the rows' :meth:`spread`."""
+        """Of series ``[time, rows]``, with the rows' :meth:`observed_std`."""
         return self.measure(self.transform(simulated), self.transform(observed), observed_std)
 
 
