@@ -17,9 +17,9 @@ from .hydrofabric.network import PARAMETERS
 from .hydrofabric.reader import Hydrofabric
 from .model.delta_model import DeltaModel
 from .model.variables import FLOW, unknown_variable
-from .runtime.component import Component, number
+from .runtime.component import Component
 from .runtime.config import RunConfig
-from .runtime.metadata import Metadata
+from .runtime.metadata import Metadata, id_number
 from .runtime.ngen_protocols import Reserved, ReservedVariables
 
 SOURCE_IDS = "land_surface_water_source__id"
@@ -169,10 +169,10 @@ class Sources:
     def __init__(self, component: Component, fabric: Hydrofabric, kind: str) -> None:
         self._kind, self._path = kind, fabric.path
         self._inflow: Any = component.array(LATERAL)
-        self._reaches = np.array([number(name, k) for k, name in enumerate(component.ids)], dtype=np.int64)
+        self._reaches = np.array([id_number(name, k) for k, name in enumerate(component.ids)], dtype=np.int64)
         #: Of each way into the network: the source, the reach, and the share of the source's water.
         self._all, self._from, self._row, self._share = _sources(fabric, kind)
-        self._place = {number(name, k): k for k, name in enumerate(self._all)}
+        self._place = {id_number(name, k): k for k, name in enumerate(self._all)}
         if len(self._place) != len(self._all):
             raise ConfigError(f"{fabric.path}: two of the sources ({kind}) have the same digits in their ids")
         self.names = self._all

@@ -22,7 +22,8 @@ from ..interop.dmg import warmed_up
 from ..io.cf_time import parse_date
 from ..io.timeseries import BasinDataset
 from ..model.bundle import BundleInfo
-from ..runtime.config import CatchmentTable, RunConfig, utc
+from ..runtime.catchments import CatchmentTable
+from ..runtime.config import RunConfig, utc
 from ..runtime.forcing import series
 from ..runtime.initial_state import write_initial_state
 

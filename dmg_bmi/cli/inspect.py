@@ -37,7 +37,7 @@ def _config(path: Path) -> str:
     from ..errors import ConfigError
     from ..model.bundle import BundleInfo
     from ..routing_bmi import RoutingConfig
-    from ..runtime.config import CatchmentTable
+    from ..runtime.catchments import CatchmentTable
 
     config = RoutingConfig.read(path)  # has the keys of every component
     if not config.bundle:

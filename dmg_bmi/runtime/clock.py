@@ -1,4 +1,4 @@
-"""Time as whole steps of a framework, some of which make one step of the model."""
+"""Time in whole steps of a framework, some of which make one step of the model."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ class Clock:
         Seconds; no step may go beyond.
     phase : int
         Framework steps by which time zero lies after the start of a model step.
-    begun : bool
-        Whether the model step under way has had its forcing, where that is known in advance.
     """
 
     step: float
@@ -37,11 +35,10 @@ class Clock:
     end: float = FAR_FUTURE
     phase: int = 0
     count: int = 0
-    begun: bool = False
 
     def __post_init__(self) -> None:
         ratio = self.model_step / self.step if self.step > 0 else 0
-        # Forcing of a whole model step is kept, so its steps must be few; NaN is not.
+        # Forcing of a whole model step is kept, so its steps must be few; NaN fails the comparison.
         self.ratio = round(ratio) if ratio <= MOST_STEPS else 0
         if self.ratio < 1 or abs(ratio - self.ratio) > 1e-9 * ratio:
             raise ConfigError(
@@ -54,28 +51,13 @@ class Clock:
         """Seconds since the start: a product, so that no error builds up."""
         return self.count * self.step
 
-    @property
-    def position(self) -> int:
-        """Framework steps already done of the current model step."""
-        return (self.phase + self.count) % self.ratio
-
-    @property
-    def model_count(self) -> int:
-        """Model steps that began before the current one; the first may have begun before time zero."""
-        return (self.phase + self.count) // self.ratio
-
-    @property
-    def begins(self) -> bool:
-        """Whether the next step is the first of a model step, or of the run."""
-        return self.position == 0 or not self.begun
-
     def check_step(self) -> None:
         """Raise TimeError if one more step would pass the end."""
         if (self.count + 1) * self.step > self.end * (1 + 1e-12):
             raise TimeError(f"the run ends at {self.end:g} s; a step from {self.now:g} s would go beyond")
 
     def steps_until(self, time: float) -> int:
-        """Steps from now until `time`.
+        """Return the steps from now until `time`.
 
         Raises
         ------
@@ -85,19 +67,20 @@ class Clock:
             If it has passed or lies beyond the end.
         """
         try:
-            asked = float(time)
+            seconds = float(time)
         except (TypeError, ValueError, OverflowError) as problem:
             raise TimeError(f"update_until({time!r}): the time must be a number of seconds") from problem
-        if not np.isfinite(asked):
-            raise TimeError(f"update_until({asked}): the time must be a finite number of seconds")
-        exact = asked / self.step
+        if not np.isfinite(seconds):
+            raise TimeError(f"update_until({seconds}): the time must be a finite number of seconds")
+        exact = seconds / self.step
         whole = round(exact)
         if abs(exact - whole) > 1e-6:
             raise TimeStepError(
-                f"update_until({asked:g}): this component steps by {self.step:g} s and cannot stop in between"
+                f"update_until({seconds:g}): this component steps by {self.step:g} s and cannot stop "
+                "in between"
             )
         if whole < self.count:
-            raise TimeError(f"update_until({asked:g}): this time has passed, it is {self.now:g} s")
+            raise TimeError(f"update_until({seconds:g}): this time has passed, it is {self.now:g} s")
         if whole * self.step > self.end * (1 + 1e-12):
-            raise TimeError(f"update_until({asked:g}): the run ends at {self.end:g} s")
+            raise TimeError(f"update_until({seconds:g}): the run ends at {self.end:g} s")
         return whole - self.count

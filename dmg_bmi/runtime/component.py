@@ -6,8 +6,8 @@ All that the BMI adapter needs, in the model's own terms.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 
 from ..arrays import FloatArray
 from ..errors import StateError, ValueShapeError, VariableError
+from ..io.files import sha256
 from ..model.bundle import BundleInfo
 from ..model.variables import Kind, Variable, unknown_variable
 from . import restart
-from .config import RunConfig, check_attribute, implausible, utc
-from .group import Group, group_of, with_rows
+from .catchments import check_attribute, implausible
+from .config import RunConfig, utc
+from .group import group_of, with_rows
 from .mass_balance import WaterBudget
-from .metadata import AREA, IDS
+from .metadata import AREA, IDS, id_number
+from .model_step import ModelStep, Phase
+from .published import PublishedOutputs
+from .snapshot import Snapshot
 
 log = logging.getLogger("dmg_bmi")
 
@@ -37,6 +42,9 @@ class Component:
 
     Attributes
     ----------
+    clock : Clock
+    model_step : ModelStep
+        How far the forcing and the fluxes of a model step have come.
     arrays : dict of name to array
         Inputs, outputs, attributes, ids and areas: one-dimensional, C-contiguous, allocated once
         and refreshed in place.
@@ -46,72 +54,62 @@ class Component:
         self.group = group = group_of(info, config)
         self.info, self.config = group.info, config
         with group.lock:
-            self._join(group.info, config, group)
+            self._join()
+            try:
+                self._make_arrays()
+                self._begin_restarts()
+            except BaseException:
+                group.leave(self)
+                raise
 
-    def _join(self, info: BundleInfo, config: RunConfig, group: Group) -> None:
-        self.clock = group.setup.new_clock()
+    def _join(self) -> None:
+        group, config = self.group, self.config
+        self.clock = clock = group.setup.new_clock()
+        self.model_step = ModelStep.at_start(clock.ratio, group.store is not None, clock.phase)
         self.ids = (config.catchment,) if config.catchment is not None else group.table.ids
         self.rows = group.join(self, self.ids)
         # Rows of a member stand side by side, so that its part of an array is a view.
-        part = slice(int(self.rows[0]), int(self.rows[-1]) + 1)
-        self.part: slice = part
+        self.part = part = slice(int(self.rows[0]), int(self.rows[-1]) + 1)
         self._values, self.series = group.values[:, part], group.series[:, :, part]
-        self.published = group.published[:, part]
         self.last = group.last[:, part]
-        self._spread = np.array([[v.aggregation == "sum"] for v in group.outputs])
-        self._scale = np.array([[v.from_model()[0]] for v in group.outputs])
-        self._offset = np.array([[v.from_model()[1]] for v in group.outputs])
-        self.shares = self.clock.ratio
-        #: Whether the latest model step's fluxes are to be published by the next update.
-        self.due: bool = False
+        self._holds_last = config.missing_forcing == "hold"
+        self._budget: WaterBudget | None = None
 
+    def _make_arrays(self) -> None:
+        group, part = self.group, self.part
         #: Attributes and multipliers: what is set once, and which of them was.
         self.settable = {n: v[part] for n, v in (group.attributes | group.multipliers).items()}
         self.changed: dict[str, None] = {}
         area = group.areas(self.rows)
+        flows = [v for v in self.info.variables if v.kind == "output" and v.of]
+        self.published = PublishedOutputs(
+            group.outputs, flows, group.published[:, part], area, self.clock.step
+        )
         names = group.inputs.names if group.store is None else ()
         self.arrays: dict[str, NDArray[np.generic]] = {
             **self.settable,
-            **dict(zip((v.name for v in group.outputs), self.published, strict=True)),
+            **self.published.arrays,
             **dict(zip(names, self._values, strict=bool(names))),
-            IDS: np.array([number(name, k) for k, name in enumerate(self.ids)], dtype=np.int64),
+            IDS: np.array([id_number(name, k) for k, name in enumerate(self.ids)], dtype=np.int64),
             AREA: area,
         }
         #: What BMI getters say of the variables.
         self.about = group.about(self.size)
-        symbols = [v.symbol for v in group.outputs]
-        #: Flows, each with the depth and the area per second that make it.
-        self._flows = [
-            (
-                np.zeros(self.size),
-                self.published[symbols.index(v.of)],
-                area * 1e6 / self.clock.step,
-            )
-            for v in info.variables
-            if v.kind == "output" and v.of
-        ]
-        flows = (v.name for v in info.variables if v.kind == "output" and v.of)
-        self.arrays |= {name: flow for name, (flow, _, _) in zip(flows, self._flows, strict=True)}
-        self._flow()
-        self._watched: dict[str, FloatArray] = {}
+        #: States that are shown, refreshed in place; and read-only views of arrays.
+        self._shown_states: dict[str, FloatArray] = {}
         self._pointers: dict[str, NDArray[np.generic]] = {}
-        #: What was published before the call under way, once it publishes.
-        self._shown: FloatArray | None = None
-        self._holds = config.missing_forcing == "hold"
-        self._ledger: WaterBudget | None = None
-        try:
-            self._save_every = restart.steps_between(config.restart.every, self.clock.step)
-            if config.restart.write is not None:
-                restart.meant(self, config.restart.write)  # said now, not when the run has ended
-            if config.restart.read is not None:
-                restart.read(self, config.restart.read)
-        except BaseException:
-            group.leave(self)
-            raise
+
+    def _begin_restarts(self) -> None:
+        self._save_every = restart.steps_between(self.config.restart.every, self.clock.step)
+        if self.config.restart.write is not None:
+            self._state_file(self.config.restart.write)  # refused now, not when the run has ended
+        if self.config.restart.read is not None:
+            file = self._state_file(self.config.restart.read)
+            self.load(restart.read(file), str(file))
 
     @classmethod
     def instead_of(cls, old: Component | None, info: BundleInfo, config: RunConfig) -> Self:
-        """A new component, when it is ready, in place of one that is closed then.
+        """Return a new component, and close the one that it replaces once it is ready.
 
         On an error the old one has not changed.
         """
@@ -128,7 +126,7 @@ class Component:
 
     @classmethod
     def _in_its_rows(cls, old: Component, info: BundleInfo, config: RunConfig) -> Self:
-        """Rows have one owner, so the old one leaves first, and comes back if the new one fails."""
+        """Close the old one first, since rows have one owner; bring it back if the new one fails."""
         with old.group.lock:
             before, arrays = old.save(), [a.copy() for a in (old.series, old.last, old._values)]
             old.close()
@@ -146,30 +144,12 @@ class Component:
         """``[output, rows]`` of the latest model step."""
         return self.group.fluxes[:, self.part]
 
-    @fluxes.setter
-    def fluxes(self, values: FloatArray) -> None:
-        self.group.fluxes = with_rows(self.group.fluxes, self.rows, values)
-
     @property
     def size(self) -> int:
-        """Catchments."""
+        """Number of rows."""
         return len(self.rows)
 
-    @property
-    def unreleased(self) -> float:
-        """Which part of the model step that is being released comes with later updates."""
-        clock = self.clock
-        return (clock.ratio - clock.position) % clock.ratio / self.shares
-
-    def waiting(self) -> FloatArray:
-        """Forcing ``[time, variable, rows]`` of the model step that is not yet complete."""
-        return self.series[: self.clock.position]
-
-    def book(self) -> WaterBudget:
-        """The book of the rows' water, opened when it is first asked for."""
-        if self._ledger is None:
-            self._ledger = WaterBudget(self)
-        return self._ledger
+    # -- stepping -----------------------------------------------------------------
 
     def update(self, steps: int = 1) -> None:
         """Advance; on an error, an interrupt or a state that cannot be saved nothing has changed."""
@@ -182,117 +162,136 @@ class Component:
                 self._revert(before)
                 raise
 
+    def _step(self) -> None:
+        clock, group, step = self.clock, self.group, self.model_step
+        clock.check_step()
+        if group.store is not None:
+            if step.phase is Phase.READY:
+                group.begin(self)
+                self.model_step = step = step.begin()
+                self._publish()
+        else:
+            values = group.legal(self._values, self.part, clock.now)
+            if step.length == 1:
+                group.advance(self, values)
+                self._publish()
+            else:
+                self._collect(values)
+        self.model_step = step.advance()
+        clock.count += 1
+        self._refresh()
+        if self._save_every and clock.count % self._save_every == 0:
+            self._write_state()
+
+    def _collect(self, values: FloatArray) -> None:
+        """Keep forcing of one framework step until that of its model step is complete."""
+        group, step = self.group, self.model_step
+        if step.phase is Phase.COMPLETE:
+            group.flush()
+            self._publish()
+        self.series[step.position] = values
+        if self._budget is not None:
+            self._budget.receive(group.water(values[None]))
+        if step.is_last:
+            group.wait(self)
+
+    def _publish(self) -> None:
+        """Begin to release the fluxes of a model step."""
+        self.published.publish(self.fluxes, self.model_step.shares)
+        if self._budget is not None:
+            group, part = self.group, self.part
+            self._budget.release(self.fluxes, group.supplied[part], group.stored[part])
+
+    def _refresh(self) -> None:
+        for name, array in self._shown_states.items():
+            array[...] = self.state_values(name)
+        if self._budget is not None:
+            self._budget.close(self.model_step.unreleased)
+
     def _mark(self, waiting: bool = False) -> tuple[Any, ...]:
         """Remember what :meth:`_revert` brings back, with `waiting` the forcing that waits too."""
-        group, clock, ledger = self.group, self.clock, self._ledger
-        self._shown = self.published.copy() if waiting else None
+        group, budget = self.group, self._budget
+        self.published.mark(waiting)
         return (
             group.mark(),
             self in group.pending,
             self in group.ahead,
-            (clock.count, clock.begun, clock.phase, self.shares, self.due),
-            (self.last.copy(), group.filled) if self._holds or waiting else None,
+            (self.clock.count, self.model_step),
+            (self.last.copy(), group.filled) if self._holds_last or waiting else None,
             self.series.copy() if waiting else None,
-            None if ledger is None else ledger.mark(),
+            None if budget is None else budget.mark(),
         )
 
     def _revert(self, marked: tuple[Any, ...]) -> None:
         """Bring back what was when :meth:`_mark` was called."""
-        group, clock, ledger = self.group, self.clock, self._ledger
-        shared, pending, ahead, own, held, series, booked = marked
+        group, budget = self.group, self._budget
+        shared, pending, ahead, progress, held, series, booked = marked
         group.revert(shared)
-        for members, was in ((group.pending, pending), (group.ahead, ahead)):
+        for members, was_in in ((group.pending, pending), (group.ahead, ahead)):
             members.pop(self, None)
-            if was:
+            if was_in:
                 members[self] = None
-        clock.count, clock.begun, clock.phase, self.shares, self.due = own
-        if self._shown is not None:
-            self.published[...] = self._shown
+        self.clock.count, self.model_step = progress
+        self.published.revert()
         if held is not None:
             self.last[...], group.filled = held
         if series is not None:
             self.series[...] = series
-        self._flow()
-        if ledger is not None and booked is not None:
-            ledger.revert(booked)
+        if budget is not None and booked is not None:
+            budget.revert(booked)
         self._refresh()
 
-    def _step(self) -> None:
-        clock, group = self.clock, self.group
-        clock.check_step()
-        if group.store is not None:
-            if clock.begins:
-                group.begin(self)
-                clock.begun = True
-                self.shares = clock.ratio - clock.position
-                self._publish()
-        else:
-            values = group.legal(self._values, self.part, clock.now)
-            if clock.ratio == 1:
-                group.advance(self, values)
-                self._publish()
-            else:
-                if self.due:
-                    group.flush()
-                    self._publish()
-                    self.due = False
-                position = clock.position
-                self.series[position] = values
-                if self._ledger is not None:
-                    self._ledger.receive(values)
-                if position == clock.ratio - 1:
-                    group.wait(self)
-                    self.due = True
-        clock.count += 1
-        self._refresh()
-        if self._save_every and clock.count % self._save_every == 0:
-            restart.write(self, self.config.restart.write)
+    # -- water --------------------------------------------------------------------
 
-    def _refresh(self) -> None:
-        for name, array in self._watched.items():
-            array[...] = self.state_values(name)
-        if self._ledger is not None:
-            self._ledger.close()
+    def open_budget(self) -> WaterBudget:
+        """Return the water budget of the rows, opened when it is first asked for."""
+        if self._budget is None:
+            balance = self.group.balance
+            assert balance is not None  # noqa: S101  a budget is asked for only where there is one
+            self.group.track_water()
+            budget = WaterBudget(balance, [v.symbol for v in self.group.outputs], self.size)
+            self._start(budget)
+            self._budget = budget
+        return self._budget
 
-    def _publish(self) -> None:
-        """What a framework step gets of the latest model step's fluxes."""
-        if self._shown is None:
-            self._shown = self.published.copy()
-        factor = np.where(self._spread, self._scale / self.shares, self._scale)
-        np.multiply(self.fluxes, factor, out=self.published)
-        self.published += self._offset
-        self._flow()
-        if self._ledger is not None:
-            self._ledger.consume()
+    def _start(self, budget: WaterBudget) -> None:
+        """Begin a budget anew from what is stored now."""
+        step = self.model_step
+        store = self._stored_water()  # runs a model step that is due
+        # In a model step that is due nothing waits: `position` is 0.
+        waiting = self.group.water(self.series[: step.position])
+        budget.open(store, waiting, self.fluxes, step.unreleased, step.due)
 
-    def _flow(self) -> None:
-        for flow, depth, area_per_second in self._flows:
-            np.multiply(depth, area_per_second, out=flow)
+    def _stored_water(self) -> FloatArray:
+        """Compute the water in the model's stores at the component's own clock."""
+        balance = self.group.balance
+        assert balance is not None  # noqa: S101  a budget is asked for only where there is one
+        return self.group.storage(balance, self)
 
     # -- by name ------------------------------------------------------------------
 
     def variable(self, name: str) -> Variable | None:
-        """The table's row for a name or symbol; None for ids and areas, which have none."""
+        """Return the table's entry of a name or symbol; None for ids and areas, which have none."""
         variable = self.about.by_name.get(name)
         if variable is None and name not in (IDS, AREA):
             raise unknown_variable(name)
         return variable
 
     def array(self, name: str) -> NDArray[np.generic]:
-        """The one array of a variable, the same object each time; a state's is for reading."""
+        """Return the one array of a variable, the same object each time; a state's is for reading."""
         variable = self.variable(name)
         if variable is not None and variable.kind == "state":
             name = variable.symbol
-            if name not in self._watched:
-                self._watched[name] = self.state_values(name)
-            return self._watched[name]
+            if name not in self._shown_states:
+                self._shown_states[name] = self.state_values(name)
+            return self._shown_states[name]
         name = name if variable is None else variable.name
         if name not in self.arrays:
-            raise VariableError(f"{name!r} comes from the stored forcing; it is not set or read here")
+            raise VariableError(f"{name!r} comes from the stored forcing; it cannot be set or read")
         return self.arrays[name]
 
     def pointer(self, name: str) -> NDArray[np.generic]:
-        """The one array of a variable as others see it: what is no forcing cannot be written to.
+        """Return the one array of a variable as others see it: only forcing can be written to.
 
         An attribute or a state that was written to there would be shown and not used.
         """
@@ -308,14 +307,14 @@ class Component:
         return self._pointers[key]
 
     def values(self, name: str) -> NDArray[np.generic]:
-        """What a variable is now, one-dimensional; not to be written to."""
+        """Return the present values of a variable, one-dimensional; not to be written to."""
         variable = self.variable(name)
         if variable is not None and variable.kind == "state":
             return self.state_values(variable.symbol)
         return self.array(name)
 
     def by_kind(self, kind: Kind) -> dict[str, NDArray[Any]]:
-        """Arrays of all variables of a kind, by name and by symbol."""
+        """Return the arrays of all variables of a kind, by name and by symbol."""
         return {
             name: self.arrays[v.name]
             for name, v in self.about.by_name.items()
@@ -323,7 +322,7 @@ class Component:
         }
 
     def state_values(self, symbol: str) -> FloatArray:
-        """A copy of a state, one-dimensional, rows first."""
+        """Return a copy of a state, one-dimensional, rows first."""
         with self.group.lock:
             return self.group.state(self)[symbol].to("cpu", torch.float64).numpy().flatten()
 
@@ -360,7 +359,7 @@ class Component:
     def _change(self, name: str, values: FloatArray) -> None:
         """Change an attribute or a multiplier from now on.
 
-        The values come last: what is interrupted before has changed nothing, only looked anew.
+        The values come last: an interrupt before has only had constants recomputed.
         """
         with self.group.lock:
             self.changed[name] = None
@@ -376,16 +375,19 @@ class Component:
         if values.size != old.numel():
             raise ValueShapeError(f"{name!r} has {old.numel()} values, not {values.size}")
         new = np.array(values, dtype=np.float64).reshape(self.size, -1)
-        wrong = restart.invalid_state_message(self, name, new, implausible(new))
+        wrong = restart.invalid_state_message(name, new, implausible(new), variable, self.ids)
         if wrong:
             raise StateError(wrong)
-        ledger = self._ledger
-        held = 0.0 if ledger is None else ledger.storage()
+        budget = self._budget
+        before = None if budget is None else self._stored_water()
         self.group.set_state(self, {name: torch.from_numpy(new).reshape(old.shape)})
-        if ledger is not None:
-            ledger.add(ledger.storage() - held)
-        if name in self._watched:
-            self._watched[name][...] = new.ravel()
+        if budget is not None and before is not None:
+            added = self._stored_water() - before
+            budget.add(added)
+            self.group.add_water(self, added)
+            budget.close(self.model_step.unreleased)
+        if name in self._shown_states:
+            self._shown_states[name][...] = new.ravel()
 
     # -- saving -------------------------------------------------------------------
 
@@ -396,24 +398,38 @@ class Component:
             return None
         return utc(self.config.start_time) + timedelta(seconds=self.clock.now)
 
-    def save(self) -> bytes:
-        """The whole state at the component's own clock; nothing changes."""
-        with self.group.lock:
-            return restart.save(self)
+    def snapshot(self) -> Snapshot:
+        """Return the whole state at the component's own clock; nothing changes."""
+        group = self.group
+        with group.lock:
+            state, time, step = group.state(self), self.valid_time, self.model_step
+            header = {
+                "fingerprint": self.info.fingerprint,
+                "ids": list(self.ids),
+                "attributes": {
+                    name: sha256(group.default(name, self.rows).tobytes())[:16] for name in group.attributes
+                },
+                "time_step": self.clock.step,
+                "stored_forcing": step.stored,
+                "valid_time": None if time is None else time.isoformat(),
+                **step.header(),
+            }
+            # A step that ran ahead for these rows has left its fluxes; their own are all released.
+            fluxes = np.zeros_like(self.fluxes) if self in group.ahead else self.fluxes
+            runtime = {"fluxes": fluxes, "published": self.published.values, "last": self.last}
+            if step.collects:
+                series = self.series.copy()
+                series[step.position :] = np.nan
+                runtime["series"] = series
+            return Snapshot.of(header, state, runtime, {name: self.settable[name] for name in self.changed})
 
-    def load(self, content: bytes, source: str = "state") -> None:
-        """Go on from a saved state; it takes effect whole or not at all.
-
-        Raises
-        ------
-        StateError
-            Torn, or of another model, other catchments, another step or another valid time.
-        """
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from a snapshot of this model and these rows; it takes effect whole or not at all."""
         with self.group.lock:
             before = self._mark(waiting=True)
             changed, settable = dict(self.changed), {n: v.copy() for n, v in self.settable.items()}
             try:
-                restart.load(self, content, source)
+                self._restore(snapshot)
             except BaseException:
                 self._revert(before)
                 for name, values in settable.items():
@@ -421,28 +437,59 @@ class Component:
                 self.changed = changed
                 raise
 
-    def restored(self, shares: int, due: bool, changed: Mapping[str, FloatArray]) -> None:
-        """Everything else is in place: say how far the latest model step has been released."""
-        self.shares, self.due = shares, due
+    def _restore(self, snapshot: Snapshot) -> None:
+        group, runtime, changed = self.group, snapshot.runtime, snapshot.changed
+        group.set_state(self, snapshot.state)
+        self.model_step = self.model_step.restored(snapshot.header, self.clock.count)
+        group.fluxes = with_rows(group.fluxes, self.rows, runtime["fluxes"])
+        self.published.values[...] = runtime["published"]
+        self.last[...] = runtime["last"]
+        if "series" in runtime:
+            self.series[...] = runtime["series"]
         for name in self.changed.keys() - changed:
-            self._change(name, self.group.default(name, self.rows))
+            self._change(name, group.default(name, self.rows))
         for name, values in changed.items():
             self._change(name, values)
         self.changed = dict.fromkeys(changed)
-        self._flow()
-        if self._ledger is not None:
-            self._ledger.open()
+        self.published.refresh_flows()
+        if self._budget is not None:
+            self._start(self._budget)
         self._refresh()
 
+    def save(self) -> bytes:
+        """Return the whole state at the component's own clock as bytes; nothing changes."""
+        return restart.encode(self.snapshot())
+
+    def load(self, content: bytes, source: str = "state") -> None:
+        """Go on from a saved state; it takes effect whole or not at all.
+
+        Raises
+        ------
+        StateError
+            If it is corrupt or truncated, or of another model, other catchments, another step or another
+            valid time.
+        """
+        saved = restart.decode(content, source)
+        with self.group.lock:
+            restart.check(saved, self.snapshot(), self.model_step, self.group, source)
+            self.restore(saved)
+
+    def _state_file(self, template: Path) -> Path:
+        return restart.file_path(template, self.config.catchment, self.valid_time)
+
+    def _write_state(self) -> None:
+        template = self.config.restart.write
+        if template is not None:
+            restart.write(self._state_file(template), template, self.snapshot())
+
     def close(self) -> None:
-        """Write the state file that the config names, then leave the group and say which gaps were filled.
+        """Write the state file that the configuration names, leave the group and report filled gaps.
 
         Where the file cannot be written the component stays as it is.
         """
         group = self.group
         with group.lock:
-            if self.config.restart.write is not None:
-                restart.write(self, self.config.restart.write)
+            self._write_state()
             self.leave()
         if group.filled.any() and not group.members:
             counts = dict(zip(group.inputs.names, group.filled.tolist(), strict=True))
@@ -451,9 +498,3 @@ class Component:
     def leave(self) -> None:
         """Give up the rows; nothing is written."""
         self.group.leave(self)
-
-
-def number(name: str, position: int) -> int:
-    """The digits of an id as a number, its position where it has none."""
-    digits = "".join(c for c in name if c.isdigit())[-18:]
-    return int(digits) if digits else position

@@ -9,52 +9,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-import numpy as np
-
-from ..arrays import BoolArray, FloatArray
-from ..errors import AttributeTableError, ConfigError
+from ..errors import ConfigError
 from ..io.atomic import write_atomic
-from ..io.csv_table import CsvTable, write_csv
+from ..io.csv_table import write_csv
 from ..io.files import as_path, reading
 from ..io.timeseries import BasinDataset
 from ..io.typed_yaml import from_mapping, read_yaml
-
-if TYPE_CHECKING:
-    from ..hydrofabric.reader import Hydrofabric
+from .catchments import Catchments
 
 #: More than any machine has cores for.
 MOST_THREADS = 4096
-
-
-@dataclass(frozen=True)
-class Catchments:
-    """Which catchments, and their static attributes.
-
-    Parameters
-    ----------
-    file : Path, optional
-        CSV with a header; its first column holds the ids, the others numbers.
-    ids : tuple of str
-        With `file` a choice of its rows, in this order; without it names for the rows.
-    attributes : mapping of str to number or list
-        Attributes that `file` lacks; a number holds for all rows.
-    area : number or list, optional
-        km2; by default the column ``area_km2`` of `file`.
-    hydrofabric : Path, optional
-        GeoPackage, for a model of a river network: rows are the reaches of its network, in its order,
-        with their channels as attributes. A `file` may add others.
-    minimum_slope : float, optional
-        Bed slope of reaches that have less; without it a slope of 0 is an error.
-    """
-
-    file: Path | None = None
-    ids: tuple[str, ...] = ()
-    attributes: dict[str, float | list[float]] = field(default_factory=dict)
-    area: float | list[float] | None = None
-    hydrofabric: Path | None = None
-    minimum_slope: float | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +45,7 @@ class Restart:
             raise ConfigError("every needs `write` and a positive number of seconds")
 
     def located(self, folder: Path) -> Restart:
-        """With paths relative to a folder."""
+        """Return the same with paths relative to a folder."""
         read, write = (None if p is None else folder / p for p in (self.read, self.write))
         return Restart(read, write, self.every)
 
@@ -176,7 +142,7 @@ class RunConfig:
 
     @property
     def end_seconds(self) -> float | None:
-        """`end_time` as seconds after the start."""
+        """Seconds from the start to `end_time`."""
         if isinstance(self.end_time, datetime) and self.start_time is not None:
             return (utc(self.end_time) - utc(self.start_time)).total_seconds()
         return self.end_time  # type: ignore[return-value]  # a datetime without start is refused
@@ -217,18 +183,20 @@ class RunConfig:
 
     @classmethod
     def _member(cls, content: Mapping[str, object], path: Path) -> RunConfig:
-        """The configuration of one catchment among those of a shared file."""
-        own = from_mapping(cls, content, str(path))
-        odd = sorted(content.keys() - {"shared", "catchment", "restart"})
-        if odd or own.shared is None or own.catchment is None:
-            wrong = f"unknown key {odd[0]!r}" if odd else "missing key 'catchment'"
-            raise ConfigError(f"{path}: {wrong}; beside 'shared' it needs 'catchment' and may have 'restart'")
-        shared = path.parent / own.shared
+        """Return the configuration of one catchment of a shared file."""
+        member = from_mapping(cls, content, str(path))
+        unknown = sorted(content.keys() - {"shared", "catchment", "restart"})
+        if unknown or member.shared is None or member.catchment is None:
+            wrong = f"unknown key {unknown[0]!r}" if unknown else "missing key 'catchment'"
+            raise ConfigError(
+                f"{path}: {wrong}; beside 'shared' it requires 'catchment' and may have 'restart'"
+            )
+        shared = path.parent / member.shared
         with reading(f"{path}: shared: {shared}", ConfigError):
             status = shared.stat()
         base = _read_shared(shared, status.st_mtime_ns, status.st_size)
-        restart = own.restart.located(path.parent) if "restart" in content else base.restart
-        return replace(base, shared=shared, catchment=own.catchment, restart=restart)
+        restart = member.restart.located(path.parent) if "restart" in content else base.restart
+        return replace(base, shared=shared, catchment=member.catchment, restart=restart)
 
 
 @lru_cache(maxsize=8)
@@ -266,121 +234,5 @@ def write_config(
 
 
 def utc(time: datetime) -> datetime:
-    """A time without a zone is UTC."""
+    """Return a time in UTC, which it is taken for without a zone."""
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-@dataclass(frozen=True)
-class CatchmentTable:
-    """Ids, attributes ``[rows]`` and areas of the rows of a component, and the network they may form."""
-
-    ids: tuple[str, ...]
-    attributes: Mapping[str, FloatArray]
-    area: FloatArray
-    fabric: Hydrofabric | None = None
-
-    @classmethod
-    def load(cls, catchments: Catchments, names: Sequence[str]) -> CatchmentTable:
-        """Gather the attributes `names`.
-
-        Raises
-        ------
-        AttributeTableError
-            Naming the attribute and the catchments for which it is missing or no number.
-        """
-        columns: dict[str, FloatArray] = {}
-        ids = catchments.ids
-        fabric, network = None, None
-        if catchments.hydrofabric is not None:
-            from ..hydrofabric import reader as hydrofabric
-
-            fabric = hydrofabric.read(catchments.hydrofabric)
-            network = fabric.routable(catchments.minimum_slope)
-            if ids:
-                raise AttributeTableError(
-                    "catchments: ids and hydrofabric exclude each other: a network is routed whole"
-                )
-            ids = network.ids
-        if catchments.file is not None:
-            ids, columns = _read_csv(catchments.file, ids, {*names, "area_km2"})
-        if network is not None:
-            known = network.columns()
-            columns = {"area_km2": known["area"]} | {k: known[k] for k in names if k in known} | columns
-        given = dict(catchments.attributes)
-        n = len(ids) or max([len(v) for v in given.values() if isinstance(v, list)], default=1)
-        if n == 0:
-            raise AttributeTableError("catchments.attributes: a list is empty; give a value per catchment")
-        ids = ids or tuple(str(i) for i in range(n))
-        if len(set(ids)) != n:
-            twice = next(i for i in ids if ids.count(i) > 1)
-            raise AttributeTableError(f"catchment {twice!r} stands twice among the ids")
-        unknown = sorted(given.keys() - set(names))
-        if unknown:
-            raise AttributeTableError(
-                f"catchments.attributes: this bundle has no attribute {', '.join(unknown)}; "
-                f"it uses {', '.join(names) or 'none'}"
-            )
-        columns |= {name: _column(name, value, n) for name, value in given.items()}
-        for name in names:
-            if name not in columns:
-                raise AttributeTableError(
-                    f"attribute {name!r} is missing: add it to the file of catchments or under "
-                    "catchments.attributes"
-                )
-            check_attribute(name, columns[name], ids)
-        area = columns.pop("area_km2", np.full(n, np.nan))
-        stated = ~np.isnan(area)  # a table may leave it open
-        if catchments.area is not None:
-            area, stated = _column("area", catchments.area, n), np.ones(n, dtype=np.bool_)
-        some = [name for name, there in zip(ids, stated, strict=True) if there]
-        check_attribute("area", area[stated], some, float(np.finfo(np.float32).tiny))
-        return cls(tuple(ids), {name: columns[name] for name in names}, area, fabric)
-
-
-#: What files write where nothing is known, and no attribute or store ever is; greater ones are above 1e30.
-FILLS = (-999.0, -9999.0, -99999.0, -999999.0, -32768.0, -2147483648.0, 1e20, float(np.float32(1e20)))
-
-
-def implausible(values: FloatArray) -> BoolArray:
-    """Which values are not finite, mark what is missing, or look like memory that nobody set."""
-    size = np.abs(values)
-    return ~(size < 1e30) | ((values != 0) & (size < 1e-200)) | np.isin(values, FILLS)
-
-
-def check_attribute(
-    name: str,
-    values: FloatArray,
-    ids: Sequence[str],
-    lower: float = -inf,
-    upper: float = inf,
-    kind: str = "attribute",
-) -> None:
-    """Refuse what is no plausible number, or lies outside its limits."""
-    bad = implausible(values) | (values < lower) | (values > upper)
-    if bad.any():
-        first = int(np.argmax(bad))
-        count = int(bad.sum())
-        more = f" and {count - 1} more" if count > 1 else ""
-        raise AttributeTableError(
-            f"{kind} {name!r} of catchment {ids[first]!r}{more} is {values[first]}; give it a finite value"
-            + (f" from {lower:g} to {upper:g}" if lower > -inf or upper < inf else "")
-        )
-
-
-def _column(name: str, value: float | list[float], n: int) -> FloatArray:
-    if isinstance(value, list) and len(value) != n:
-        raise AttributeTableError(f"catchments: {name} has {len(value)} values for {n} catchments")
-    return np.array(np.broadcast_to(np.asarray(value, dtype=np.float64), (n,)))
-
-
-def _read_csv(
-    path: Path, chosen: Sequence[str], wanted: set[str]
-) -> tuple[tuple[str, ...], dict[str, FloatArray]]:
-    table = CsvTable.read(path, AttributeTableError)
-    place = table.rows()
-    absent = [i for i in chosen if i not in place]
-    if absent:
-        raise AttributeTableError(f"{path}: has no catchment {', '.join(absent[:5])}")
-    ids = tuple(chosen) or tuple(place)
-    rows = [place[i] for i in ids]
-    return ids, {name: table.numbers(name, rows) for name in [*table.columns][1:] if name in wanted}

@@ -24,6 +24,7 @@ from ..physics import Balance, State
 from .clock import Clock
 from .config import RunConfig
 from .metadata import Metadata
+from .model_step import ModelStep, Phase
 from .row_states import FloatArray, Rows, RowStates
 from .shared_setup import SharedSetup
 
@@ -35,10 +36,11 @@ _GROUPS: WeakSet[Group] = WeakSet()
 
 
 class Member(Protocol):
-    """Who owns rows of a group: its rows and its own clock."""
+    """Who owns rows of a group: its rows, its clock and where it is in its model step."""
 
     rows: Rows
     clock: Clock
+    model_step: ModelStep
 
 
 class Group:
@@ -80,14 +82,14 @@ class Group:
         self.fluxes: FloatArray = np.zeros((len(self.outputs), capacity))
         self.published: FloatArray = np.zeros((len(self.outputs), capacity))
 
-        #: Water of the latest model step, once a member books it: what came in, and what is stored. Replaced
+        #: Water of the latest model step, once a member tracks it: what came in, and what is stored. Replaced
         #: and never written to.
         self.supplied: FloatArray = np.zeros(capacity)
         self.stored: FloatArray = np.zeros(capacity)
-        self._booked = False
+        self._tracks_water = False
 
         #: Of members that joined since the states were built, where it is not the initial one.
-        self._given: dict[Member, State] = {}
+        self._initial: dict[Member, State] = {}
         self._about: dict[int, Metadata] = {}
         #: Members whose model step is due but has not run; members whose state is one step ahead.
         self.members: dict[Member, None] = {}
@@ -98,21 +100,21 @@ class Group:
     # -- members ------------------------------------------------------------------
 
     def join(self, member: Member, names: Sequence[str]) -> Rows:
-        """Rows for catchments of the table, side by side in the order given.
+        """Hand out rows for catchments of the table, side by side in this order.
 
         Raises
         ------
         AttributeTableError
-            For a catchment that the table lacks, or that has an owner.
+            For a catchment that is not in the table, or that has an owner.
         """
         for name in names:
             if name not in self._row_of:
                 raise AttributeTableError(f"there is no catchment {name!r} in the table of catchments")
         rows = self._rejoin(names)
-        here = [self._row_of[name] for name in names]
-        self._table_row[rows] = here
+        table_rows = [self._row_of[name] for name in names]
+        self._table_row[rows] = table_rows
         for name, values in self.table.attributes.items():
-            self.attributes[name][rows] = values[here]
+            self.attributes[name][rows] = values[table_rows]
         for factors in self.multipliers.values():
             factors[rows] = 1.0
         for array in (self.values, self.last, self.series):
@@ -126,42 +128,42 @@ class Group:
         return rows
 
     def _rejoin(self, names: Sequence[str]) -> Rows:
-        """New rows, or those that the same catchments had before their owner left."""
-        known = [self._rows[name] for name in names if name in self._rows]
-        if not known:
+        """Return new rows, or those that the catchments had before their owner left."""
+        former = [self._rows[name] for name in names if name in self._rows]
+        if not former:
             rows = np.arange(self.n, self.n + len(names))
             self.n += len(names)
             return rows
         owned = {row for m in self.members for row in m.rows.tolist()}
-        rows = np.array(known)
-        if len(known) < len(names) or (np.diff(rows) != 1).any() or owned.intersection(known):
+        rows = np.array(former)
+        if len(former) < len(names) or (np.diff(rows) != 1).any() or owned.intersection(former):
             raise AttributeTableError(
                 f"catchment {names[0]!r} has been initialized before in this process; finalize it first"
             )
         if int(rows[-1]) < self.states.size:
-            self.states.put(rows, self.setup.initial(len(rows)))
+            self.states.assign(rows, self.setup.initial(len(rows)))
             self.states.changed(rows.tolist())
         return rows
 
     def leave(self, member: Member) -> None:
-        """The member's rows are not stepped any more."""
+        """Take the member's rows out of all further steps."""
         with self.lock:
-            for of in (self.members, self.pending, self.ahead, self._given):
-                of.pop(member, None)
+            for members in (self.members, self.pending, self.ahead, self._initial):
+                members.pop(member, None)
 
     def names(self, rows: Rows | slice) -> list[str]:
-        """Catchments of rows."""
+        """Return the catchments of rows."""
         return [self.table.ids[k] for k in self._table_row[rows]]
 
     def about(self, size: int) -> Metadata:
-        """Of the variables of a member with `size` rows, one for all such members."""
+        """Return metadata of the variables of a member with `size` rows, shared by all such members."""
         if size not in self._about:
             others = (v for v in self.info.variables if v.kind != "input")
             self._about[size] = Metadata((*self.inputs.forcings, *others), size, self.store is not None)
         return self._about[size]
 
     def default(self, name: str, rows: Rows) -> FloatArray:
-        """What an attribute or a multiplier was before it was set."""
+        """Return what an attribute or a multiplier was before it was set."""
         return (
             np.ones(len(rows))
             if name in self.multipliers
@@ -169,13 +171,13 @@ class Group:
         )
 
     def areas(self, rows: Rows) -> FloatArray:
-        """km2 of rows."""
+        """Return areas of rows, km2."""
         return self.table.area[self._table_row[rows]]
 
     # -- forcing ------------------------------------------------------------------
 
     def legal(self, values: FloatArray, rows: Rows | slice, now: float) -> FloatArray:
-        """``values[variable, rows]`` with gaps filled, if the configuration says so.
+        """Return ``values[variable, rows]`` with gaps filled, if the configuration says so.
 
         Raises
         ------
@@ -197,65 +199,65 @@ class Group:
 
     def advance(self, member: Member, values: FloatArray) -> None:
         """Run the model step of one member now, on ``values[variable, rows]``."""
-        self._step_of[member.rows] = member.clock.model_count
+        self._step_of[member.rows] = member.model_step.index
         self._run(member.rows, values[np.newaxis])
 
     def wait(self, member: Member) -> None:
-        """The member's forcing of a model step is complete; it runs when the next one begins."""
+        """Note that the member's forcing of a model step is complete; it runs when the next one begins."""
         self.pending[member] = None
-        self._step_of[member.rows] = member.clock.model_count
+        self._step_of[member.rows] = member.model_step.index
 
     def flush(self) -> None:
         """Run, in one batch, the model step of every member whose forcing is complete."""
         if self.pending:
-            rows = _joined(self.pending)
+            rows = _concatenate(self.pending)
             self._run(rows, self.series[:, :, rows])
             self.pending = {}
 
     def begin(self, member: Member) -> None:
         """Make the model step that begins now, on stored forcing, the member's latest.
 
-        If it has not run yet it runs for all members that are at the same time.
+        If it has not run yet, it runs for all members that are at the same time.
         """
         if member in self.ahead:
             del self.ahead[member]
             return
         assert self.store is not None  # noqa: S101  members of a group without a store do not come here
-        clock = member.clock
+        clock, step = member.clock, member.model_step
         together = [
             m
             for m in self.members
             if m not in self.ahead
-            and m.clock.begins
-            and (m.clock.count, m.clock.phase) == (clock.count, clock.phase)
+            and m.model_step.phase is Phase.READY
+            and (m.clock.count, m.model_step.position) == (clock.count, step.position)
         ]
-        rows = _joined(together)
-        of_table = self._table_row[rows]
-        series = self.store.take(clock.model_count, clock.count == 0, of_table, clock.now)
+        rows = _concatenate(together)
+        table_rows = self._table_row[rows]
+        series = self.store.take(step.index, clock.count == 0, table_rows, clock.now)
         series = np.stack([self.legal(record, rows, clock.now) for record in series])
         self._build()
-        self.states.remember(rows)
-        self._step_of[rows] = clock.model_count
+        self.states.save_previous(rows)
+        self._step_of[rows] = step.index
         self._run(rows, series)
         self.ahead = self.ahead | {m: None for m in together if m is not member}
 
     def _run(self, rows: Rows, series: FloatArray) -> None:
-        forcing = self.inputs.join(series, self.setup.place(self._table_row[rows], self._step_of[rows]))
+        forcing = self.inputs.aggregate(series, self.setup.place(self._table_row[rows], self._step_of[rows]))
         self._build()
         fluxes = self.states.step(rows, forcing)
-        self._refuse_spoilt(fluxes, rows)
+        self._check_finite(fluxes, rows)
         self.fluxes = with_rows(self.fluxes, rows, fluxes)
-        if self._booked:
-            self._book(rows, forcing)
+        if self._tracks_water:
+            self._record_water(rows, forcing)
 
-    def _refuse_spoilt(self, fluxes: FloatArray, rows: Rows) -> None:
-        """Raise ModelError where a model step gave what is no number; a sum sees it in one look."""
+    def _check_finite(self, fluxes: FloatArray, rows: Rows) -> None:
+        """Raise ModelError where a flux is not finite; one sum over all is the quickest look."""
         if np.isfinite(fluxes.sum()):
             return
-        spoilt = ~np.isfinite(fluxes)
-        if spoilt.any():
-            k, row = (int(i) for i in np.argwhere(spoilt)[0])
-            count = int(spoilt.sum())
+        bad = ~np.isfinite(fluxes)
+        if bad.any():
+            k, row = (int(i) for i in np.argwhere(bad)[0])
+            count = int(bad.sum())
             more = f" ({count} values in all)" if count > 1 else ""
             name, catchment = self.outputs[k].name, self.names(rows)[row]
             step = int(self._step_of[rows[row]]) + 1
@@ -275,11 +277,11 @@ class Group:
             self.stored,
             self.pending,
             self.ahead,
-            self._given,
+            self._initial,
             states.size,
             states.current,
             states.constants,
-            states.saved,
+            states.previous,
             states.stale,
         )
 
@@ -292,31 +294,40 @@ class Group:
             self.stored,
             self.pending,
             self.ahead,
-            self._given,
+            self._initial,
             states.size,
             states.current,
             states.constants,
-            states.saved,
+            states.previous,
             states.stale,
         ) = marked
 
     # -- water --------------------------------------------------------------------
 
-    def book(self) -> None:
-        """From now on keep, for each model step, what water came in and what is stored after it."""
-        if not self._booked:
-            self._booked = True
+    def track_water(self) -> None:
+        """Keep, from now on, what water each model step takes in and leaves in the stores."""
+        if not self._tracks_water:
+            self._tracks_water = True
             for member in [*self.ahead]:
                 self.rewind(member)
 
-    def _book(self, rows: Rows, forcing: Mapping[str, FloatArray]) -> None:
-        assert self.balance is not None  # noqa: S101  only who has one opens a book
+    def _record_water(self, rows: Rows, forcing: Mapping[str, FloatArray]) -> None:
+        assert self.balance is not None  # noqa: S101  a budget is opened only where there is one
         self.supplied = with_rows(self.supplied, rows, sum(forcing[name] for name in self.balance.into))
-        state = self.states.current if len(rows) == self.n else self.states.take(rows)
+        state = self.states.current if len(rows) == self.n else self.states.select(rows)
         self.stored = with_rows(self.stored, rows, self.states.storage(self.balance, state, rows))
 
+    def add_water(self, member: Member, water: FloatArray) -> None:
+        """Count water that was added to the member's stores as stored after its latest model step."""
+        self.stored = with_rows(self.stored, member.rows, self.stored[member.rows] + water)
+
+    def water(self, series: FloatArray) -> FloatArray:
+        """Compute the water in forcing ``[time, variable, rows]``, in the units of the balance."""
+        assert self.balance is not None  # noqa: S101  a budget is opened only where there is one
+        return self.inputs.amount(self.balance.into, series)
+
     def storage(self, balance: Balance, member: Member) -> FloatArray:
-        """Water in the member's stores at its own clock, in the units of the balance."""
+        """Compute the water in the member's stores at its own clock, in the units of the balance."""
         state = self.state(member)
         if len(self.model.process_models) > 1:
             self._build()
@@ -325,21 +336,21 @@ class Group:
     # -- state --------------------------------------------------------------------
 
     def state(self, member: Member) -> State:
-        """The member's state at its own clock: tensors with its rows first."""
+        """Return the member's state at its own clock: tensors with its rows first."""
         if member in self.pending:
             self.flush()
         if int(member.rows[-1]) >= self.states.size:
-            return self._given.get(member) or self.setup.initial(len(member.rows))
-        return (self.states.before if member in self.ahead else self.states.take)(member.rows)
+            return self._initial.get(member) or self.setup.initial(len(member.rows))
+        return (self.states.select_previous if member in self.ahead else self.states.select)(member.rows)
 
     def set_state(self, member: Member, state: State) -> None:
-        """Replace the member's state, or some of it, at its own clock."""
+        """Replace the member's state, or some tensors of it, at its own clock."""
         self.rewind(member)
         if int(member.rows[-1]) >= self.states.size:
             # Put in place with all others, when the first step needs them.
-            self._given = self._given | {member: {**self.state(member), **state}}
+            self._initial = self._initial | {member: {**self.state(member), **state}}
         else:
-            self.states.put(member.rows, state)
+            self.states.assign(member.rows, state)
 
     def rewind(self, member: Member) -> None:
         """Settle the member's state at its own clock, from where it goes on."""
@@ -349,38 +360,38 @@ class Group:
             self.set_state(member, state)
 
     def changed_attributes(self, member: Member) -> None:
-        """What follows from the member's attributes is computed anew before the next step."""
+        """Have constants of the member's rows recomputed before the next step."""
         self.rewind(member)
         self.states.changed(member.rows.tolist())
 
     def changed_multiplier(self, member: Member, name: str) -> None:
-        """As :meth:`changed_attributes`; the first use of a multiplier concerns every row."""
+        """Have constants recomputed: of the member's rows, or of all at the first use of the multiplier."""
         self.changed_attributes(member)
         if not self.states.multiplied(name):
             self.states.changed(range(self.n))
 
     def _build(self) -> None:
-        """State of rows that joined since the last step; what follows from new attributes."""
+        """Make the state of rows that joined since the last step, and constants of new attributes."""
         if self.states.size < self.n:
-            self.states.grow(self.n)
-            if self._given:
-                rows = np.concatenate([m.rows for m in self._given])
-                given = [*self._given.values()]
-                self.states.put(rows, {name: torch.cat([s[name] for s in given]) for name in given[0]})
-                self._given = {}
+            self.states.extend(self.n)
+            if self._initial:
+                rows = np.concatenate([m.rows for m in self._initial])
+                states = [*self._initial.values()]
+                self.states.assign(rows, {name: torch.cat([s[name] for s in states]) for name in states[0]})
+                self._initial = {}
         self.states.precompute()
 
 
 _SHARED: WeakValueDictionary[tuple[Path, int, str], Group] = WeakValueDictionary()
-_FINDING = Lock()
+_LOOKUP = Lock()
 
 
 def group_of(info: BundleInfo, config: RunConfig) -> Group:
-    """The group of a component: a new one, or that of its shared configuration."""
+    """Return the group of a component: a new one, or that of its shared configuration."""
     if config.shared is None:
         return Group(info, config)
     key = (config.shared.resolve(), config.shared.stat().st_mtime_ns, info.fingerprint)
-    with _FINDING:
+    with _LOOKUP:
         group = _SHARED.get(key)
         if group is None:
             group = _SHARED[key] = Group(info, config)
@@ -389,9 +400,9 @@ def group_of(info: BundleInfo, config: RunConfig) -> Group:
 
 
 def _after_fork() -> None:
-    """In a child process no thread holds a lock, whoever held it in the parent."""
-    global _FINDING
-    _FINDING = Lock()
+    """Replace locks in a child process: no thread there holds them, whoever did in the parent."""
+    global _LOOKUP
+    _LOOKUP = Lock()
     for group in _GROUPS:
         group.lock = RLock()
 
@@ -401,12 +412,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def with_rows(array: FloatArray, rows: Rows, values: FloatArray | float) -> FloatArray:
-    """A copy of ``array[..., rows]`` with other values in some rows."""
+    """Return a copy of ``array[..., rows]`` with other values in some rows."""
     new = array.copy()
     new[..., rows] = values
     return new
 
 
-def _joined(members: Iterable[Member]) -> Rows:
+def _concatenate(members: Iterable[Member]) -> Rows:
     rows = [m.rows for m in members]
     return np.sort(np.concatenate(rows)) if len(rows) > 1 else rows[0]

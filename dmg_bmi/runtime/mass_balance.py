@@ -1,63 +1,84 @@
-"""The water of a component's rows, booked so that a framework can check that none is lost."""
+"""The water budget of rows, kept so that a framework can check that no water is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..arrays import FloatArray
-
-if TYPE_CHECKING:
-    from .component import Component
+from ..physics import Balance
 
 
 class WaterBudget:
-    """What went in and out of the rows since the book was opened, and what they hold.
+    """What went into and out of rows since the budget was opened, and what they hold.
 
-    At each step of the framework ``mass_in = mass_out + stored + mass_leaked``, in the units of the
-    model's balance. What was stored when the book was opened counts as having gone in, as
+    After each framework step ``mass_in = mass_out + stored + mass_leaked``, in the units of the
+    model's balance. What was stored when the budget was opened counts as having gone in, as
     does what setting a state adds. Water that waits for its model step to be complete, and
     runoff that is not yet released, count as stored; declared exchange with the outside counts
     as leaked.
 
     Parameters
     ----------
-    component : Component
-        Of a model with a balance of water.
+    balance : Balance
+        Of water.
+    outputs : sequence of str
+        Symbols of the fluxes of a model step, in their order.
+    rows : int
+
+    Attributes
+    ----------
+    mass_in, mass_out, stored, mass_leaked : array ``[rows]``
+        The same arrays for life.
     """
 
+    _store: FloatArray
+    _waiting: FloatArray
+    _supplied: FloatArray
     _step_out: FloatArray
     _step_leak: FloatArray
+    _booked_out: FloatArray
+    _booked_leak: FloatArray
+    _opened_with: FloatArray
+    _ran_early: bool
 
-    def __init__(self, component: Component) -> None:
-        group = component.group
-        assert group.balance is not None  # noqa: S101  only who has a balance opens a book
-        self._component, self._balance = component, group.balance
-        group.book()
-        symbols = [v.symbol for v in group.outputs]
-        self._out = [symbols.index(name) for name in self._balance.out]
-        self._exchange = [symbols.index(name) for name in self._balance.exchange]
-        self.mass_in, self.mass_out, self.stored, self.mass_leaked = (
-            np.zeros(component.size) for _ in range(4)
-        )
-        self.open()
+    def __init__(self, balance: Balance, outputs: Sequence[str], rows: int) -> None:
+        self._out = [outputs.index(name) for name in balance.out]
+        self._exchange = [outputs.index(name) for name in balance.exchange]
+        self.mass_in, self.mass_out, self.stored, self.mass_leaked = (np.zeros(rows) for _ in range(4))
 
-    def open(self) -> None:
-        """Begin anew from what is stored now."""
-        c = self._component
-        self._store = self.storage()
-        # Asking for the storage ran a model step that waited; the next update only publishes it.
-        self._ran = c.due
-        self._buffer = np.zeros(c.size) if c.due else c.group.inputs.amount(self._balance.into, c.waiting())
-        self._supplied = np.zeros(c.size)
-        self._take()
-        held = self._unreleased()
+    def open(
+        self,
+        store: FloatArray,
+        waiting: FloatArray,
+        fluxes: FloatArray,
+        unreleased: float,
+        ran_early: bool = False,
+    ) -> None:
+        """Begin anew.
+
+        Parameters
+        ----------
+        store, waiting : array ``[rows]``
+            Water in the model's stores, and in forcing of a model step that is not complete.
+        fluxes : array ``[output, rows]``
+            Of the latest model step.
+        unreleased : float
+            Fraction of `fluxes` that is still to be released.
+        ran_early : bool
+            Whether `fluxes` are those of a model step that is due: it ran to tell `store`, and the
+            next framework step begins to release them.
+        """
+        self._store, self._waiting, self._ran_early = store, waiting, ran_early
+        self._supplied = np.zeros_like(store)
+        self._take(fluxes)
+        held = 1.0 if ran_early else unreleased
         self._booked_out = -(1.0 - held) * self._step_out
         self._booked_leak = -(1.0 - held) * self._step_leak
-        self._opened_with = self._store + held * (self._step_out + self._step_leak)
-        self.close()
+        self._opened_with = store + held * (self._step_out + self._step_leak)
+        self.close(unreleased)
 
     def mark(self) -> dict[str, Any]:
         """Remember what :meth:`revert` brings back; only the four totals are ever written to in place."""
@@ -67,51 +88,42 @@ class WaterBudget:
         """Bring back what was when :meth:`mark` was called."""
         vars(self).update(marked)
 
-    def receive(self, values: FloatArray) -> None:
-        """Forcing ``[variable, rows]`` of a step of the framework that waits for its model step."""
-        self._buffer = self._buffer + self._component.group.inputs.amount(self._balance.into, values[None])
+    def receive(self, water: FloatArray) -> None:
+        """Add water of forcing that waits for its model step."""
+        self._waiting = self._waiting + water
 
-    def consume(self) -> None:
-        """A model step ran for these rows, and its fluxes begin to be released."""
-        if self._ran:
-            self._ran = False
+    def release(self, fluxes: FloatArray, supplied: FloatArray, store: FloatArray) -> None:
+        """Begin to release the fluxes of a model step.
+
+        Parameters
+        ----------
+        fluxes : array ``[output, rows]``
+        supplied, store : array ``[rows]``
+            Water that the step took in, and what the stores hold after it.
+        """
+        if self._ran_early:
+            self._ran_early = False
             return
-        group, part = self._component.group, self._component.part
         self._booked_out = self._booked_out + self._step_out
         self._booked_leak = self._booked_leak + self._step_leak
-        self._supplied = self._supplied + group.supplied[part]
-        self._store = group.stored[part].copy()
-        self._buffer = np.zeros_like(self._buffer)
-        self._take()
-
-    def storage(self) -> FloatArray:
-        """Water in the model's stores at the component's own clock."""
-        return self._component.group.storage(self._balance, self._component)
+        self._supplied = self._supplied + supplied
+        self._store = store.copy()
+        self._waiting = np.zeros_like(self._waiting)
+        self._take(fluxes)
 
     def add(self, water: FloatArray) -> None:
-        """A state was set, which added water."""
+        """Book water that setting a state added."""
         self._opened_with = self._opened_with + water
         self._store = self._store + water
-        group, part = self._component.group, self._component.part
-        stored = group.stored.copy()
-        stored[part] += water
-        group.stored = stored
-        self.close()
 
-    def close(self) -> None:
-        """Bring the four totals up to date."""
-        held = self._unreleased()
-        self.mass_in[...] = self._opened_with + self._supplied + self._buffer
+    def close(self, unreleased: float) -> None:
+        """Bring the four totals up to date, with a fraction `unreleased` of the latest fluxes."""
+        held = 1.0 if self._ran_early else unreleased
+        self.mass_in[...] = self._opened_with + self._supplied + self._waiting
         self.mass_out[...] = self._booked_out + (1.0 - held) * self._step_out
         self.mass_leaked[...] = self._booked_leak + (1.0 - held) * self._step_leak
-        self.stored[...] = self._store + self._buffer + held * (self._step_out + self._step_leak)
+        self.stored[...] = self._store + self._waiting + held * (self._step_out + self._step_leak)
 
-    def _take(self) -> None:
-        """Fluxes of the model step that is being released."""
-        fluxes = self._component.group.fluxes[:, self._component.part]
+    def _take(self, fluxes: FloatArray) -> None:
         self._step_out = fluxes[self._out].sum(0)
         self._step_leak = -fluxes[self._exchange].sum(0)
-
-    def _unreleased(self) -> float:
-        """Which part of the model step's fluxes will be released later."""
-        return 1.0 if self._ran else self._component.unreleased

@@ -1,4 +1,4 @@
-"""What BMI getters answer, looked up once: a framework may ask for it at every step."""
+"""Answers of BMI getters, looked up once: a framework may ask for them at every step."""
 
 from __future__ import annotations
 
@@ -39,3 +39,9 @@ class Metadata:
         if size is not None:
             self.nbytes = {name: 8 * size * (known[name].size if name in known else 1) for name in self.units}
         self.itemsizes = dict.fromkeys(self.units, 8)
+
+
+def id_number(name: str, position: int) -> int:
+    """Return the digits of an id as a number, or its position where it has none."""
+    digits = "".join(c for c in name if c.isdigit())[-18:]
+    return int(digits) if digits else position

@@ -1,11 +1,11 @@
-"""The state of a component as bytes and as files, and a component restored from them."""
+"""Snapshots as bytes and as files, and the checks that one read back must pass."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,213 +13,225 @@ import torch
 from ..arrays import BoolArray, FloatArray
 from ..errors import AttributeTableError, ConfigError, StateError
 from ..io.atomic import make_folder
-from ..io.files import require_file_name, sha256
+from ..io.files import require_file_name
+from ..model.variables import Variable
 from . import state_codec
-from .config import check_attribute
+from .catchments import check_attribute
+from .group import Group
+from .model_step import ModelStep
+from .snapshot import CHANGED, RUNTIME, Snapshot
 
-if TYPE_CHECKING:
-    from .component import Component
-
-RUNTIME, CHANGED = "runtime.", "runtime.changed."
 #: How ``{time}`` in the path of a state file is written.
 TIME = "%Y-%m-%dT%H%M"
 #: No quantity of a model comes near; NaN is not less either.
 MOST = 1e30
 
 
-def save(component: Component) -> bytes:
-    """The whole state at the component's own clock; nothing changes."""
-    return state_codec.encode(_header(component), _tensors(component))
+def encode(snapshot: Snapshot) -> bytes:
+    """Return a snapshot as bytes."""
+    return state_codec.encode(snapshot.header, snapshot.tensors)
 
 
-def load(component: Component, content: bytes, source: str = "state") -> None:
-    """See :meth:`Component.load`."""
-    header, tensors = state_codec.decode(content, source)
-    own = _header(component)
+def decode(content: bytes, source: str) -> Snapshot:
+    """Return the snapshot that bytes hold; it is still to be checked.
+
+    Raises
+    ------
+    StateError
+        Foreign, corrupt or truncated, or of a newer version.
+    """
+    return Snapshot(*state_codec.decode(content, source))
+
+
+# -- checks -----------------------------------------------------------------------
+
+
+def check(saved: Snapshot, own: Snapshot, step: ModelStep, group: Group, source: str) -> None:
+    """Refuse a snapshot that a component cannot go on from.
+
+    Parameters
+    ----------
+    saved, own : Snapshot
+        What was read, and what the component is now.
+    step : ModelStep
+        Of the component.
+    group : Group
+        Of the component.
+    source : str
+        Where `saved` comes from, for messages.
+
+    Raises
+    ------
+    StateError
+        If it was saved by something else, at another time, or holds what cannot be.
+    """
+    _check_origin(saved, own, source)
+    _check_shapes(saved, own, group, source)
+    _check_attributes(saved, own, group, source)
+    try:
+        position = step.restored(saved.header, 0).position
+    except ValueError as problem:
+        raise StateError(f"{source}: its header is not valid: {problem}") from problem
+    if own.header["valid_time"] is not None and position != own.header["position"]:
+        raise StateError(f"{source}: was saved with another day_start_hour")
+    _check_state(saved, own, group, source)
+    _check_runtime(saved, position, group, source)
+
+
+def _check_origin(saved: Snapshot, own: Snapshot, source: str) -> None:
     for key, meaning in (
         ("fingerprint", "another bundle"),
         ("ids", "other catchments"),
         ("time_step", "another time step"),
         ("stored_forcing", "another kind of forcing"),
     ):
-        if header.get(key) != own[key]:
+        if saved.header.get(key) != own.header[key]:
             raise StateError(f"{source}: was saved by {meaning} ({key} differs)")
-    if header.get("valid_time") != own["valid_time"]:
+    time = saved.header.get("valid_time")
+    if time != own.header["valid_time"]:
         raise StateError(
-            f"{source}: is valid at {header.get('valid_time')}, the component is at "
-            f"{own['valid_time']}: set start_time to the former"
+            f"{source}: is valid at {time}, the component is at {own.header['valid_time']}: "
+            "set start_time to the former"
         )
-    changed = {
-        name: tensors.pop(f"{CHANGED}{name}").numpy()
-        for name in component.settable
-        if f"{CHANGED}{name}" in tensors
-    }
-    expected = {k: (t.shape, t.dtype) for k, t in _tensors(component).items() if not k.startswith(CHANGED)}
-    if {name: (t.shape, t.dtype) for name, t in tensors.items()} != expected or any(
-        values.shape != (component.size,) or values.dtype != np.float64 for values in changed.values()
-    ):
+
+
+def _check_shapes(saved: Snapshot, own: Snapshot, group: Group, source: str) -> None:
+    settable = {f"{CHANGED}{name}" for name in (*group.attributes, *group.multipliers)}
+    changed = {name: t for name, t in saved.tensors.items() if name in settable}
+    shapes, expected = (
+        {name: (t.shape, t.dtype) for name, t in snapshot.tensors.items() if name not in settable}
+        for snapshot in (saved, own)
+    )
+    rows = (len(own.header["ids"]),)
+    if shapes != expected or any(t.shape != rows or t.dtype != torch.float64 for t in changed.values()):
         raise StateError(f"{source}: its tensors do not fit this component")
-    there, here = header.get("attributes"), own["attributes"]
-    if there != here:
-        names = [n for n in here if not isinstance(there, dict) or there.get(n) != here[n]]
+
+
+def _check_attributes(saved: Snapshot, own: Snapshot, group: Group, source: str) -> None:
+    digests, own_digests = saved.header.get("attributes"), own.header["attributes"]
+    if digests != own_digests:
+        differing = [
+            name
+            for name, digest in own_digests.items()
+            if not isinstance(digests, dict) or digests.get(name) != digest
+        ]
         raise StateError(
-            f"{source}: was saved with other values of {', '.join(names) or 'attributes'}; "
+            f"{source}: was saved with other values of {', '.join(differing) or 'attributes'}; "
             "use the table of catchments of that run"
         )
-    for name, values in changed.items():
-        kind = "multiplier" if name in component.group.multipliers else "attribute"
-        variable = component.about.by_name[name]
+    ids = own.header["ids"]
+    table = group.about(len(ids)).by_name
+    for name, values in saved.changed.items():
+        variable = table[name]
         try:
-            check_attribute(name, values, component.ids, variable.lower, variable.upper, kind)
-            component.group.setup.check_trained({name: values}, component.ids)
+            check_attribute(name, values, ids, variable.lower, variable.upper, variable.kind)
+            group.setup.check_trained({name: values}, ids)
         except AttributeTableError as problem:
             raise StateError(f"{source}: {problem}") from problem
-    clock = component.clock
-    try:
-        position, shares = int(header["position"]), int(header["shares"])
-        due, begun = bool(header["due"]), bool(header["begun"])
-    except (KeyError, TypeError, ValueError, OverflowError) as problem:
-        raise StateError(f"{source}: its header is not valid: {problem}") from problem
-    if not 0 <= position < clock.ratio or not 1 <= shares <= clock.ratio:
-        raise StateError(f"{source}: its header is not valid: position {position}, shares {shares}")
-    if component.config.start_time is not None and position != clock.position:
-        raise StateError(f"{source}: was saved with another day_start_hour")
-    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(RUNTIME)}
-    for name, tensor in state.items():
-        values = tensor.to(torch.float64).reshape(component.size, -1).numpy()
-        wrong = invalid_state_message(component, name, values, ~(np.abs(values) < MOST))
+
+
+def _check_state(saved: Snapshot, own: Snapshot, group: Group, source: str) -> None:
+    ids = own.header["ids"]
+    table = group.about(len(ids)).by_name
+    for name, tensor in saved.state.items():
+        values = tensor.to(torch.float64).reshape(len(ids), -1).numpy()
+        wrong = invalid_state_message(name, values, ~(np.abs(values) < MOST), table.get(name), ids)
         if wrong:
             raise StateError(f"{source}: {wrong}")
-    fluxes = f"{RUNTIME}fluxes"
-    spoilt = [] if (tensors[fluxes].abs() < MOST).all() else [fluxes]
-    published = tensors[f"{RUNTIME}published"].numpy()
+
+
+def _check_runtime(saved: Snapshot, position: int, group: Group, source: str) -> None:
+    runtime = saved.runtime
+    invalid = [] if (np.abs(runtime["fluxes"]) < MOST).all() else ["fluxes"]
     # A level is not known before the first model step.
-    unknown = np.isnan(published) & np.array([v.aggregation != "sum" for v in component.group.outputs])
-    if not (unknown | (np.abs(published) < MOST)).all():
-        spoilt.append(f"{RUNTIME}published")
-    if f"{RUNTIME}series" in tensors:
-        waiting = np.moveaxis(tensors[f"{RUNTIME}series"].numpy(), 0, -1)[:position]
-        # before a run that began within a model step there was nothing
-        if not all(np.isnan(now).all() or component.group.inputs.legal(now) for now in waiting):
-            spoilt.append(f"{RUNTIME}series")
-    if spoilt:
-        raise StateError(f"{source}: holds values that cannot be, in {', '.join(spoilt)}")
-    component.group.set_state(component, state)
-    clock.phase = (position - clock.count) % clock.ratio
-    clock.begun = begun
-    component.fluxes = np.moveaxis(tensors[fluxes].numpy(), 0, -1)
-    for name, array in (
-        ("published", component.published),
-        ("last", component.last),
-        ("series", component.series),
-    ):
-        if f"{RUNTIME}{name}" in tensors:
-            array[...] = np.moveaxis(tensors[f"{RUNTIME}{name}"].numpy(), 0, -1)
-    component.restored(shares, due, changed)
+    levels = np.array([[v.aggregation != "sum"] for v in group.outputs])
+    published = runtime["published"]
+    if not ((np.isnan(published) & levels) | (np.abs(published) < MOST)).all():
+        invalid.append("published")
+    waiting = runtime["series"][:position] if "series" in runtime else ()
+    # NaN throughout stands for time before a run that began within a model step.
+    if not all(np.isnan(values).all() or group.inputs.legal(values) for values in waiting):
+        invalid.append("series")
+    if invalid:
+        names = ", ".join(f"{RUNTIME}{name}" for name in invalid)
+        raise StateError(f"{source}: holds values that cannot be, in {names}")
 
 
-def invalid_state_message(component: Component, name: str, values: FloatArray, bad: BoolArray) -> str:
-    """What a user should know where a state cannot be ``values[rows, numbers]``, else nothing.
+def invalid_state_message(
+    name: str, values: FloatArray, bad: BoolArray, variable: Variable | None, ids: Sequence[str]
+) -> str:
+    """Return what a user should know where a state cannot be ``values[rows, numbers]``, else nothing.
 
-    It cannot where `bad`, nor be less than its lower limit.
+    It cannot where `bad`, nor be less than the lower limit of its variable.
     """
-    variable = component.about.by_name.get(name)
     lower = -inf if variable is None else variable.lower
     bad = bad | (values < lower)
     if not bad.any():
         return ""
     row, k = (int(i) for i in np.argwhere(bad)[0])
     return (
-        f"{name!r} of catchment {component.ids[row]!r} cannot be {values[row, k]}; it needs "
+        f"{name!r} of catchment {ids[row]!r} cannot be {values[row, k]}; it needs "
         f"{values.shape[1]} finite values per catchment" + (f", {lower:g} or more" if lower > -inf else "")
     )
-
-
-def _header(component: Component) -> dict[str, Any]:
-    time = component.valid_time
-    return {
-        "fingerprint": component.info.fingerprint,
-        "ids": list(component.ids),
-        "attributes": {
-            name: sha256(component.group.default(name, component.rows).tobytes())[:16]
-            for name in component.group.attributes
-        },
-        "time_step": component.clock.step,
-        "stored_forcing": component.group.store is not None,
-        "position": component.clock.position,
-        "shares": component.shares,
-        "due": component.due,
-        "begun": component.clock.begun,
-        "valid_time": None if time is None else time.isoformat(),
-    }
-
-
-def _tensors(component: Component) -> dict[str, torch.Tensor]:
-    state = component.group.state(component)
-    # A step that ran ahead for this row has left its fluxes already; its own are all published.
-    fluxes = np.zeros_like(component.fluxes) if component in component.group.ahead else component.fluxes
-    runtime = {"fluxes": fluxes, "published": component.published, "last": component.last}
-    if component.group.store is None and component.clock.ratio > 1:
-        series = component.series.copy()
-        series[component.clock.position :] = np.nan
-        runtime["series"] = series
-    rows_first = {f"{RUNTIME}{name}": np.moveaxis(array, -1, 0) for name, array in runtime.items()}
-    rows_first |= {f"{CHANGED}{name}": component.settable[name] for name in component.changed}
-    return {
-        **state,
-        **{name: torch.from_numpy(np.array(array, order="C")) for name, array in rows_first.items()},
-    }
 
 
 # -- files ------------------------------------------------------------------------
 
 
-def read(component: Component, path: Path) -> None:
-    """Restore from the file that a path means now."""
-    file = meant(component, path)
-    load(component, state_codec.read(file), str(file))
+def read(path: Path) -> bytes:
+    """Read a state file.
+
+    Raises
+    ------
+    StateError
+        If it cannot be read.
+    """
+    return state_codec.read(path)
 
 
-def write(component: Component, path: Path | None) -> None:
-    """Write the file that a path means now."""
-    assert path is not None  # noqa: S101  `every` needs it
-    file = meant(component, path)
-    if file != path:
-        make_folder(file.parent)
-    state_codec.write(file, save(component))
+def write(path: Path, template: Path | None, snapshot: Snapshot) -> None:
+    """Write a state file, with its folder where the `template` of its path has placeholders."""
+    if path != template:
+        make_folder(path.parent)
+    state_codec.write(path, encode(snapshot))
 
 
 def steps_between(every: float | None, step: float) -> int:
-    """Steps after which a state is written again; 0 for never."""
+    """Return the steps after which a state is written again; 0 for never.
+
+    Raises
+    ------
+    ConfigError
+        If `every` is not a whole number of steps.
+    """
     if every is None:
         return 0
     steps = round(every / step)
     if steps < 1 or abs(steps * step - every) > 1e-6 * step:
-        raise ConfigError(f"restart.every: {every:g} s is no whole number of steps of {step:g} s")
+        raise ConfigError(f"restart.every: {every:g} s is not a whole number of steps of {step:g} s")
     return steps
 
 
 def stamp(time: datetime) -> str:
-    """How ``{time}`` in the path of a state file is written: to the minute, and further where it must be."""
+    """Return ``{time}`` in the path of a state file: to the minute, and finer where it must be."""
     return time.strftime(TIME + ("" if not time.second else "%S") if not time.microsecond else TIME + "%S.%f")
 
 
-def meant(component: Component, path: Path) -> Path:
-    """A path with the valid time and the catchment filled in.
+def file_path(template: Path, catchment: str | None, time: datetime | None) -> Path:
+    """Return the path of a state file, the valid time and the catchment filled in.
 
     Raises
     ------
     ConfigError
         If there is no time or catchment, or its id would lead into another folder.
     """
-    text = str(path)
+    text = str(template)
     if "{id}" in text:
-        if component.config.catchment is None:
+        if catchment is None:
             raise ConfigError("restart: {id} in a path is for members of a shared configuration")
-        name = require_file_name(component.config.catchment, "restart: {id} in a path", ConfigError)
-        text = text.replace("{id}", name)
+        text = text.replace("{id}", require_file_name(catchment, "restart: {id} in a path", ConfigError))
     if "{time}" in text:
-        if component.valid_time is None:
-            raise ConfigError("restart: {time} in a path needs start_time")
-        text = text.replace("{time}", stamp(component.valid_time))
+        if time is None:
+            raise ConfigError("restart: {time} in a path requires start_time")
+        text = text.replace("{time}", stamp(time))
     return Path(text)

@@ -17,9 +17,9 @@ Rows = NDArray[np.int_]
 
 
 class RowStates:
-    """State of rows, rows first; it knows nothing of who owns them.
+    """State of rows, rows first, whoever owns them.
 
-    Tensors are never written to, only replaced: what was taken of them stays what it was.
+    Tensors are never written to, only replaced: what was selected of them stays what it was.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ class RowStates:
     Attributes
     ----------
     attributes, multipliers : dict of name to array ``[capacity]``
-        After a change say so by :meth:`changed`.
+        Whoever changes them calls :meth:`changed`.
     size : int
         Rows that have a state.
-    current, prepared : dict of name to Tensor
-        Of all of them.
+    current, constants : dict of name to Tensor
+        Of all rows.
     """
 
     def __init__(self, setup: SharedSetup, capacity: int) -> None:
@@ -48,13 +48,13 @@ class RowStates:
         self.current: State = {}
         self.constants: State = {}
         #: Before a step that ran ahead of some owners, and rows whose attributes changed: replaced as well.
-        self.saved: State = {}
+        self.previous: State = {}
         self.stale: frozenset[int] = frozenset()
 
     # -- state --------------------------------------------------------------------
 
-    def grow(self, n: int) -> None:
-        """Rows up to `n`, new ones with their initial state."""
+    def extend(self, n: int) -> None:
+        """Add rows up to `n`, with their initial state."""
         state = self._setup.initial(n - self.size)
         self.current = {
             name: torch.cat([self.current[name], value]) if self.size else value
@@ -63,11 +63,11 @@ class RowStates:
         self.changed(range(self.size, n))
         self.size = n
 
-    def take(self, rows: Rows) -> State:
-        """The state of rows."""
-        return _taken(self.current, self._index(rows))
+    def select(self, rows: Rows) -> State:
+        """Return the state of rows."""
+        return _select(self.current, self._index(rows))
 
-    def put(self, rows: Rows, state: State) -> None:
+    def assign(self, rows: Rows, state: State) -> None:
         """Replace the state of rows, or some tensors of it."""
         index = self._index(rows)
         with torch.inference_mode():
@@ -78,36 +78,36 @@ class RowStates:
                 for name, old in self.current.items()
             }
 
-    def remember(self, rows: Rows) -> None:
-        """Keep the state of rows before a step that runs ahead of some of their owners."""
-        if len(rows) == self.size or not self.saved:
-            self.saved = self.current
+    def save_previous(self, rows: Rows) -> None:
+        """Keep the state of rows before a step that runs ahead of some owners."""
+        if len(rows) == self.size or not self.previous:
+            self.previous = self.current
             return
         index = self._index(rows)
         with torch.inference_mode():
-            self.saved = {
-                name: _grown(old, self.size).index_copy(0, index, self.current[name].index_select(0, index))
-                for name, old in self.saved.items()
+            self.previous = {
+                name: _padded(old, self.size).index_copy(0, index, self.current[name].index_select(0, index))
+                for name, old in self.previous.items()
             }
 
-    def before(self, rows: Rows) -> State:
-        """The state of rows when it was last remembered."""
-        return _taken(self.saved, self._index(rows))
+    def select_previous(self, rows: Rows) -> State:
+        """Return the state of rows as it was last kept."""
+        return _select(self.previous, self._index(rows))
 
     # -- what follows from attributes -----------------------------------------------
 
     def changed(self, rows: Iterable[int]) -> None:
-        """Attributes or multipliers of rows have changed, or will before the next step."""
+        """Note that attributes or multipliers of rows have changed, or will before the next step."""
         self.stale = self.stale | frozenset(rows)
 
     def multiplied(self, name: str) -> bool:
-        """Whether a multiplier has been in use; from now on it is."""
+        """Tell whether a multiplier has been in use; from now on it is."""
         used = name in self._multiplied
         self._multiplied.add(name)
         return used
 
     def precompute(self) -> None:
-        """Compute anew what follows from attributes and multipliers where they have changed."""
+        """Recompute constants of rows whose attributes or multipliers have changed."""
         if not self.stale:
             return
         rows = np.array(sorted(self.stale))
@@ -122,7 +122,7 @@ class RowStates:
             else:
                 index = self._index(rows)
                 self.constants = {
-                    name: _grown(self.constants[name], self.size).index_copy(0, index, value)
+                    name: _padded(self.constants[name], self.size).index_copy(0, index, value)
                     for name, value in constants.items()
                 }
         self.stale = frozenset()
@@ -138,17 +138,17 @@ class RowStates:
             self.current = {**self.current, **state}
         else:
             index = self._index(rows)
-            fluxes, state = engine.run(tensors, _taken(self.constants, index), _taken(self.current, index))
-            self.put(rows, state)
+            fluxes, state = engine.run(tensors, _select(self.constants, index), _select(self.current, index))
+            self.assign(rows, state)
         # One transfer, where they come from a GPU.
         return torch.cat([fluxes[v.symbol] for v in self._setup.outputs]).cpu().numpy()
 
     def storage(self, balance: Balance, state: State, rows: Rows) -> FloatArray:
-        """What a state of rows holds of a conserved quantity, ``[rows]``."""
+        """Compute what a state of rows holds of a conserved quantity, ``[rows]``."""
         model = self._setup.model
         constants: State = {}
         if len(model.process_models) > 1:
-            constants = _taken(self.constants, self._index(rows))
+            constants = _select(self.constants, self._index(rows))
         return model.storage(balance, state, constants).cpu().numpy()
 
     def _tensor(self, values: FloatArray) -> Tensor:
@@ -158,11 +158,11 @@ class RowStates:
         return torch.from_numpy(rows).to(self._setup.device)
 
 
-def _taken(tensors: State, index: Tensor) -> State:
+def _select(tensors: State, index: Tensor) -> State:
     return {name: tensor.index_select(0, index) for name, tensor in tensors.items()}
 
 
-def _grown(tensor: Tensor, n: int) -> Tensor:
-    """With rows added up to `n`, to be filled by the caller."""
-    more = n - tensor.shape[0]
-    return torch.cat([tensor, tensor.new_zeros((more, *tensor.shape[1:]))]) if more else tensor
+def _padded(tensor: Tensor, n: int) -> Tensor:
+    """Return a tensor with rows of zeros added up to `n`."""
+    missing = n - tensor.shape[0]
+    return torch.cat([tensor, tensor.new_zeros((missing, *tensor.shape[1:]))]) if missing else tensor

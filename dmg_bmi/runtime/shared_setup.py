@@ -18,8 +18,9 @@ from ..io.timeseries import day_of_year
 from ..model.bundle import BundleInfo
 from ..model.training_range import check_trained
 from ..physics import State
+from .catchments import CatchmentTable
 from .clock import FAR_FUTURE, Clock
-from .config import CatchmentTable, RunConfig, utc
+from .config import RunConfig, utc
 from .engines.choose import make_engine
 from .engines.eager import Eager
 from .forcing.aggregation import Place
@@ -167,7 +168,7 @@ class SharedSetup:
         of_table : array ``[rows]``
             Their rows of the table of catchments.
         steps : array ``[rows]``
-            Which model step, as :attr:`Clock.model_count`.
+            Which model step, as :attr:`.ModelStep.index`.
         """
         start = self.config.start_time
         if not self.inputs.attributes or start is None:

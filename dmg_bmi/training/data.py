@@ -19,7 +19,7 @@ from ..model.delta_model import DeltaModel
 from ..model.normalisation import FeatureStatistics
 from ..model.roles import ParameterRole
 from ..model.variables import Variable, variable_table
-from ..runtime.config import implausible
+from ..runtime.catchments import implausible
 
 
 def require(

@@ -43,8 +43,9 @@ from dmg_bmi.model.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
 from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.prepare import tables
 from dmg_bmi.runtime import state_codec
+from dmg_bmi.runtime.catchments import CatchmentTable
 from dmg_bmi.runtime.clock import Clock
-from dmg_bmi.runtime.config import CatchmentTable, RunConfig
+from dmg_bmi.runtime.config import RunConfig
 from dmg_bmi.runtime.forcing import series
 from dmg_bmi.runtime.forcing.stored import INDEX, StoredForcing
 from dmg_bmi.training import checkpoint

@@ -210,8 +210,8 @@ def test_a_state_holds_the_forcing_that_waits_and_no_other(tmp_path):
     drive(bmi, 7)
     _, tensors = state_codec.decode(bmi.component.save())
     series = tensors["runtime.series"].numpy()
-    position = bmi.component.clock.position
-    assert 0 < position < bmi.component.clock.ratio
+    position = bmi.component.model_step.position
+    assert 0 < position < bmi.component.model_step.length
     assert np.isfinite(series[:, :position]).all()
     assert np.isnan(series[:, position:]).all()
     daily = start(tmp_path, time_step=86400.0)

@@ -92,7 +92,7 @@ class ReturnsANewArray(DeltaModelBmi):
 class LosesWater(DeltaModelBmi):
     def update(self):
         super().update()
-        self.component.book().mass_out[...] += 0.01
+        self.component.open_budget().mass_out[...] += 0.01
 
 
 class RestoresNothing(DeltaModelBmi):

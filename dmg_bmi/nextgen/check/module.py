@@ -14,8 +14,9 @@ import numpy as np
 from ...bmi import DeltaModelBmi
 from ...errors import DmgBmiError
 from ...model.variables import Variable
+from ...runtime.catchments import implausible
 from ...runtime.component import Component
-from ...runtime.config import implausible, utc
+from ...runtime.config import utc
 from ...runtime.restart import TIME
 from .context import STEP, CheckContext
 

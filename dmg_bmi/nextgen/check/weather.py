@@ -10,7 +10,7 @@ from ...arrays import FloatArray, TimeArray
 from ...errors import ConfigError
 from ...io.ngen_forcing import WELL_KNOWN
 from ...io.units import conversion
-from ...runtime.config import implausible
+from ...runtime.catchments import implausible
 
 #: Units, and limits beyond every record on Earth with room to spare (rain in an hour: 305 mm, Holt, 1947).
 LIMITS = {

@@ -20,7 +20,7 @@ from ...io.units import conversion
 from ...model.normalisation import FeatureStatistics
 from ...model.training_range import describe_range, outside
 from ...model.variables import Variable
-from ...runtime.config import implausible
+from ...runtime.catchments import implausible
 from .plan import MissingAttributes
 from .tables import Table
 

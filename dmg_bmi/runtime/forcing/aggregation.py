@@ -103,7 +103,7 @@ class ForcingInputs:
                 total += np.nansum(series[:, k], axis=0) * scale
         return total
 
-    def join(self, series: FloatArray, place: Place | None = None) -> dict[str, FloatArray]:
+    def aggregate(self, series: FloatArray, place: Place | None = None) -> dict[str, FloatArray]:
         """The forcing of a model step, ``[rows]`` in model units by symbol.
 
         Parameters

@@ -133,9 +133,9 @@ class PetFromWeather(ForcingInputs):
         self._own = {v.symbol for v in own}
         self._hours = step / HOUR
 
-    def join(self, series: FloatArray, place: Place | None = None) -> dict[str, FloatArray]:
-        """See :meth:`Inputs.join`; with PET."""
-        joined = super().join(series)
+    def aggregate(self, series: FloatArray, place: Place | None = None) -> dict[str, FloatArray]:
+        """See :meth:`ForcingInputs.aggregate`; with PET."""
+        joined = super().aggregate(series)
         weather = {
             v.symbol: torch.from_numpy(series[:, k] * scale + offset)
             for k, v, (scale, offset) in zip(self._from, self.forcings, self._to_model, strict=True)

@@ -137,7 +137,7 @@ class StoredForcing:
         return min(len(series) for series in self._series)
 
     def lacks(self, model_count: int) -> float:
-        """Seconds of forcing that are missing to complete a model step, as :attr:`Clock.model_count`."""
+        """Seconds of forcing that are missing to complete a model step, as :attr:`.ModelStep.index`."""
         needed = self._first + (model_count + 1) * self._records
         if self._partial_end:
             needed -= self._records - 1
@@ -149,7 +149,7 @@ class StoredForcing:
         Parameters
         ----------
         model_count : int
-            Which model step, as :attr:`Clock.model_count`.
+            Which model step, as :attr:`.ModelStep.index`.
         first : bool
             Whether the run begins in it, perhaps after its start.
         """

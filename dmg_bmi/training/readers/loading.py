@@ -23,7 +23,7 @@ from ...errors import ForcingError
 from ...io.atomic import create, locked, make_folder
 from ...io.files import canonical, mapped, sha256
 from ...io.timeseries import BasinDataset
-from ...runtime.config import FILLS
+from ...runtime.catchments import FILLS
 
 log = logging.getLogger(__name__)
 

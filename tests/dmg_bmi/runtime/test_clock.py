@@ -80,14 +80,6 @@ def test_a_run_may_end_where_it_begins():
         clock.check_step()
 
 
-def test_position_goes_round_from_the_phase():
-    clock = Clock(21600.0, DAY, phase=3)
-    seen = []
-    for clock.count in range(6):
-        seen.append((clock.position, clock.model_count))
-    assert seen == [(3, 0), (0, 1), (1, 1), (2, 1), (3, 1), (0, 2)]
-
-
 def test_nothing_goes_beyond_the_end():
     clock = Clock(3600.0, 3600.0, end=7200.0)
     assert clock.steps_until(7200.0) == 2

@@ -9,7 +9,8 @@ import pytest
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.errors import AttributeTableError, BundleError, ConfigError, DmgBmiError
 from dmg_bmi.model.delta_model import DAY
-from dmg_bmi.runtime.config import Catchments, CatchmentTable, RunConfig
+from dmg_bmi.runtime.catchments import Catchments, CatchmentTable
+from dmg_bmi.runtime.config import RunConfig
 
 
 @pytest.fixture
@@ -198,7 +199,7 @@ def test_without_a_table_lists_say_how_many_there_are():
         ("id,slope,aridity\na,steep,2\n", {}, "line 2: slope is 'steep', not a number"),
         ("id,slope\na,1\n", {}, "attribute 'aridity' is missing: add it"),
         ("id,slope,aridity\na,1,2\n", {"ids": ("z",)}, "has no catchment z"),
-        ("id,slope,aridity\na,1,2\n", {"ids": ("a", "a")}, "'a' stands twice among the ids"),
+        ("id,slope,aridity\na,1,2\n", {"ids": ("a", "a")}, "'a' appears twice among the ids"),
         ("id,slope,aridity\na,1,2\n", {"attributes": {"height": 3.0}}, "has no attribute height; it uses"),
         ("id,slope,aridity\na,1,2\n", {"attributes": {"slope": [3.0, 4.0]}}, "slope has 2 values for 1"),
         ("id,slope,aridity\na,1,2\n", {"area": [3.0, 4.0]}, "area has 2 values for 1"),

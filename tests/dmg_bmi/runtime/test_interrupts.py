@@ -73,7 +73,7 @@ def make(request, configure, bundles, weather, tmp_path, write_store):
 
     def start(bmi_run, done):
         bmi = bmi_run.start(path)
-        bmi.component.book()
+        bmi.component.open_budget()
         for k in range(done):
             if kind != "own":
                 bmi_run.push(bmi, series, k)
@@ -116,7 +116,7 @@ def saved(bmi):
 
 def all_of(bmi):
     """What a component holds and shows."""
-    ledger, (header, state) = bmi.component.book(), saved(bmi)
+    ledger, (header, state) = bmi.component.open_budget(), saved(bmi)
     shown = [bmi.get_value_ptr(name).copy() for name in bmi.get_output_var_names()]
     booked = [a.copy() for a in (ledger.mass_in, ledger.mass_out, ledger.stored, ledger.mass_leaked)]
     return [bmi.get_current_time(), *header], [*shown, *booked, *state]

@@ -93,7 +93,7 @@ def test_flow_stays_close_and_only_the_networks_weights_are_rounded(components):
 
 def test_water_closes_as_ever(components):
     low = components("bfloat16")
-    book = low.book()
+    book = low.open_budget()
     steps(low, range(40))
     assert book.mass_in.min() > 0.1
     assert abs(book.mass_leaked).max() < 1e-12

@@ -22,7 +22,7 @@ SERIES = np.array([[[1.0, 0.0], [4.0, -1.0]], [[2.0, 0.5], [6.0, -2.0]], [[3.0, 
 
 
 def test_rates_add_up_over_their_steps_and_levels_average():
-    forcing = PAIR.join(SERIES)
+    forcing = PAIR.aggregate(SERIES)
     assert forcing.keys() == {"P", "T"}
     np.testing.assert_allclose(forcing["P"], [12.0, 1.0], rtol=1e-15)  # (1 + 2 + 3) mm/h for 2 h each
     np.testing.assert_allclose(forcing["T"], [7.0, -3.0], rtol=1e-15)
@@ -31,7 +31,7 @@ def test_rates_add_up_over_their_steps_and_levels_average():
 def test_of_a_step_that_began_before_time_zero_only_what_is_there_counts():
     series = SERIES.copy()
     series[0] = np.nan
-    forcing = PAIR.join(series)
+    forcing = PAIR.aggregate(series)
     np.testing.assert_allclose(forcing["P"], [10.0, 1.0], rtol=1e-15)
     np.testing.assert_allclose(forcing["T"], [8.5, -4.0], rtol=1e-15)
 
@@ -39,7 +39,7 @@ def test_of_a_step_that_began_before_time_zero_only_what_is_there_counts():
 def test_one_row_that_began_later_does_not_change_the_others():
     series = SERIES.copy()
     series[0, :, 1] = np.nan
-    forcing = PAIR.join(series)
+    forcing = PAIR.aggregate(series)
     np.testing.assert_allclose(forcing["P"], [12.0, 1.0], rtol=1e-15)
     np.testing.assert_allclose(forcing["T"], [7.0, -4.0], rtol=1e-15)
 
@@ -50,9 +50,9 @@ def test_one_row_that_began_later_does_not_change_the_others():
 def test_extremes_and_the_last_value_of_a_model_step(aggregation, whole, part):
     inputs = ForcingInputs([variable("x", "m", "mm", aggregation)], HOUR)
     series = np.array([7.0, -2.0, 4.0]).reshape(3, 1, 1)
-    assert inputs.join(series)["x"] == 1000 * whole
+    assert inputs.aggregate(series)["x"] == 1000 * whole
     series[0] = np.nan
-    assert inputs.join(series)["x"] == 1000 * part
+    assert inputs.aggregate(series)["x"] == 1000 * part
 
 
 def test_several_forcings_come_from_one_variable_and_keep_their_units():
@@ -61,7 +61,7 @@ def test_several_forcings_come_from_one_variable_and_keep_their_units():
     inputs = ForcingInputs([low, high, P], HOUR)
     assert inputs.names == ("air__temperature", "P")
     assert [v.symbol for v in inputs.variables] == ["Tmin", "P"]
-    forcing = inputs.join(np.array([[[10.0], [0.0]], [[-5.0], [2.0]]]))
+    forcing = inputs.aggregate(np.array([[[10.0], [0.0]], [[-5.0], [2.0]]]))
     assert forcing["Tmin"] == pytest.approx(268.15, abs=1e-12)
     assert forcing["Tmax"] == pytest.approx(283.15, abs=1e-12)
     assert forcing["P"] == 2.0
