@@ -25,8 +25,8 @@ from .model.variables import unknown_variable
 from .runtime.clock import Clock
 from .runtime.component import Component
 from .runtime.config import RunConfig
-from .runtime.metadata import Metadata
-from .runtime.ngen_protocols import NgenProtocols, ReservedVariables
+from .runtime.metadata import ExtraVariables, Metadata, ReservedVariables
+from .runtime.ngen_protocols import NgenProtocols
 
 GRID = 0
 AnyArray = NDArray[np.generic]
@@ -44,6 +44,9 @@ class DeltaModelBmi(Bmi):
 
     Every getter raises :class:`NotInitializedError` before `initialize`, and
     :class:`VariableError` for a name that does not exist.
+
+    Adapters for other frameworks derive from it and override three methods: :meth:`_extra_variables`,
+    :meth:`_after_initialize` and :meth:`_before_update`.
     """
 
     #: Set by :func:`bundle_component`: its table is readable before `initialize`.
@@ -51,14 +54,15 @@ class DeltaModelBmi(Bmi):
     configuration: ClassVar[type[RunConfig]] = RunConfig
 
     def __init__(self) -> None:
-        self._let_go()
+        self._reset()
 
-    def _let_go(self) -> None:
+    def _reset(self) -> None:
         self._component: Component | None = None
         self._clock: Clock | None = None
         self._protocols: NgenProtocols | None = None
+        self._extra: ExtraVariables | None = None
         self._about = Metadata() if self.bundle is None else Metadata(self.bundle.variables)
-        #: Of one catchment what is set and read at every step, by name: the arrays of length one.
+        #: Arrays of length one that are set and read at every step, by name; of one catchment only.
         self._set: Mapping[str, FloatArray] = {}
         self._read: Mapping[str, FloatArray] = {}
 
@@ -71,39 +75,78 @@ class DeltaModelBmi(Bmi):
         stays as it is.
         """
         config = self.configuration.read(config_file)
+        extra: ExtraVariables | None = None
+
+        def accept(component: Component) -> None:
+            nonlocal extra
+            extra = self._extra_variables(component)
+
         try:
-            component = Component.instead_of(self._component, self._bundle_of(config), config)
+            component = Component.instead_of(self._component, self._bundle_of(config), config, accept)
         except DmgBmiError as problem:
             raise problem.within(str(config_file)) from problem
-        self._take(component)
+        self._adopt(component, extra)
+        self._after_initialize(config_file)
 
-    def _take(self, component: Component) -> None:
+    def _adopt(self, component: Component, extra: ExtraVariables | None) -> None:
         self._protocols = None
-        self._component, self._about, self._clock = component, component.about, component.clock
-        one = component.size == 1
-        self._set = component.by_kind("input") if one else {}
-        self._read = component.by_kind("output") if one else {}
+        self._component, self._clock = component, component.clock
+        self._extra, self._about = extra, component.about
+        single = component.size == 1
+        self._set = component.by_kind("input") if single else {}
+        self._read = component.by_kind("output") if single else {}
+        if extra is not None:
+            self._about = self._about.extended(extra.table)
+            self._set = {name: array for name, array in self._set.items() if name not in extra.table}
+
+    # -- what other adapters override -----------------------------------------------
+
+    def _extra_variables(self, component: Component) -> ExtraVariables | None:
+        """Return variables beyond those of the component, or instead of some; None by default.
+
+        Called by `initialize` once the component is ready and before it replaces a running one.
+
+        Raises
+        ------
+        ConfigError
+            To refuse the component; nothing has changed then.
+        """
+        return None
+
+    def _after_initialize(self, config_file: str) -> None:
+        """Finish `initialize`, when all variables can be set; does nothing by default."""
+
+    def _before_update(self) -> None:
+        """Prepare `update` or `update_until`, of any number of steps; does nothing by default.
+
+        An error that it raises leaves the component as it is.
+        """
+
+    # -- stepping -----------------------------------------------------------------
 
     def update(self) -> None:
         """Advance one time step."""
-        (self._component or self.component).update()
+        component = self._component or self.component
+        self._before_update()
+        component.update()
 
     def update_until(self, time: float) -> None:
         """Advance to `time`, a multiple of the step that has not passed."""
         component = self.component
+        self._before_update()
         component.update(component.clock.steps_until(time))
 
     def finalize(self) -> None:
-        """Write the state if the configuration says so, and let go; again is harmless.
+        """Write the state if the configuration says so, and give everything up; again is harmless.
 
         Where the state cannot be written the component goes on as it was, so that it can be tried again.
         """
         if self._component is not None:
             self._component.close()
-        self._let_go()
+        self._reset()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Only what is not initialized can be copied or pickled: arrays of a group have one owner."""
+        """Copy or pickle an object that is not initialized; arrays of a group have one owner."""
         if self._component is not None:
             raise StateError(
                 f"{type(self).__name__} is running and cannot be copied or pickled; save its state "
@@ -112,13 +155,13 @@ class DeltaModelBmi(Bmi):
         return type(self), ()
 
     def item_ids(self, name: str) -> tuple[str, ...]:
-        """Of the rows of a variable that has one item per row."""
-        self._known(name)
+        """Return the ids of the rows of a variable that has one item per row."""
+        self._require(name)
         return self.component.ids
 
     @property
     def component(self) -> Component:
-        """What this adapter adapts."""
+        """The component that is adapted."""
         if self._component is None:
             raise NotInitializedError(f"{type(self).__name__}: call initialize(config_file) first")
         return self._component
@@ -126,29 +169,29 @@ class DeltaModelBmi(Bmi):
     # -- the variable table -------------------------------------------------------
 
     def get_component_name(self) -> str:
-        """Name of the bundle."""
+        """Return the name of the bundle."""
         if self._component is None and self.bundle is not None:
             return self.bundle.name
         return self.component.info.name
 
     def get_input_item_count(self) -> int:
-        """Length of :meth:`get_input_var_names`."""
+        """Return the length of :meth:`get_input_var_names`."""
         return len(self._about.inputs)
 
     def get_output_item_count(self) -> int:
-        """Length of :meth:`get_output_var_names`."""
+        """Return the length of :meth:`get_output_var_names`."""
         return len(self._about.outputs)
 
     def get_input_var_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Forcing to be set; empty before `initialize` and where forcing is stored."""
+        """Return forcing to be set; empty before `initialize` and where forcing is stored."""
         return self._about.inputs
 
     def get_output_var_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What each update refreshes; empty before `initialize`."""
+        """Return what each update refreshes; empty before `initialize`."""
         return self._about.outputs
 
     def get_var_units(self, name: str) -> str:
-        """UDUNITS string."""
+        """Return a UDUNITS string."""
         try:
             known = self._about.units.get(name)
         except TypeError as problem:
@@ -156,7 +199,7 @@ class DeltaModelBmi(Bmi):
         return self._reserved(name).find(name).units if known is None else known
 
     def get_var_type(self, name: str) -> str:
-        """``float64``; ids are ``int64``."""
+        """Return ``float64``, or ``int64`` for ids."""
         try:
             known = self._about.types.get(name)
         except TypeError as problem:
@@ -164,7 +207,7 @@ class DeltaModelBmi(Bmi):
         return self._reserved(name).find(name).dtype if known is None else known
 
     def get_var_itemsize(self, name: str) -> int:
-        """8 bytes."""
+        """Return 8 bytes."""
         try:
             known = self._about.itemsizes.get(name)
         except TypeError as problem:
@@ -172,7 +215,7 @@ class DeltaModelBmi(Bmi):
         return self._reserved(name).array(name).itemsize if known is None else known
 
     def get_var_nbytes(self, name: str) -> int:
-        """Bytes of the whole array."""
+        """Return the bytes of the whole array."""
         try:
             known = self._about.nbytes.get(name)
         except TypeError as problem:
@@ -180,46 +223,46 @@ class DeltaModelBmi(Bmi):
         return self._reserved(name).array(name).nbytes if known is None else known
 
     def get_var_location(self, name: str) -> str:
-        """``node`` of the scalar grid for one catchment, ``none`` for many."""
-        self._known(name)
+        """Return ``node`` of the scalar grid for one catchment, ``none`` for many."""
+        self._require(name)
         return "node" if self.component.size == 1 else "none"
 
     def get_var_grid(self, name: str) -> int:
-        """The one grid."""
-        self._known(name)
+        """Return the one grid."""
+        self._require(name)
         return GRID
 
     # -- time ---------------------------------------------------------------------
 
     def get_start_time(self) -> float:
-        """0.0."""
+        """Return 0.0."""
         self.component  # noqa: B018  raises before initialize
         return 0.0
 
     def get_current_time(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         clock = self._clock or self.component.clock
         return clock.count * clock.step
 
     def get_end_time(self) -> float:
-        """Seconds; 1e15 when the configuration names no end."""
+        """Return seconds; 1e15 where the configuration names no end."""
         return (self._clock or self.component.clock).end
 
     def get_time_step(self) -> float:
-        """Seconds."""
+        """Return the seconds of an update."""
         return (self._clock or self.component.clock).step
 
     def get_time_units(self) -> str:
-        """``s``."""
+        """Return ``s``."""
         self.component  # noqa: B018  raises before initialize
         return "s"
 
     # -- values -------------------------------------------------------------------
 
     def get_value_ptr(self, name: str) -> AnyArray:
-        """The variable's one array, the same object from `initialize` to `finalize`.
+        """Return the variable's one array, the same object from `initialize` to `finalize`.
 
-        Writing to that of a forcing sets it; all others are for reading alone.
+        Writing to that of a forcing sets it; all others are read-only.
         """
         try:
             known = name in self._about.nbytes
@@ -272,35 +315,35 @@ class DeltaModelBmi(Bmi):
         """Set chosen items in place."""
         values = self._values(name).copy()
         indices = _indices(name, inds, values.size)
-        given = _numbers(name, src)
-        if given.size != indices.size:
-            raise ValueShapeError(f"{name!r}: {given.size} values for {indices.size} indices")
-        values[indices] = given.reshape(-1)
+        new = _numbers(name, src)
+        if new.size != indices.size:
+            raise ValueShapeError(f"{name!r}: {new.size} values for {indices.size} indices")
+        values[indices] = new.reshape(-1)
         self.set_value(name, values)
 
     # -- grid ---------------------------------------------------------------------
 
     def get_grid_type(self, grid: int) -> str:
-        """``scalar`` for one catchment; ``none`` for many, which have no geometry."""
+        """Return ``scalar`` for one catchment, ``none`` for many, which have no geometry."""
         self._grid(grid)
         return "scalar" if self.component.size == 1 else "none"
 
     def get_grid_rank(self, grid: int) -> int:
-        """0."""
+        """Return 0."""
         self._grid(grid)
         return 0
 
     def get_grid_size(self, grid: int) -> int:
-        """Catchments."""
+        """Return the number of catchments."""
         self._grid(grid)
         return self.component.size
 
     def get_grid_node_count(self, grid: int) -> int:
-        """Catchments."""
+        """Return the number of catchments."""
         return self.get_grid_size(grid)
 
     def _no_geometry(self: Any, grid: int, *_: Any) -> Any:
-        """Not for catchments: GridError."""
+        """Raise GridError: catchments have no geometry."""
         self._grid(grid)
         raise GridError("catchments have neither shape, coordinates nor connectivity here")
 
@@ -320,20 +363,21 @@ class DeltaModelBmi(Bmi):
     # -- helpers ------------------------------------------------------------------
 
     def _bundle_of(self, config: RunConfig) -> BundleInfo:
-        own = self.bundle
+        fixed = self.bundle
         if config.bundle:
             info = BundleInfo.read(config.bundle)
-            if own is not None and info.variables != own.variables:
+            if fixed is not None and info.variables != fixed.variables:
                 raise ConfigError(
-                    f"bundle {info.name!r} has other variables than {own.name!r}, of which "
+                    f"bundle {info.name!r} has other variables than {fixed.name!r}, of which "
                     f"{type(self).__name__} is the component: use a component of that bundle"
                 )
             return info
-        if own is not None:
-            return own
+        if fixed is not None:
+            return fixed
         raise ConfigError("missing key 'bundle'; give a folder or a shipped bundle's name")
 
-    def _known(self, name: str) -> None:
+    def _require(self, name: str) -> None:
+        """Raise VariableError for a name that does not exist."""
         try:
             known = name in self._about.units
         except TypeError as problem:
@@ -353,9 +397,11 @@ class DeltaModelBmi(Bmi):
         return self._reserved(name).array(name)
 
     def _reserved(self, name: str) -> ReservedVariables:
-        """Where a name that is in no table may be reserved; raises what is due if it is not."""
+        """Return what answers for a name that is not in the table of the component; raise if nothing does."""
+        if self._extra is not None and name in self._extra.table:
+            return self._extra
         if self._component is None:
-            self._known(name)
+            self._require(name)
         if self._protocols is None:
             self._protocols = NgenProtocols(self.component)
         self._protocols.find(name)
@@ -363,7 +409,7 @@ class DeltaModelBmi(Bmi):
 
 
 def bundle_component(name: str, bundle: str | Path) -> type[DeltaModelBmi]:
-    """A component class for one bundle: its variable table is readable before `initialize`.
+    """Make a component class for one bundle: its variable table is readable before `initialize`.
 
     Parameters
     ----------
@@ -378,8 +424,8 @@ def bundle_component(name: str, bundle: str | Path) -> type[DeltaModelBmi]:
 
 def _fill(name: str, dest: AnyArray, values: AnyArray) -> AnyArray:
     if not isinstance(dest, np.ndarray) or dest.size != values.size:
-        found = f"{dest.size} items" if isinstance(dest, np.ndarray) else type(dest).__name__
-        raise ValueShapeError(f"{name!r}: dest must be an array of {values.size} items, not {found}")
+        actual = f"{dest.size} items" if isinstance(dest, np.ndarray) else type(dest).__name__
+        raise ValueShapeError(f"{name!r}: dest must be an array of {values.size} items, not {actual}")
     if dest.dtype.kind not in "fiuc":
         raise ValueShapeError(f"{name!r}: {values.dtype} cannot go into dest, which is of {dest.dtype}")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -19,8 +18,7 @@ from .model.delta_model import DeltaModel
 from .model.variables import FLOW, unknown_variable
 from .runtime.component import Component
 from .runtime.config import RunConfig
-from .runtime.metadata import Metadata, id_number
-from .runtime.ngen_protocols import Reserved, ReservedVariables
+from .runtime.metadata import Reserved, id_number
 
 SOURCE_IDS = "land_surface_water_source__id"
 COUNTS = (f"{FLOW}__count", f"{SOURCE_IDS}__count")
@@ -92,54 +90,33 @@ class RoutingBmi(DeltaModelBmi):
     """
 
     configuration: ClassVar[type[RunConfig]] = RoutingConfig
-    _sources: Sources | None = None
 
-    def initialize(self, config_file: str) -> None:
-        """Read the configuration and make ready; errors name file, key and remedy."""
-        super().initialize(config_file)
-        component = self.component
-        fabric = component.group.table.fabric
-        if fabric is None or LATERAL not in self._about.by_name:
-            self._let_go()
+    @property
+    def _sources(self) -> Sources | None:
+        return self._extra if isinstance(self._extra, Sources) else None
+
+    def _extra_variables(self, component: Component) -> Sources | None:
+        """Return the sources of a network, unless its inflow is stored forcing."""
+        fabric, config = component.group.table.fabric, component.config
+        if fabric is None or LATERAL not in component.about.by_name:
             raise ConfigError(
-                f"{config_file}: a routing component needs catchments.hydrofabric and a bundle that routes, "
+                "a routing component requires catchments.hydrofabric and a bundle that routes, "
                 "such as muskingum_cunge"
             )
-        config = component.config
         assert isinstance(config, RoutingConfig)  # noqa: S101  `configuration` says so
-        if self._about.inputs:
-            self._sources = Sources(component, fabric, config.sources)
-            self._about = self._sources.about(self._about)
-            # These go by way of the sources, not straight into the component's arrays.
-            self._set = {}
+        return Sources(component, fabric, config.sources) if component.about.inputs else None
 
-    def _let_go(self) -> None:
-        super()._let_go()
-        self._sources = None
-
-    def update(self) -> None:
-        """Advance one time step."""
+    def _before_update(self) -> None:
+        """Hand water of the sources over to the reaches; inflow stays as it was set."""
         if self._sources is not None:
             self._sources.give()
-        super().update()
-
-    def update_until(self, time: float) -> None:
-        """Advance to `time`, a multiple of the step that has not passed; inflow stays as it was set."""
-        if self._sources is not None:
-            self._sources.give()
-        super().update_until(time)
 
     def item_ids(self, name: str) -> tuple[str, ...]:
-        """Ids of the sources for what they give, else of the reaches."""
-        self._known(name)
+        """Return the ids of the sources for what they give, else of the reaches."""
+        self._require(name)
         if self._sources is not None and name in (FLOW, LATERAL, SOURCE_IDS):
             return self._sources.names
         return super().item_ids(name)
-
-    def _reserved(self, name: str) -> ReservedVariables:
-        if self._sources is not None and name in self._sources.known:
-            return self._sources
-        return super()._reserved(name)
 
 
 class Sources:
@@ -158,7 +135,7 @@ class Sources:
         Sources in the order of the flow's items.
     """
 
-    known: ClassVar[dict[str, Reserved]] = {
+    table: ClassVar[dict[str, Reserved]] = {
         FLOW: Reserved("m3 s-1", "float64"),
         LATERAL: Reserved("m3 s-1", "float64"),
         SOURCE_IDS: Reserved("1", "int32"),
@@ -184,23 +161,14 @@ class Sources:
         # Reaches give to themselves: their array is the component's own.
         self._flow: Any = self._inflow if kind == "reach" else np.full(len(self._all), np.nan)
 
-    def about(self, metadata: Metadata) -> Metadata:
-        """Metadata of the component with these variables; sizes are told by :meth:`array`."""
-        own = copy(metadata)
-        own.units = metadata.units | {name: v.units for name, v in self.known.items()}
-        own.types = metadata.types | {name: v.dtype for name, v in self.known.items()}
-        own.itemsizes = {name: np.dtype(dtype).itemsize for name, dtype in own.types.items()}
-        own.nbytes = {name: n for name, n in metadata.nbytes.items() if name not in self.known}
-        return own
-
     def find(self, name: str) -> Reserved:
-        """Metadata of a variable."""
-        if name not in self.known:
+        """Return metadata of a variable."""
+        if name not in self.table:
             raise unknown_variable(name)
-        return self.known[name]
+        return self.table[name]
 
     def array(self, name: str) -> NDArray[np.generic]:
-        """The one array of a variable, until a count is set."""
+        """Return the one array of a variable, until a count is set."""
         if name in (FLOW, LATERAL):
             return self._flow
         if name in COUNTS:
@@ -251,7 +219,7 @@ class Sources:
                 "`sources` in the configuration says what the ids are of"
             )
         if len(set(ids.tolist())) != ids.size:
-            raise ForcingError(f"{SOURCE_IDS}: an id stands twice")
+            raise ForcingError(f"{SOURCE_IDS}: an id appears twice")
         self._ids[...] = ids
         self._chosen = np.array([self._place[int(i)] for i in ids.tolist()], dtype=np.int64)
         self.names = tuple(self._all[k] for k in self._chosen)

@@ -27,7 +27,7 @@ __all__ = ["PymtComponent", "plugin", *SHIPPED]
 
 
 class PymtComponent(DeltaModelBmi):
-    """A component that begins with the inputs which stand in ``inputs.yaml`` beside its configuration.
+    """A component that begins with the inputs in ``inputs.yaml`` beside its configuration.
 
     They are parameters of ``model.setup()`` and hold until they are set, so that a model runs as it
     was set up.
@@ -37,9 +37,8 @@ class PymtComponent(DeltaModelBmi):
     #: Folder, relative to the module of the class.
     METADATA: ClassVar[str]
 
-    def initialize(self, config_file: str) -> None:
-        """See :meth:`DeltaModelBmi.initialize`."""
-        super().initialize(config_file)
+    def _after_initialize(self, config_file: str) -> None:
+        """Set the inputs of ``inputs.yaml``."""
         path = Path(config_file).with_name(INPUTS)
         if not path.is_file():
             return
@@ -49,13 +48,15 @@ class PymtComponent(DeltaModelBmi):
                 or isinstance(value, bool)
                 or not isinstance(value, (int, float))
             ):
-                known = ", ".join(v.symbol for v in self.bundle.variables if v.kind == "input")
-                raise ConfigError(f"{path}: {name}: {value!r} is no number for an input; inputs are {known}")
+                inputs = ", ".join(v.symbol for v in self.bundle.variables if v.kind == "input")
+                raise ConfigError(
+                    f"{path}: {name}: {value!r} is not a number for an input; inputs are {inputs}"
+                )
             self.set_value(name, np.full(self.component.size, float(value)))
 
 
 def plugin(name: str, bundle: str | Path, module: str, metadata: str | None = None) -> type[PymtComponent]:
-    """A class for pymt of a bundle of your own.
+    """Make a class for pymt of a bundle of your own.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ All that the BMI adapter needs, in the model's own terms.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -108,30 +109,39 @@ class Component:
             self.load(restart.read(file), str(file))
 
     @classmethod
-    def instead_of(cls, old: Component | None, info: BundleInfo, config: RunConfig) -> Self:
-        """Return a new component, and close the one that it replaces once it is ready.
+    def instead_of(
+        cls,
+        old: Component | None,
+        info: BundleInfo,
+        config: RunConfig,
+        accept: Callable[[Component], None],
+    ) -> Self:
+        """Return a new component, and close the one that it replaces once `accept` has seen it.
 
-        On an error the old one has not changed.
+        On an error, one of `accept` too, the old one has not changed.
         """
         if old is not None and config.shared is not None and config.shared == old.config.shared:
-            return cls._in_its_rows(old, info, config)
+            return cls._in_its_rows(old, info, config, accept)
         new = cls(info, config)
-        if old is not None:
-            try:
+        try:
+            accept(new)
+            if old is not None:
                 old.close()
-            except BaseException:
-                new.leave()
-                raise
+        except BaseException:
+            new.leave()
+            raise
         return new
 
     @classmethod
-    def _in_its_rows(cls, old: Component, info: BundleInfo, config: RunConfig) -> Self:
+    def _in_its_rows(
+        cls, old: Component, info: BundleInfo, config: RunConfig, accept: Callable[[Component], None]
+    ) -> Self:
         """Close the old one first, since rows have one owner; bring it back if the new one fails."""
         with old.group.lock:
             before, arrays = old.save(), [a.copy() for a in (old.series, old.last, old._values)]
             old.close()
             try:
-                return cls(info, config)
+                return cls.instead_of(None, info, config, accept)
             except BaseException:
                 old.group.members[old] = None
                 old.load(before)

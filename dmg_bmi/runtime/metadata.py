@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..model.variables import Variable
 
 IDS, AREA = "catchment__id", "catchment__area"
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """Metadata of a variable that is not in the table of a component."""
+
+    units: str
+    dtype: str
+
+
+class ReservedVariables(Protocol):
+    """Answers for variables that are not in the table of a component."""
+
+    def find(self, name: str) -> Reserved:
+        """Return metadata."""
+        ...
+
+    def array(self, name: str) -> NDArray[np.generic]:
+        """Return the one array of a variable."""
+        ...
+
+    def set(self, name: str, values: NDArray[np.generic]) -> None:
+        """Do what setting it means."""
+        ...
+
+
+class ExtraVariables(ReservedVariables, Protocol):
+    """Reserved variables that all stand in a table of their own."""
+
+    @property
+    def table(self) -> Mapping[str, Reserved]:
+        """Metadata by name."""
+        ...
 
 
 class Metadata:
@@ -39,6 +78,15 @@ class Metadata:
         if size is not None:
             self.nbytes = {name: 8 * size * (known[name].size if name in known else 1) for name in self.units}
         self.itemsizes = dict.fromkeys(self.units, 8)
+
+    def extended(self, table: Mapping[str, Reserved]) -> Self:
+        """Return the same with variables whose size may change, so that it is looked up each time."""
+        new = copy(self)
+        new.units = self.units | {name: v.units for name, v in table.items()}
+        new.types = self.types | {name: v.dtype for name, v in table.items()}
+        new.itemsizes = {name: np.dtype(dtype).itemsize for name, dtype in new.types.items()}
+        new.nbytes = {name: n for name, n in self.nbytes.items() if name not in table}
+        return new
 
 
 def id_number(name: str, position: int) -> int:

@@ -7,14 +7,14 @@ in NOAA-OWP/ngen#957; the same words without the prefix are an older convention.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StateError, ValueShapeError, VariableError
 from ..model.variables import unknown_variable
+from .metadata import Reserved
 from .state_codec import MAX_SIZE
 
 if TYPE_CHECKING:
@@ -22,30 +22,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.generic]
 PREFIX = "ngen::"
-
-
-@dataclass(frozen=True)
-class Reserved:
-    """Metadata of a reserved variable."""
-
-    units: str
-    dtype: str
-
-
-class ReservedVariables(Protocol):
-    """What answers for variables that stand in no table."""
-
-    def find(self, name: str) -> Reserved:
-        """Metadata."""
-        ...
-
-    def array(self, name: str) -> Array:
-        """The one array of a variable."""
-        ...
-
-    def set(self, name: str, values: Array) -> None:
-        """Do what setting it means."""
-        ...
 
 
 _TRIGGER, _OPAQUE = "ngen::trigger", "ngen::opaque"
@@ -83,7 +59,7 @@ class NgenProtocols:
         self._announced: int | None = None
 
     def find(self, name: str) -> Reserved:
-        """Metadata of a reserved name.
+        """Return metadata of a reserved name.
 
         Raises
         ------
@@ -98,7 +74,7 @@ class NgenProtocols:
         return SERIALIZATION[name]
 
     def array(self, name: str) -> Array:
-        """The one array of a reserved variable; of the state, until another is saved."""
+        """Return the one array of a reserved variable; of the state, until another is saved."""
         if name in MASS:
             return getattr(self._component.open_budget(), MASS[name])
         if name not in self._arrays:

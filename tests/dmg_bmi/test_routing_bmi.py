@@ -201,7 +201,7 @@ def test_sources_that_do_not_exist_or_were_never_named_are_refused(configure):
         bmi.set_value(name, np.array([2], dtype=np.int64))
     with pytest.raises(ForcingError, match=r"no divide 99; `sources` in the configuration"):
         bmi.set_value(IDS, np.array([1, 99], dtype=np.int32))
-    with pytest.raises(ForcingError, match="an id stands twice"):
+    with pytest.raises(ForcingError, match="an id appears twice"):
         bmi.set_value(IDS, np.array([1, 1], dtype=np.int32))
     bmi.set_value(FLOW, np.ones(2))
     with pytest.raises(ForcingError, match="set the ids of the 2 sources"):
@@ -356,7 +356,7 @@ def test_a_network_needs_a_bundle_that_routes_and_the_other_way_round(configure,
     one = {name: values[0] for name, values in channel.items()}
     plain.write_text(yaml.safe_dump({"bundle": "muskingum_cunge", "catchments": {"attributes": one}}))
     DeltaModelBmi().initialize(str(plain))
-    with pytest.raises(ConfigError, match=r"a routing component needs catchments\.hydrofabric"):
+    with pytest.raises(ConfigError, match=r"a routing component requires catchments\.hydrofabric"):
         start(str(plain))
     shared = configure(name="shared.yaml")
     plain.write_text(yaml.safe_dump({"shared": shared, "catchment": "wb-3"}))
