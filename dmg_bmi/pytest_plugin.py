@@ -1,4 +1,4 @@
-"""``pytest --bmi package.module:Class --bmi-config FILE``: a test per promise of a component.
+"""Plugin of pytest: ``pytest --bmi MODULE:CLASS --bmi-config FILE`` runs a test per promise of a component.
 
 Without ``--bmi`` it does nothing but offer its options, and imports nothing.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of the conformance checks."""
+    """Add the options of the conformance checks."""
     group = parser.getgroup("bmi", "Basic Model Interface conformance (dmg_bmi)")
     group.addoption("--bmi", metavar="MODULE:CLASS", help="Component to check, with --bmi-config.")
     group.addoption(
@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With ``--bmi`` collect its configurations, and test files only where they are named."""
+    """Collect, with ``--bmi``, its configurations, and test files only where they are named."""
     if not config.getoption("--bmi"):
         return
     files = [str(Path(file).absolute()) for file in config.getoption("--bmi-config")]
@@ -47,24 +47,24 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--bmi needs --bmi-config FILE, what `initialize` of the component reads")
     for file in files:
         if not os.path.isfile(file):
-            raise pytest.UsageError(f"--bmi-config: there is no file {file}")
-    named = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
-    config.args = [*(argument for argument in named if argument not in files), *files]
+            raise pytest.UsageError(f"--bmi-config: file {file} not found")
+    explicit = config.args if config.args_source is pytest.Config.ArgsSource.ARGS else []
+    config.args = [*(argument for argument in explicit if argument not in files), *files]
     config.pluginmanager.register(_Checks(_conformance(config), files), "dmg_bmi_checks")
 
 
 class _Checks:
-    """Collects a configuration as a file of tests."""
+    """Collector of configurations as files of tests."""
 
     def __init__(self, options: dict[str, Any], files: list[str]) -> None:
         self.options, self.files = options, files
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        """One of the configurations."""
+        """Collect one of the configurations."""
         if str(file_path) not in self.files:
             return None
-        made: pytest.Collector = _Configuration.from_parent(parent, path=file_path, options=self.options)
-        return made
+        collector: pytest.Collector = _Configuration.from_parent(parent, path=file_path, options=self.options)
+        return collector
 
 
 class _Configuration(pytest.File):
@@ -78,18 +78,18 @@ class _Configuration(pytest.File):
         )
 
     def collect(self) -> Iterator[pytest.Item]:
-        """The checks."""
+        """Yield the checks."""
         for name in self.conformance.names():
             yield _Check.from_parent(self, name=name)
 
 
 class _Check(pytest.Item):
-    """One check."""
+    """One check as a test."""
 
     parent: _Configuration
 
     def runtest(self) -> None:
-        """Run it."""
+        """Run the check."""
         result = self.parent.conformance.run_check(self.name)
         if result.outcome == "skipped":
             pytest.skip(result.reason)
@@ -97,12 +97,12 @@ class _Check(pytest.Item):
             pytest.fail(result.reason, pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """What is reported as its place."""
+        """Return what is reported as its place."""
         return self.path, None, f"{self.path.name}: {self.name}"
 
 
 def _conformance(config: pytest.Config) -> dict[str, Any]:
-    """What to check with, from the options."""
+    """Return what to check with, from the options."""
     from .conformance import Conformance
     from .nextgen.conformance import NextGenConformance
 

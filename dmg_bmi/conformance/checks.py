@@ -16,7 +16,7 @@ from .probe import Broken, NotApplicable, Values, read, same
 
 @dataclass(frozen=True)
 class Result:
-    """Of one check; `reason` says why it failed or was skipped."""
+    """Outcome of one check; `reason` says why it failed or was skipped."""
 
     check: str
     outcome: Literal["passed", "failed", "skipped"]
@@ -58,7 +58,7 @@ class Checks:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Of all checks."""
+        """Return the names of all checks."""
         return tuple(name.removeprefix("check_") for name in dir(cls) if name.startswith("check_"))
 
     def check(self) -> list[Result]:
@@ -66,7 +66,7 @@ class Checks:
         return [self.run_check(name) for name in self.names()]
 
     def run_check(self, name: str) -> Result:
-        """Run one on a fresh instance, of which the time and values are looked at with legal inputs."""
+        """Run one check on a fresh instance, with legal inputs where the check needs them."""
         begun = False
         try:
             with self.running(fed=name not in self.UNFED) as bmi:
@@ -102,7 +102,7 @@ class Checks:
 
     @contextmanager
     def running(self, fed: bool = True) -> Iterator[Bmi]:
-        """A fresh instance, with legal inputs if `fed`."""
+        """Yield a fresh instance, with legal inputs if `fed`."""
         bmi = self.cls()
         bmi.initialize(str(self.config_file))
         try:
@@ -120,7 +120,7 @@ class Checks:
                 bmi.set_value(name, values.copy())
 
     def run(self, bmi: Bmi) -> list[dict[str, Values]]:
-        """Outputs of `steps` updates."""
+        """Return the outputs of `steps` updates."""
         series = []
         for _ in range(self.steps):
             bmi.update()

@@ -13,10 +13,10 @@ from .probe import Broken, NotApplicable, agree, possible, read, require, same, 
 
 
 class LifeChecks(Checks):
-    """Updates, times, ends, beginning anew, and other instances beside it."""
+    """Checks of updates, times, ends, beginning anew, and of other instances beside it."""
 
     def check_update(self, bmi: Bmi) -> None:
-        """Time advances by the step, up to the rounding of a sum."""
+        """Check that time advances by the step, up to the rounding of a sum."""
         start, step = bmi.get_start_time(), bmi.get_time_step()
         for k in range(1, possible(bmi, self.steps) + 1):
             bmi.update()
@@ -24,7 +24,7 @@ class LifeChecks(Checks):
             require(isclose(now, then, rel_tol=1e-12 * k), f"after {k} updates it is {now!r}, not {then!r}")
 
     def check_exact_time(self, bmi: Bmi) -> None:
-        """Time is exact: after k updates the k-fold of the step, rounded once."""
+        """Check that time is exact: after k updates k times the step, rounded once."""
         start, step = Fraction(bmi.get_start_time()), Fraction(bmi.get_time_step())
         whole = lcm(start.denominator, step.denominator)  # a quotient of integers is rounded once
         first, each = int(start * whole), int(step * whole)
@@ -34,7 +34,7 @@ class LifeChecks(Checks):
             require(now == exact, f"after {k} updates it is {now!r}, not {exact!r}")
 
     def check_reading(self, bmi: Bmi) -> None:
-        """Reading values and metadata between updates changes nothing."""
+        """Check that reading values and metadata between updates changes nothing."""
         with self.running() as twin:
             unread = self.run(twin)
         for expected in unread:
@@ -48,7 +48,7 @@ class LifeChecks(Checks):
             agree([now], [expected], "differs from a run that was not read in between")
 
     def check_split(self, bmi: Bmi) -> None:
-        """Two calls of `update_until` are one to the second's time."""
+        """Check that two calls of `update_until` equal one to the time of the second."""
         count = possible(bmi, self.steps)
         start, step = bmi.get_start_time(), bmi.get_time_step()
         with self.running() as twin:
@@ -59,7 +59,7 @@ class LifeChecks(Checks):
                 require(same(read(bmi, name), read(twin, name)), f"{name}: differs by a stop on the way")
 
     def check_update_until(self, bmi: Bmi) -> None:
-        """`update_until` is that many updates; now is none; what has passed is refused."""
+        """Check that `update_until` is that many updates, none for now, and an error for the past."""
         count = possible(bmi, self.steps)
         then = bmi.get_start_time() + count * bmi.get_time_step()
         bmi.update_until(then)
@@ -80,21 +80,21 @@ class LifeChecks(Checks):
             raise Broken("a time that has passed is taken")
 
     def check_outputs_finite(self, bmi: Bmi) -> None:
-        """Outputs are finite after legal updates."""
+        """Check that outputs are finite after legal updates."""
         if not bmi.get_output_var_names():
             raise NotApplicable("the component has no outputs")
         for name, values in self.run(bmi)[-1].items():
             require(bool(np.isfinite(values).all()), f"{name}: is not finite")
 
     def check_finalize(self, bmi: Bmi) -> None:
-        """A second `finalize` is harmless, and one of what was never initialized."""
+        """Check that a second `finalize` is harmless, and one without `initialize`."""
         bmi.update()
         bmi.finalize()
         bmi.finalize()
         self.cls().finalize()
 
     def check_initialize(self, bmi: Bmi) -> None:
-        """After `finalize` and `initialize` an instance is as good as new."""
+        """Check that `initialize` after `finalize` makes an instance as good as new."""
         first = self.run(bmi)
         bmi.finalize()
         bmi.initialize(str(self.config_file))
@@ -103,7 +103,7 @@ class LifeChecks(Checks):
         agree(self.run(bmi), first, "differs from the first run")
 
     def check_independence(self, bmi: Bmi) -> None:
-        """Instances in one process do not disturb each other."""
+        """Check that instances in one process do not disturb each other."""
         alone = self.run(bmi)
         with self.running() as again, self.running() as another:
             another.update()

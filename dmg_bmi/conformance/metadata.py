@@ -1,4 +1,4 @@
-"""What a component says of itself."""
+"""Checks of what a component says of itself."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ACCIDENTS = (AttributeError, TypeError, NameError, IndexError, AssertionError)
 
 
 class MetadataChecks(Checks):
-    """Names, variables, grids, times, and errors of names that do not exist."""
+    """Checks of names, variables, grids, times, and errors of names that do not exist."""
 
     def check_names(self, bmi: Bmi) -> None:
-        """Names are strings in tuples, without repetition, as many as counted."""
+        """Check that names are strings in tuples, without repetition, as many as counted."""
         called = bmi.get_component_name()
         require(isinstance(called, str) and bool(called), f"the component's name is {called!r}")
         for listed, count in (
@@ -32,7 +32,7 @@ class MetadataChecks(Checks):
             require(len(set(listed)) == len(listed) == count, f"{count} distinct names should be {listed}")
 
     def check_variable_metadata(self, bmi: Bmi) -> None:
-        """Type, item size, bytes, units, location and grid of each variable agree."""
+        """Check that type, item size, bytes, units, location and grid of each variable agree."""
         for name in variables(bmi):
             dtype, units = np.dtype(bmi.get_var_type(name)), bmi.get_var_units(name)
             itemsize, nbytes = bmi.get_var_itemsize(name), bmi.get_var_nbytes(name)
@@ -46,7 +46,7 @@ class MetadataChecks(Checks):
                 require(nbytes == itemsize * size, f"{name}: {nbytes} bytes for {size} nodes")
 
     def check_grid_metadata(self, bmi: Bmi) -> None:
-        """Rank and size of a grid are whole numbers, its type a string; a scalar has rank 0."""
+        """Check that a grid has a whole rank and size and a type, and that a scalar has rank 0."""
         for grid in {bmi.get_var_grid(name) for name in variables(bmi)}:
             kind, rank, size = bmi.get_grid_type(grid), bmi.get_grid_rank(grid), bmi.get_grid_size(grid)
             require(isinstance(kind, str) and bool(kind), f"grid {grid}: type is {kind!r}")
@@ -55,17 +55,17 @@ class MetadataChecks(Checks):
             require(kind != "scalar" or rank == 0, f"grid {grid}: a scalar of rank {rank}")
 
     def check_time_metadata(self, bmi: Bmi) -> None:
-        """Times are finite floats, now is the start, the end not before it, the step positive."""
+        """Check that times are finite floats, that it starts now and ends no earlier, by a positive step."""
         start, end, step = bmi.get_start_time(), bmi.get_end_time(), bmi.get_time_step()
         for time in (start, bmi.get_current_time(), end, step):
-            require(isinstance(time, float) and isfinite(time), f"{time!r} is no finite float")
+            require(isinstance(time, float) and isfinite(time), f"{time!r} is not a finite float")
         require(bmi.get_current_time() == start, "the current time after initialize is not the start time")
         require(end >= start and step > 0, f"from {start} to {end} by {step}")
         units = bmi.get_time_units()
         require(isinstance(units, str) and bool(units), f"time units are {units!r}")
 
     def check_unknown_names(self, bmi: Bmi) -> None:
-        """A name that does not exist raises one and the same error everywhere, which says the name."""
+        """Check that an unknown name raises one and the same error everywhere, which says the name."""
         one, first = np.zeros(1), np.zeros(1, dtype=int)
         calls: dict[str, tuple[Any, ...]] = {
             **{f"get_var_{what}": () for what in ("grid", "type", "units", "itemsize", "nbytes", "location")},
@@ -77,8 +77,8 @@ class MetadataChecks(Checks):
             try:
                 getattr(bmi, call)(NOWHERE, *arguments)
             except Exception as error:
-                meant = NOWHERE in str(error) and not isinstance(error, ACCIDENTS)
-                require(meant, f"{call} raises {type(error).__name__}: {error}")
+                deliberate = NOWHERE in str(error) and not isinstance(error, ACCIDENTS)
+                require(deliberate, f"{call} raises {type(error).__name__}: {error}")
                 raised.add(type(error).__name__)
             else:
                 raise Broken(f"{call} takes the unknown name {NOWHERE!r}")

@@ -1,4 +1,4 @@
-"""What the checks see of a component: variables, their values and memory, and what it can do."""
+"""Access to a component for the checks: its variables, their values and memory, and what it can do."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class NotApplicable(Exception):
     """The component has nothing that the check could look at."""
 
 
-def require(kept: bool, otherwise: str) -> None:
-    """Raise :class:`Broken` unless kept."""
-    if not kept:
+def require(holds: bool, otherwise: str) -> None:
+    """Raise :class:`Broken` unless it holds."""
+    if not holds:
         raise Broken(otherwise)
 
 
 def same(a: Values, b: Values) -> bool:
-    """Whether all items are the same, in whatever shape; NaN is the same as NaN."""
+    """Tell whether all items are the same, in whatever shape; NaN is the same as NaN."""
     return np.array_equal(a.ravel(), b.ravel(), equal_nan=a.dtype.kind in "fc")
 
 
@@ -38,7 +38,7 @@ def agree(series: list[dict[str, Values]], expected: list[dict[str, Values]], ot
 
 
 def read(bmi: Bmi, name: str) -> Values:
-    """A copy of a variable by `get_value`, into an array made as the metadata say."""
+    """Copy a variable by `get_value`, into an array made as the metadata say."""
     size = bmi.get_var_nbytes(name) // bmi.get_var_itemsize(name)
     dest: Values = np.zeros(size, bmi.get_var_type(name))
     bmi.get_value(name, dest)
@@ -46,7 +46,7 @@ def read(bmi: Bmi, name: str) -> Values:
 
 
 def pointer(bmi: Bmi, name: str) -> Values:
-    """The variable's memory, which a component need not give."""
+    """Return the variable's memory, which a component need not give."""
     try:
         get = bmi.get_value_ptr
     except AttributeError:
@@ -58,24 +58,24 @@ def pointer(bmi: Bmi, name: str) -> Values:
 
 
 def whole(number: object) -> bool:
-    """Whether it is a whole number, of Python or numpy."""
+    """Tell whether it is a whole number, of Python or numpy."""
     return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
 
 
 def inputs(bmi: Bmi) -> tuple[str, ...]:
-    """Names of inputs, if there are any."""
+    """Return the names of inputs, if there are any."""
     if not bmi.get_input_var_names():
         raise NotApplicable("the component has no inputs")
     return bmi.get_input_var_names()
 
 
 def variables(bmi: Bmi) -> tuple[str, ...]:
-    """Names of inputs and outputs."""
+    """Return the names of inputs and outputs."""
     return tuple(dict.fromkeys((*bmi.get_input_var_names(), *bmi.get_output_var_names())))
 
 
 def possible(bmi: Bmi, wanted: int) -> int:
-    """Steps to take, as many as wanted if the component does not end before."""
+    """Return the steps to take: as many as `wanted` unless the component ends before."""
     steps = (bmi.get_end_time() - bmi.get_start_time()) / bmi.get_time_step()
     if steps < 3:
         raise NotApplicable(f"the component ends after {int(steps)} steps")
@@ -83,7 +83,7 @@ def possible(bmi: Bmi, wanted: int) -> int:
 
 
 def other(values: Values) -> Values:
-    """Each another than it was and distinct among equals, but of the same magnitude, so as likely legal."""
+    """Return other values, distinct where they were equal, of the same magnitude and so as likely legal."""
     if values.dtype.kind in "fc":
         finite = np.where(np.isfinite(values), values, 0.0)
         share = np.arange(1, 1 + values.size) / (16 * values.size)

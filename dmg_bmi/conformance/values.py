@@ -1,4 +1,4 @@
-"""Setting and reading values."""
+"""Checks of setting and reading values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .probe import agree, inputs, other, pointer, read, require, same, variables
 
 
 class ValueChecks(Checks):
-    """By copy, by pointer and by index."""
+    """Checks of values by copy, by pointer and by index."""
 
     def check_get_value(self, bmi: Bmi) -> None:
-        """`get_value` fills and returns the array it is given, a copy of the variable."""
+        """Check that `get_value` fills and returns its argument with a copy of the variable."""
         bmi.update()
         for name in variables(bmi):
             expected = read(bmi, name)
@@ -24,21 +24,21 @@ class ValueChecks(Checks):
             require(same(read(bmi, name), expected), f"{name}: is the variable itself, not a copy")
 
     def check_pointer_layout(self, bmi: Bmi) -> None:
-        """`get_value_ptr` is one-dimensional and C-contiguous."""
+        """Check that `get_value_ptr` is one-dimensional and C-contiguous."""
         for name in variables(bmi):
             array = pointer(bmi, name)
             flat = array.ndim == 1 and array.flags.c_contiguous
             require(flat, f"{name}: shape {array.shape}, strides {array.strides}")
 
     def check_pointer_type(self, bmi: Bmi) -> None:
-        """`get_value_ptr` is of the type and bytes the metadata say."""
+        """Check that `get_value_ptr` has the type and bytes that the metadata say."""
         for name in variables(bmi):
             array, dtype, nbytes = pointer(bmi, name), bmi.get_var_type(name), bmi.get_var_nbytes(name)
             require(array.dtype == np.dtype(dtype), f"{name}: is {array.dtype}, said to be {dtype}")
             require(array.nbytes == nbytes, f"{name}: has {array.nbytes} bytes, said to be {nbytes}")
 
     def check_pointer_identity(self, bmi: Bmi) -> None:
-        """An array from `get_value_ptr` stays the variable's memory through updates and `set_value`."""
+        """Check that `get_value_ptr` stays the variable's memory through updates and `set_value`."""
         held = {name: pointer(bmi, name) for name in variables(bmi)}
         for step in range(self.steps):
             for name, values in self.legal.items():
@@ -50,7 +50,7 @@ class ValueChecks(Checks):
                 require(same(array, read(bmi, name)), f"{name}: is stale after {step + 1} updates")
 
     def check_set_value(self, bmi: Bmi) -> None:
-        """`set_value` copies what it is given, and leaves it alone."""
+        """Check that `set_value` copies its argument and leaves it alone."""
         for name in inputs(bmi):
             new = other(read(bmi, name))
             src = new.copy()
@@ -61,7 +61,7 @@ class ValueChecks(Checks):
             require(same(read(bmi, name), new), f"{name}: the caller's array is kept, not its values")
 
     def check_indices(self, bmi: Bmi) -> None:
-        """Items are set and read by index, in place, the others left alone."""
+        """Check that items are set and read by index, in place, and the others left alone."""
         for name in inputs(bmi):
             expected = read(bmi, name)
             new, last = other(expected), expected.size - 1
@@ -74,7 +74,7 @@ class ValueChecks(Checks):
             require(got is dest and same(dest, chosen), f"{name}: get_value_at_indices misses")
 
     def check_write_through(self, bmi: Bmi) -> None:
-        """Writing into an input's `get_value_ptr` is setting it."""
+        """Check that writing into an input's `get_value_ptr` sets it."""
         with self.running() as twin:
             for name in inputs(bmi):
                 new = other(read(bmi, name))

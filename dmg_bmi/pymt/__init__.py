@@ -61,7 +61,7 @@ def plugin(name: str, bundle: str | Path, module: str, metadata: str | None = No
     Parameters
     ----------
     name : str
-        Of the class, and of the entry point that makes it known to pymt.
+        Name of the class, and of the entry point by which pymt finds it.
     bundle : path
         Folder of the bundle, or the name of a shipped one.
     module : str
@@ -77,11 +77,11 @@ def plugin(name: str, bundle: str | Path, module: str, metadata: str | None = No
 
         MyModel = plugin("MyModel", Path(__file__).parent / "bundle", __name__)
     """
-    of_bundle = bundle_component(name, bundle)
+    component = bundle_component(name, bundle)
     members: dict[str, Any] = {
         "__module__": module,
-        "__doc__": of_bundle.__doc__,
-        "bundle": of_bundle.bundle,
+        "__doc__": component.__doc__,
+        "bundle": component.bundle,
         "METADATA": metadata or f"metadata/{name}",
     }
     return type(name, (PymtComponent,), members)

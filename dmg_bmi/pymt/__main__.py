@@ -1,4 +1,4 @@
-"""Write the metadata that pymt needs: of the shipped bundles, or of one of your own.
+"""Command that writes the metadata that pymt needs: of the shipped bundles, or of one of your own.
 
 ``python -m dmg_bmi.pymt`` renews what this package ships; ``python -m dmg_bmi.pymt NAME BUNDLE
 FOLDER`` writes the folder for a class ``plugin(NAME, BUNDLE, ...)``.
@@ -16,21 +16,21 @@ from dmg_bmi.pymt.metadata import write
 
 
 def main() -> int:
-    """Write; a wrong bundle ends with a message and status 2."""
+    """Write metadata; a wrong bundle ends with a message and status 2."""
     parser = argparse.ArgumentParser(prog="python -m dmg_bmi.pymt", description=__doc__)
-    parser.add_argument("name", nargs="?", help="of the class")
+    parser.add_argument("name", nargs="?", help="name of the class")
     parser.add_argument("bundle", nargs="?", help="folder of the bundle")
-    parser.add_argument("folder", nargs="?", type=Path, help="to write")
-    given = parser.parse_args()
+    parser.add_argument("folder", nargs="?", type=Path, help="folder to write")
+    arguments = parser.parse_args()
     try:
-        if given.name is None:
+        if arguments.name is None:
             for name in shipped.SHIPPED:
                 cls = getattr(shipped, name)
                 write(cls, Path(shipped.__file__).parent / cls.METADATA)
-        elif given.folder is None:
+        elif arguments.folder is None:
             parser.error("give NAME, BUNDLE and FOLDER, or nothing")
         else:
-            write(shipped.plugin(given.name, given.bundle, given.name), given.folder)
+            write(shipped.plugin(arguments.name, arguments.bundle, arguments.name), arguments.folder)
     except DmgBmiError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

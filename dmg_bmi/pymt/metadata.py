@@ -21,7 +21,7 @@ AREA = "area_km2"
 
 
 def files(cls: type[PymtComponent]) -> dict[str, str]:
-    """Content of each file of the folder, by its name."""
+    """Return the content of each file of the folder, by its name."""
     info, name = cls.bundle, cls.__name__
     summary = {"summary": info.summary or f"Trained differentiable model {info.name}"}
     about = {"version": __version__, "license": "Apache-2.0", "author": "dmg_bmi maintainers"}
@@ -32,7 +32,7 @@ def files(cls: type[PymtComponent]) -> dict[str, str]:
         "parameters.yaml": _yaml(parameters(info)),
         "run.yaml": _yaml({"config_file": CONFIG}),
         CONFIG: _config(info),
-        INPUTS: "".join(f"{v.symbol}: {{{{ {_input(v)} }}}}\n" for v in _of(info, "input")) or "{}\n",
+        INPUTS: "".join(f"{v.symbol}: {{{{ {_input(v)} }}}}\n" for v in _variables(info, "input")) or "{}\n",
     }
 
 
@@ -44,9 +44,9 @@ def write(cls: type[PymtComponent], folder: Path) -> None:
 
 
 def parameters(info: BundleInfo) -> dict[str, Any]:
-    """What ``model.setup()`` takes: attributes, area, start, and inputs until they are set."""
+    """Return what ``model.setup()`` takes: attributes, area, start, and inputs until they are set."""
     step = float(info.description["step"])
-    found = {
+    result = {
         AREA: _number("area of the catchment, for flow in m3 s-1", 100.0, "km2", 0.0),
         "start_time": {
             "description": "date and time of the start (UTC)",
@@ -54,17 +54,17 @@ def parameters(info: BundleInfo) -> dict[str, Any]:
         },
         "time_step": _number("time of one update; the model's step is a multiple", step, "s", 1.0, step),
     }
-    for variable in _of(info, "attribute"):
-        found[_key(variable.name)] = _of_variable(variable, info, variable.meaning, 1.0, 0.0)
-    for variable in _of(info, "input"):
+    for variable in _variables(info, "attribute"):
+        result[_key(variable.name)] = _describe(variable, info, variable.meaning, 1.0, 0.0)
+    for variable in _variables(info, "input"):
         scale, offset = variable.to_model(step)
         meaning = f"{variable.meaning}, until {variable.name} is set"
-        found[_input(variable)] = _of_variable(variable, info, meaning, scale, offset)
-    return found
+        result[_input(variable)] = _describe(variable, info, meaning, scale, offset)
+    return result
 
 
-def _of_variable(v: Variable, info: BundleInfo, meaning: str, scale: float, offset: float) -> dict[str, Any]:
-    """Its default is the mean of the training data, or the legal value next to zero."""
+def _describe(v: Variable, info: BundleInfo, meaning: str, scale: float, offset: float) -> dict[str, Any]:
+    """Describe a variable; its default is the mean of the training data, or the legal value next to zero."""
     statistic: Mapping[str, Any] = info.description.get("statistics", {}).get(v.symbol, {})
     default = statistic.get("mean", 0.0) if statistic.get("transform", "none") == "none" else 0.0
     default = min(max(float(default), v.lower), v.upper)
@@ -76,15 +76,15 @@ def _number(
     meaning: str, default: float, units: str, lower: float = float("-inf"), upper: float = float("inf")
 ) -> dict[str, Any]:
     value: dict[str, Any] = {"type": "float", "default": default, "units": units}
-    # model_metadata wants both ends or none
+    # model_metadata requires both ends or none.
     if isfinite(lower) or isfinite(upper):
         value["range"] = {"min": max(lower, -1e30), "max": min(upper, 1e30)}
     return {"description": meaning, "value": value}
 
 
 def _config(info: BundleInfo) -> str:
-    """The configuration as a template; the bundle is that of the class."""
-    attributes = ", ".join(f"{v.name}: {{{{ {_key(v.name)} }}}}" for v in _of(info, "attribute"))
+    """Return the configuration as a template; the bundle is that of the class."""
+    attributes = ", ".join(f"{v.name}: {{{{ {_key(v.name)} }}}}" for v in _variables(info, "attribute"))
     return (
         "catchments:\n"
         "  ids: [catchment-1]\n"
@@ -95,12 +95,12 @@ def _config(info: BundleInfo) -> str:
     )
 
 
-def _of(info: BundleInfo, kind: str) -> list[Variable]:
+def _variables(info: BundleInfo, kind: str) -> list[Variable]:
     return [v for v in info.variables if v.kind == kind]
 
 
 def _key(name: str) -> str:
-    """A name that templates can hold; ``area`` stays free for that of the catchment."""
+    """Return a name that templates can hold."""
     return re.sub(r"\W", "_", name)
 
 

@@ -233,7 +233,7 @@ class Group:
         ]
         rows = _concatenate(together)
         table_rows = self._table_row[rows]
-        series = self.store.take(step.index, clock.count == 0, table_rows, clock.now)
+        series = self.store.read(step.index, clock.count == 0, table_rows, clock.now)
         series = np.stack([self.legal(record, rows, clock.now) for record in series])
         self._build()
         self.states.save_previous(rows)

@@ -83,7 +83,7 @@ class NgenProtocols:
         return self._arrays[name]
 
     def set(self, name: str, values: Array) -> None:
-        """Save the state (``create``), forget it (``free``), announce one (``size``), restore it (``state``).
+        """Save the state (``create``), drop it (``free``), announce one (``size``), restore it (``state``).
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What one configuration gives to all its catchments: model, table, forcing, engine and clock."""
+"""Setup that all catchments of one configuration share: model, table, forcing, engine and clock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _forked = False
 
 
 def set_threads(count: int) -> None:
-    """Let matrix products take so many threads; one in a forked process, whose pool of threads is gone."""
+    """Set the threads of matrix products; one in a forked process, whose pool of threads is gone."""
     if _forked and count > 1:
         log.warning(
             "threads: %d: a forked process can have one only, since its threads stayed behind; "
@@ -56,7 +56,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class SharedSetup:
-    """A model made ready under one configuration; it holds nothing that changes from step to step.
+    """A model made ready under one configuration; nothing here changes from step to step.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class SharedSetup:
     Attributes
     ----------
     graph : dict of name to Tensor
-        Which rows act on which, of a model whose rows do.
+        Which rows act on which, of a river network; else empty.
     outputs : tuple of Variable
         Those that the model gives; flows are made of them.
     balance : Balance or None
@@ -89,9 +89,9 @@ class SharedSetup:
         if config.pet is not None:
             needed += [n for n in METHODS[config.pet.method].attributes if n not in needed]
         if config.catchments.hydrofabric is not None and not self.model.declaration.graph:
-            raise ConfigError(f"catchments.hydrofabric: {info.name} is no model of a river network")
+            raise ConfigError(f"catchments.hydrofabric: {info.name} is not a model of a river network")
         self.table = CatchmentTable.load(config.catchments, needed)
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self.check_trained(self.table.attributes, self.table.ids)
         self.graph: State = self._graph()
         self.engine = make_engine(config.engine, self.model, info, config.device, self.graph)
@@ -107,7 +107,7 @@ class SharedSetup:
             raise ConfigError("pet: this method needs the day of the year, so give start_time")
         self.outputs = tuple(v for v in table if v.kind == "output" and not v.of)
         self.balance = next((b for b in self.model.declaration.balances if b.quantity == "water"), None)
-        self._say(clock)
+        self._log(clock)
 
     def _graph(self) -> State:
         fabric = self.table.fabric
@@ -124,8 +124,8 @@ class SharedSetup:
             )
         return {name: tensor.to(self.device) for name, tensor in fabric.network.graph().items()}
 
-    def _say(self, clock: Clock) -> None:
-        """What a user should know, once."""
+    def _log(self, clock: Clock) -> None:
+        """Log, once, what a user should know."""
         if clock.ratio == 1:
             return
         log.info("%s: a model step of %g s is %d updates", self.info.name, clock.model_step, clock.ratio)
@@ -139,7 +139,7 @@ class SharedSetup:
             )
 
     def new_clock(self) -> Clock:
-        """A clock at time zero."""
+        """Return a clock at time zero."""
         config = self.config
         step = config.time_step or self.model.step
         end = FAR_FUTURE if config.end_seconds is None else config.end_seconds
@@ -154,18 +154,18 @@ class SharedSetup:
             steps = (seconds % clock.model_step) / clock.step
             if clock.ratio > 1 and abs(steps - round(steps)) > 1e-6:
                 raise ConfigError(
-                    f"start_time: {config.start_time} is no whole number of steps of {clock.step:g} s after "
-                    f"day_start_hour {config.day_start_hour:g}"
+                    f"start_time: {config.start_time} is not a whole number of steps of {clock.step:g} s "
+                    f"after day_start_hour {config.day_start_hour:g}"
                 )
             clock.phase = round(steps) % clock.ratio
         return clock
 
-    def place(self, of_table: NDArray[np.int_], steps: NDArray[np.int_]) -> Place | None:
-        """Where and when rows are in a model step, if their forcing depends on it.
+    def place(self, table_rows: NDArray[np.int_], steps: NDArray[np.int_]) -> Place | None:
+        """Return where rows are and on which day, if their forcing depends on it.
 
         Parameters
         ----------
-        of_table : array ``[rows]``
+        table_rows : array ``[rows]``
             Their rows of the table of catchments.
         steps : array ``[rows]``
             Which model step, as :attr:`.ModelStep.index`.
@@ -176,11 +176,11 @@ class SharedSetup:
         clock = self.new_clock()
         seconds = steps * int(clock.model_step) - int(clock.phase * clock.step)
         dates = np.datetime64(utc(start).replace(tzinfo=None), "s") + seconds.astype("timedelta64[s]")
-        attributes = {name: self.table.attributes[name][of_table] for name in self.inputs.attributes}
+        attributes = {name: self.table.attributes[name][table_rows] for name in self.inputs.attributes}
         return Place(attributes, day_of_year(dates))
 
     def precompute(self, attributes: Mapping[str, Tensor], n: int, factors: Mapping[str, Tensor]) -> State:
-        """What follows for `n` rows from their attributes and the factors on their parameters."""
+        """Compute the constants of `n` rows from their attributes and the factors on their parameters."""
         constants = self.model.precompute({**attributes, **self.graph}, n, torch.float64, {**factors})
         if not isinstance(self.engine, Eager) and any(".multiplier." in name for name in constants):
             log.info("%s: factors on parameters that change in time need the eager engine", self.info.name)
@@ -188,11 +188,11 @@ class SharedSetup:
         return constants
 
     def check_trained(self, attributes: Mapping[str, FloatArray], ids: Sequence[str]) -> None:
-        """Refuse attributes far from those of the training; of each a little outside warn once."""
-        check_trained(self.model.statistics, attributes, ids, self._told)
+        """Refuse attributes far from those of the training; warn once of each that is a little outside."""
+        check_trained(self.model.statistics, attributes, ids, self._warned)
 
     def initial(self, n: int) -> State:
-        """The state of `n` rows before anything has happened."""
+        """Return the state of `n` rows before anything has happened."""
         return self.model.init_state(n, dtype=torch.float64, device=self.device)
 
 

@@ -23,19 +23,19 @@ _HEAD = len(MAGIC) + 2 + 32
 
 
 def encode(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
-    """Plain header and named tensors as bytes: magic, version, SHA-256, safetensors."""
+    """Return a plain header and named tensors as bytes: magic, version, SHA-256, safetensors."""
     contiguous = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     payload = safetensors.torch.save(contiguous, {"header": json.dumps(header, sort_keys=True)})
     return MAGIC + VERSION.to_bytes(2, "little") + sha256(payload).digest() + payload
 
 
 def decode(content: bytes, source: str = "state") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors from what :func:`encode` made.
+    """Return the header and the tensors that :func:`encode` made bytes of.
 
     Raises
     ------
     StateError
-        Foreign, torn, or of a newer version.
+        Foreign, corrupt or truncated, or of a newer version.
     """
     if content[: len(MAGIC)] != MAGIC:
         raise StateError(f"{source}: is not a state saved by dmg_bmi")
@@ -44,7 +44,7 @@ def decode(content: bytes, source: str = "state") -> tuple[dict[str, Any], dict[
         raise StateError(f"{source}: has state version {version}; this dmg_bmi reads {VERSION}")
     payload = content[_HEAD:]
     if sha256(payload).digest() != content[_HEAD - 32 : _HEAD]:
-        raise StateError(f"{source}: does not match its checksum: it is torn or was changed")
+        raise StateError(f"{source}: does not match its checksum: it is corrupt or truncated")
     try:
         length = int.from_bytes(payload[:8], "little")
         header = dict(json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["header"]))
@@ -62,5 +62,5 @@ def write(path: Path, content: bytes) -> None:
 
 
 def read(path: Path) -> bytes:
-    """Content of a state file, of any bytes that fit in memory."""
+    """Read a state file, of any bytes that fit in memory."""
     return read_bytes(path, StateError, MAX_SIZE)

@@ -271,9 +271,9 @@ def test_a_run_by_whole_model_steps_starts_at_any_time(configure, bmi_run, date)
     bmi = fed(bmi_run, configure(start_time=date))
     bmi.update()
     assert bmi.get_current_time() == 86400.0
-    with pytest.raises(ConfigError, match="is no whole number of steps of 3600 s after day_start_hour 0"):
+    with pytest.raises(ConfigError, match="is not a whole number of steps of 3600 s after day_start_hour 0"):
         bmi_run.start(configure(start_time=date, time_step=3600.0))
-    with pytest.raises(ConfigError, match="is no whole number of steps of 43200 s"):
+    with pytest.raises(ConfigError, match="is not a whole number of steps of 43200 s"):
         bmi_run.start(configure(start_time=date, time_step=43200.0))
 
 
@@ -291,7 +291,9 @@ def test_the_time_in_the_path_of_a_state_is_that_at_which_it_is_valid(configure,
     with pytest.raises(ConfigError, match=r"restart: \{id\} in a path is for members of a shared"):
         bmi_run.start(configure(restart={"read": "{id}.state"}))
     for every in (3600.0, 100000.0):
-        with pytest.raises(ConfigError, match=rf"every: {every:g} s is no whole number of steps of 86400 s"):
+        with pytest.raises(
+            ConfigError, match=rf"every: {every:g} s is not a whole number of steps of 86400 s"
+        ):
             bmi_run.start(configure(restart={"write": "x", "every": every}))
     bmi_run.start(configure(restart={"write": "x", "every": 2 * 86400.01}))  # a rounded sum
 

@@ -103,7 +103,7 @@ def test_it_works_in_parallel(run):
     ("arguments", "said"),
     [
         (("--bmi", "tank:Tank"), "--bmi needs --bmi-config FILE"),
-        (("--bmi", "tank:Tank", "--bmi-config", "no.txt"), "there is no file"),
+        (("--bmi", "tank:Tank", "--bmi-config", "no.txt"), "not found"),
         (("--bmi", "no_such:Tank", "--bmi-config", "level.txt"), "No module named 'no_such'"),
         (("--bmi", "tank:Pond", "--bmi-config", "level.txt"), "has no attribute 'Pond'"),
         (("--bmi", "tank", "--bmi-config", "level.txt"), "must be package.module:Class"),

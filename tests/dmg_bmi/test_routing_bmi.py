@@ -341,7 +341,7 @@ def test_a_flat_reach_may_be_given_a_slope(configure, fabric, tmp_path):
 
 
 def test_a_network_needs_a_bundle_that_routes_and_the_other_way_round(configure, fabric, tmp_path):
-    with pytest.raises(ConfigError, match="demo_daily is no model of a river network"):
+    with pytest.raises(ConfigError, match="demo_daily is not a model of a river network"):
         start(configure("demo_daily"))
     plain = tmp_path / "plain.yaml"
     channel = {name: values.tolist() for name, values in BASIN.channel.items()}

@@ -281,8 +281,8 @@ def store(content: bytes, folder: Path) -> None:
     _put(folder, INDEX, content)
     clock = Clock(86400.0, 86400.0)
     stored = StoredForcing(folder, inputs, ("cat-1",), clock, datetime(2000, 1, 1, tzinfo=UTC))
-    stored.lacks(0)
-    stored.take(0, True, np.array([0]), 0.0)
+    stored.missing_seconds(0)
+    stored.read(0, True, np.array([0]), 0.0)
 
 
 def store_array(content: bytes, folder: Path) -> None:
@@ -292,7 +292,7 @@ def store_array(content: bytes, folder: Path) -> None:
     _put(folder, "a.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) % 65536) + text + bytes(64))
     _put(folder, INDEX, _index(inputs))
     clock = Clock(86400.0, 86400.0)
-    StoredForcing(folder, inputs, ("cat-1",), clock, datetime(2000, 1, 1, tzinfo=UTC)).take(
+    StoredForcing(folder, inputs, ("cat-1",), clock, datetime(2000, 1, 1, tzinfo=UTC)).read(
         0, True, np.array([0]), 0.0
     )
 

@@ -196,7 +196,9 @@ def test_an_input_that_does_not_exist_is_refused(tmp_path):
     name, run = model.setup(tmp_path / "run")
     for content in ("wind: 3.0\n", "P: wet\n", "P: true\n"):
         (tmp_path / "run" / "inputs.yaml").write_text(content, encoding="utf-8")
-        with pytest.raises(ConfigError, match=r"inputs\.yaml: .* is not a number for an input; inputs are P, T"):
+        with pytest.raises(
+            ConfigError, match=r"inputs\.yaml: .* is not a number for an input; inputs are P, T"
+        ):
             model.initialize(name, run)
 
 

@@ -142,7 +142,7 @@ def _run_config(
     store = component.group.store
     if store is not None:
         last = (component.clock.phase * component.clock.step + seconds) / component.clock.model_step
-        missing = store.lacks(int(np.ceil(last - 1e-9)) - 1)
+        missing = store.missing_seconds(int(np.ceil(last - 1e-9)) - 1)
         if missing:
             error(
                 store.path,

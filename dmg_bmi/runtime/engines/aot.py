@@ -2,7 +2,7 @@
 
 A package never lives in a bundle: it stands in the user's private cache, or in a folder that the
 user's environment trusts (`DMG_BMI_TRUSTED_COMPILED`), which no file can ask for. Where none can be
-used the eager engine gives the same answers.
+used, the eager engine gives the same answers.
 """
 
 from __future__ import annotations
@@ -107,24 +107,24 @@ class AotEngine:
         return fluxes, {**state, **dict(zip(s.renewed, results[len(s.fluxes) :], strict=True))}
 
     def _steps(self, series: list[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
-        """Fluxes ``[time, rows]``, then what is renewed of the state, in the order of the signature."""
+        """Return fluxes ``[time, rows]``, then the renewed state, in the order of the signature."""
         if len(series[0]) == 1:
             return self._one(series, state, constant)
-        s, n, kept = self.signature, len(self.signature.fluxes), []
+        s, n, fluxes = self.signature, len(self.signature.fluxes), []
         for now in zip(*(values.split(1) for values in series), strict=True):
             result = self._one(now, state, constant)
             state = {**state, **dict(zip(s.renewed, result[n:], strict=True))}
-            kept.append(result[:n])
-        return [*map(torch.cat, zip(*kept, strict=True)), *result[n:]]
+            fluxes.append(result[:n])
+        return [*map(torch.cat, zip(*fluxes, strict=True)), *result[n:]]
 
     def _one(self, now: Sequence[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
-        given = (*now, *map(state.__getitem__, self.signature.state))
+        arguments = (*now, *map(state.__getitem__, self.signature.state))
         # Compiled code takes the strides of its arguments for granted, and gives back views.
-        return self._step([*map(Tensor.contiguous, given), *constant])
+        return self._step([*map(Tensor.contiguous, arguments), *constant])
 
     @torch.inference_mode()
     def _parts(self, series: list[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
-        """As :meth:`_steps`, for some rows after the other, so that what is in between stays in cache."""
+        """Do as :meth:`_steps`, some rows at a time, so that what is in between stays in cache."""
         rows, n = series[0].shape[1], len(self.signature.fluxes)
         joined: list[Tensor] = []
         for begin in range(0, rows, ROWS):
@@ -167,7 +167,7 @@ def build(info: BundleInfo, folder: Path, device: str = "cpu", graph: State = NO
 
 
 def _small(graph: State) -> tuple[int, State]:
-    """A small graph with as many rounds as this one, and its rows."""
+    """Return a small graph with as many rounds as this one, and its rows."""
     if not graph:
         return 3, {}
     chain = 2 ** graph[JUMPS].shape[0]
@@ -178,7 +178,7 @@ def _small(graph: State) -> tuple[int, State]:
 
 
 def _example(model: DeltaModel, device: str, n: int, graph: State) -> tuple[tuple[Tensor, ...], Signature]:
-    """Arguments of a small step, and the names of what goes in and comes out."""
+    """Return the arguments of a small step, and the names of what goes in and comes out."""
     attributes = {k: torch.ones(n, dtype=torch.float64, device=device) for k in model.attribute_names}
     attributes |= {k: tensor.to(device) for k, tensor in graph.items()}
     forcing = {k: torch.ones(1, n, dtype=torch.float64, device=device) for k in model.forcing_names}
@@ -187,12 +187,12 @@ def _example(model: DeltaModel, device: str, n: int, graph: State) -> tuple[tupl
         state = model.init_state(n, device=device)
         fluxes, new = model.run(forcing, constants, state)
     signature = Signature(tuple(forcing), tuple(constants), tuple(state), tuple(fluxes), tuple(new))
-    given = (*forcing.values(), *state.values(), *constants.values())
-    return tuple(tensor.contiguous() for tensor in given), signature
+    arguments = (*forcing.values(), *state.values(), *constants.values())
+    return tuple(tensor.contiguous() for tensor in arguments), signature
 
 
 def key(info: BundleInfo, device: str, graph: State = NO_GRAPH) -> str:
-    """SHA-256 over everything that a package depends on; of a graph that is what it has, and its rounds."""
+    """Compute a SHA-256 over everything that a package depends on; of a graph its tensors and rounds."""
     rounds = {name: graph[name].shape[0] if name == JUMPS else 1 for name in sorted(graph)}
     with torch.device("meta"):
         model = DeltaModel.build(**info.description)
@@ -202,25 +202,25 @@ def key(info: BundleInfo, device: str, graph: State = NO_GRAPH) -> str:
 
 
 def cache_folder(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> Path:
-    """Where the user's own package of a bundle stands."""
+    """Return the folder of the user's own package of a bundle."""
     return cache_base() / "compiled" / key(info, device, graph)[:32]
 
 
 def find(info: BundleInfo, device: str = "cpu", graph: State = NO_GRAPH) -> AotEngine | None:
-    """The compiled step of a bundle if a usable one is there; one line says why not.
+    """Return the compiled step of a bundle if a usable one is present; one line says why not.
 
     Parameters
     ----------
     graph : mapping of name to Tensor
         As for :func:`build`.
     """
-    own = cache_folder(info, device, graph)
-    named = [Path(folder) for folder in os.environ.get(TRUSTED, "").split(os.pathsep) if folder]
-    folder = next((place for place in (*named, own) if os.path.isfile(place / INDEX)), None)
+    cached = cache_folder(info, device, graph)
+    trusted = [Path(folder) for folder in os.environ.get(TRUSTED, "").split(os.pathsep) if folder]
+    folder = next((path for path in (*trusted, cached) if os.path.isfile(path / INDEX)), None)
     if folder is None:
         return None
-    found = aot_cache.load(folder, key(info, device, graph), trusted=folder in named)
-    if isinstance(found, str):
-        log.warning("%s: the compiled step is not used: %s; going on with the eager engine", folder, found)
+    loaded = aot_cache.load(folder, key(info, device, graph), trusted=folder in trusted)
+    if isinstance(loaded, str):
+        log.warning("%s: the compiled step is not used: %s; going on with the eager engine", folder, loaded)
         return None
-    return AotEngine(*found, together=bool(graph))
+    return AotEngine(*loaded, together=bool(graph))

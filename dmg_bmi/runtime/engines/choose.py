@@ -1,4 +1,4 @@
-"""Which engine a configuration gets."""
+"""Choice of the engine for a configuration."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def make_engine(
     device: str = "cpu",
     graph: State | None = None,
 ) -> Engine:
-    """The engine a config names; ``auto`` is the compiled step if it is at hand, else eager.
+    """Make the engine that a configuration names; ``auto`` is the compiled step if present, else eager.
 
-    With a `graph`, by which rows act on each other, it is the compiled sub-step. On a GPU either is
-    recorded and replayed, but for ``eager``.
+    With a `graph`, by which rows act on each other, it is the compiled sub-step. On a GPU any but
+    ``eager`` is recorded and replayed.
 
-    It never compiles: ``dmg-bmi compile`` does, before.
+    Nothing is compiled here: ``dmg-bmi compile`` does that before.
     """
     eager = Eager(model)
     if name == "eager":

@@ -1,4 +1,4 @@
-"""Steps on a GPU as one launch: what another engine does is recorded once as a CUDA graph, then replayed.
+"""Engine for a GPU: what another engine does is recorded once as a CUDA graph, then replayed in one launch.
 
 A step is hundreds of small operations, and launching one costs a GPU more than a thousand rows do.
 """
@@ -66,22 +66,22 @@ class CudaGraphEngine:
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
         """See :class:`dmg_bmi.runtime.engines.eager.Engine`."""
-        given = forcing, constants, state
-        shapes = tuple((name, t.shape) for group in given for name, t in group.items())
+        arguments = forcing, constants, state
+        shapes = tuple((name, t.shape) for group in arguments for name, t in group.items())
         kind = shapes, None if outputs is None else tuple(outputs)
         with torch.cuda.device_of(next(iter(forcing.values()))):
             if self._able and kind not in self._recordings:
                 if len(self._recordings) == KEPT:
                     del self._recordings[next(iter(self._recordings))]
                 try:
-                    self._recordings[kind] = _Recording(self.engine, self._record, *given, outputs)
+                    self._recordings[kind] = _Recording(self.engine, self._record, *arguments, outputs)
                 except RuntimeError as problem:
                     self._able = False
                     reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
                     log.warning("a step cannot be recorded as a CUDA graph (%s); going on without", reason)
             if self._able:
-                return self._recordings[kind].replay(*given)
-        return self.engine.run(*given, outputs)
+                return self._recordings[kind].replay(*arguments)
+        return self.engine.run(*arguments, outputs)
 
 
 class _Recording:
@@ -116,7 +116,7 @@ class _Recording:
     def replay(
         self, forcing: Mapping[str, Tensor], constants: State, state: State
     ) -> tuple[dict[str, Tensor], State]:
-        """The fluxes and the state after the block, in tensors of their own."""
+        """Return the fluxes and the state after the block, in tensors of their own."""
         _copy(self._forcing, forcing)
         _copy(self._state, state)
         if constants is not self._prepared:
@@ -124,21 +124,21 @@ class _Recording:
             self._prepared = constants
         self._replay()
         fresh = [torch.empty_like(t) for t in self._results]
-        _together(fresh, self._results)
+        _copy_all(fresh, self._results)
         fluxes = dict(zip(self._fluxes, fresh, strict=False))
         return fluxes, {**state, **dict(zip(self._renewed, fresh[len(fluxes) :], strict=True))}
 
 
-def _copy(into: State, given: Mapping[str, Tensor]) -> None:
-    _together([*into.values()], [given[name] for name in into])
+def _copy(into: State, source: Mapping[str, Tensor]) -> None:
+    _copy_all([*into.values()], [source[name] for name in into])
 
 
-def _together(into: Sequence[Tensor], given: Sequence[Tensor]) -> None:
+def _copy_all(into: Sequence[Tensor], source: Sequence[Tensor]) -> None:
     """Copy tensors in as few launches as there are dtypes."""
     by_dtype: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-    for to, of in zip(into, given, strict=True):
-        targets, sources = by_dtype.setdefault(to.dtype, ([], []))
-        targets.append(to)
-        sources.append(of)
+    for target, origin in zip(into, source, strict=True):
+        targets, sources = by_dtype.setdefault(target.dtype, ([], []))
+        targets.append(target)
+        sources.append(origin)
     for targets, sources in by_dtype.values():
         torch._foreach_copy_(targets, sources)

@@ -1,4 +1,4 @@
-"""What an engine is, and the one that needs no preparation: the model's own code."""
+"""The protocol of engines, and the one that needs no preparation: the model's own code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...physics import State
 
 
 class Engine(Protocol):
-    """Runs one block of steps for some rows; answers are those of the eager engine.
+    """Runner of blocks of steps for some rows, with the answers of the eager engine.
 
     ``run(forcing, constants, state, outputs)`` is :meth:`DeltaModel.run` without gradients:
     it changes none of its arguments.
@@ -26,7 +26,7 @@ class Engine(Protocol):
         state: State,
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
-        """Fluxes ``[time, rows]`` and the state after the block."""
+        """Return fluxes ``[time, rows]`` and the state after the block."""
         ...
 
 

@@ -15,7 +15,7 @@ from .aot import AotEngine, find
 
 
 def one_substep(info: BundleInfo) -> tuple[BundleInfo, int]:
-    """The same model with steps as short as its sub-steps, and how many of them make a step.
+    """Return the model with steps as short as its sub-steps, and how many of them make a step.
 
     So compiling does not take as many times longer as there are sub-steps.
     """
@@ -30,7 +30,7 @@ def one_substep(info: BundleInfo) -> tuple[BundleInfo, int]:
 
 
 class SubstepEngine:
-    """Runs a compiled sub-step as many times as a step has; fluxes join as they are declared to.
+    """Engine that runs a compiled sub-step as often as a step has; fluxes aggregate as declared.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class SubstepEngine:
 
     @classmethod
     def find(cls, info: BundleInfo, model: DeltaModel, device: str, graph: State) -> SubstepEngine | None:
-        """The engine for a bundle and the depth of a network, if it was compiled."""
+        """Return the engine for a bundle and the depth of a network, if it was compiled."""
         shorter, count = one_substep(info)
         package = find(shorter, device, graph)
         return None if package is None else cls(package, count, model)
@@ -59,17 +59,17 @@ class SubstepEngine:
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
         """See :class:`dmg_bmi.runtime.engines.eager.Engine`."""
-        kept: list[dict[str, Tensor]] = []
+        series: list[dict[str, Tensor]] = []
         for t in range(len(next(iter(forcing.values())))):
             now = {name: values[t : t + 1] for name, values in forcing.items()}
-            joined: dict[str, Tensor] = {}
+            total: dict[str, Tensor] = {}
             for _ in range(self._count):
                 fluxes, state = self._package.run(now, constants, state, outputs)
-                joined = {
-                    name: joined[name] + value if name in joined and name in self._sums else value
+                total = {
+                    name: total[name] + value if name in total and name in self._sums else value
                     for name, value in fluxes.items()
                 }
-            kept.append(joined)
-        if len(kept) == 1:
-            return kept[0], state
-        return {name: torch.cat([fluxes[name] for fluxes in kept]) for name in kept[0]}, state
+            series.append(total)
+        if len(series) == 1:
+            return series[0], state
+        return {name: torch.cat([fluxes[name] for fluxes in series]) for name in series[0]}, state

@@ -1,4 +1,4 @@
-"""From what a framework sets, step by step, to the forcing of one model step."""
+"""Aggregation of what a framework sets, step by step, to the forcing of one model step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...arrays import FloatArray
 from ...errors import ForcingError
 from ...model.variables import Variable
 
-_JOIN: dict[str, tuple[Callable[..., FloatArray], Callable[..., FloatArray]]] = {
+_AGGREGATE: dict[str, tuple[Callable[..., FloatArray], Callable[..., FloatArray]]] = {
     "sum": (np.sum, np.nansum),
     "mean": (np.mean, np.nanmean),
     "min": (np.min, np.nanmin),
@@ -23,7 +23,7 @@ _JOIN: dict[str, tuple[Callable[..., FloatArray], Callable[..., FloatArray]]] = 
 
 @dataclass(frozen=True)
 class Place:
-    """Where rows are and when: their :attr:`Inputs.attributes` and the day of the year, ``[rows]``."""
+    """Place and time of rows: their :attr:`ForcingInputs.attributes` and the day of the year, ``[rows]``."""
 
     attributes: Mapping[str, FloatArray]
     day_of_year: NDArray[np.int64]
@@ -39,12 +39,12 @@ class ForcingInputs:
     forcings : sequence of Variable
         Rows of the table of kind ``input``.
     step : float
-        Seconds for which one value of a variable stands.
+        Seconds for which one value of a variable holds.
 
     Attributes
     ----------
     attributes : tuple of str
-        Columns of the table of catchments that joining needs, with the day of the year.
+        Columns of the table of catchments that aggregation needs, with the day of the year.
     """
 
     attributes: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class ForcingInputs:
         self._low, self._high = self._lower[:, 0].tolist(), self._upper[:, 0].tolist()
 
     def legal(self, values: FloatArray) -> bool:
-        """Whether all ``values[variable, row]`` are numbers within their limits."""
+        """Tell whether all ``values[variable, row]`` are numbers within their limits."""
         if values.shape[1] == 1:
             # Numpy takes longer over few numbers than Python does.
             for low, value, high in zip(self._low, values[:, 0].tolist(), self._high, strict=True):
@@ -76,7 +76,7 @@ class ForcingInputs:
         return bool(((values >= self._lower) & (values <= self._upper)).all())
 
     def refuse(self, values: FloatArray, ids: Sequence[str], time: float) -> ForcingError:
-        """The error for values that are not legal, naming variable and catchment."""
+        """Return the error for values that are not legal, naming variable and catchment."""
         bad = ~((values >= self._lower) & (values <= self._upper))
         k, row = (int(i) for i in np.argwhere(bad)[0])
         variable, value = self.variables[k], values[k, row]
@@ -96,7 +96,7 @@ class ForcingInputs:
         )
 
     def amount(self, names: Sequence[str], series: FloatArray) -> FloatArray:
-        """What ``series[time, variable, rows]`` adds up to of the named forcings, in model units."""
+        """Add up the named forcings of ``series[time, variable, rows]``, in model units."""
         total = np.zeros(series.shape[-1])
         for k, variable, (scale, _) in zip(self._from, self.forcings, self._to_model, strict=True):
             if variable.symbol in names:
@@ -104,13 +104,12 @@ class ForcingInputs:
         return total
 
     def aggregate(self, series: FloatArray, place: Place | None = None) -> dict[str, FloatArray]:
-        """The forcing of a model step, ``[rows]`` in model units by symbol.
+        """Aggregate to the forcing of a model step, ``[rows]`` in model units by symbol.
 
         Parameters
         ----------
         series : array ``[time, variable, rows]``
-            NaN where a first model step had begun before time zero: water adds up over what
-            is there, other quantities join what is there.
+            NaN where a first model step had begun before time zero; those steps are left out.
         place : Place, optional
             Where :attr:`attributes` are needed.
         """
@@ -119,9 +118,9 @@ class ForcingInputs:
         for k, variable, (scale, offset) in zip(self._from, self.forcings, self._to_model, strict=True):
             values = series[:, k]
             if variable.aggregation == "last":
-                joined = values[-1]
+                aggregated = values[-1]
             else:
-                joined = _JOIN[variable.aggregation][partial](values, axis=0)
+                aggregated = _AGGREGATE[variable.aggregation][partial](values, axis=0)
             # An offset belongs to levels, which are not summed.
-            forcing[variable.symbol] = joined * scale + offset
+            forcing[variable.symbol] = aggregated * scale + offset
         return forcing

@@ -71,7 +71,7 @@ AORC = {
 
 @dataclass(frozen=True)
 class Method:
-    """What a way to compute PET needs of the weather (names in :data:`AORC`) and of the catchments."""
+    """What a method for PET needs of the weather (names in :data:`AORC`) and of the catchments."""
 
     weather: tuple[str, ...]
     attributes: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class PetFromWeather(ForcingInputs):
     forcings : sequence of Variable
         Of the model.
     step : float
-        Seconds for which one value stands.
+        Seconds for which one value holds.
     model_step : float
         Seconds of a step of the model.
     method : str
@@ -110,7 +110,7 @@ class PetFromWeather(ForcingInputs):
 
     def __init__(self, forcings: Sequence[Variable], step: float, model_step: float, method: str) -> None:
         needs = METHODS[method]
-        own = [v for v in forcings if v.name != PET.standard_name]
+        others = [v for v in forcings if v.name != PET.standard_name]
         computed = [v for v in forcings if v.name == PET.standard_name]
         if not computed:
             raise ConfigError("pet: this model takes no potential evapotranspiration; remove the key")
@@ -128,27 +128,27 @@ class PetFromWeather(ForcingInputs):
             raise ConfigError(
                 "pet.method: hargreaves needs the range of hourly temperatures; give hourly forcing"
             )
-        super().__init__([*own, *(AORC[name] for name in needs.weather)], step)
+        super().__init__([*others, *(AORC[name] for name in needs.weather)], step)
         self._symbol, self._method, self.attributes = computed[0].symbol, method, needs.attributes
-        self._own = {v.symbol for v in own}
+        self._others = {v.symbol for v in others}
         self._hours = step / HOUR
 
     def aggregate(self, series: FloatArray, place: Place | None = None) -> dict[str, FloatArray]:
-        """See :meth:`ForcingInputs.aggregate`; with PET."""
-        joined = super().aggregate(series)
+        """Do as :meth:`ForcingInputs.aggregate`, and compute PET."""
+        aggregated = super().aggregate(series)
         weather = {
             v.symbol: torch.from_numpy(series[:, k] * scale + offset)
             for k, v, (scale, offset) in zip(self._from, self.forcings, self._to_model, strict=True)
-            if v.symbol not in self._own
+            if v.symbol not in self._others
         }
-        forcing = {name: values for name, values in joined.items() if name in self._own}
+        forcing = {name: values for name, values in aggregated.items() if name in self._others}
         if self._method == "penman_monteith":
             forcing[self._symbol] = np.nansum(self._hourly(weather).numpy(), axis=0) * self._hours
         else:
             assert place is not None  # noqa: S101  the group knows that this method needs it
-            there = ~np.isnan(series[:, 0])
+            present = ~np.isnan(series[:, 0])
             # The part of a first day that lies before time zero evaporates nothing.
-            forcing[self._symbol] = self._daily(weather, place).numpy() * there.mean(0)
+            forcing[self._symbol] = self._daily(weather, place).numpy() * present.mean(0)
         return forcing
 
     def _hourly(self, weather: Mapping[str, Tensor]) -> Tensor:
@@ -185,11 +185,11 @@ class PetFromWeather(ForcingInputs):
 
 
 def make_forcing_inputs(
-    forcings: Sequence[Variable], step: float, model_step: float, wanted: Pet | None
+    forcings: Sequence[Variable], step: float, model_step: float, method: Pet | None
 ) -> ForcingInputs:
-    """The inputs of a model: its forcings, or the weather that they are made of."""
+    """Make the inputs of a model: its forcings, or the weather that PET is computed from."""
     return (
         ForcingInputs(forcings, step)
-        if wanted is None
-        else PetFromWeather(forcings, step, model_step, wanted.method)
+        if method is None
+        else PetFromWeather(forcings, step, model_step, method.method)
     )

@@ -1,4 +1,4 @@
-"""Forcing as files hold it: NetCDF of :mod:`dmg_bmi.io.netcdf`, and what `ngen` reads, as it is."""
+"""Forcing from files: NetCDF of :mod:`dmg_bmi.io.netcdf`, and the layouts that `ngen` reads."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def read(path: str | Path) -> BasinDataset:
         Naming the file and what is wrong.
     """
     path = Path(path)
-    return _of_ngen(path) if _is_of_ngen(path) else netcdf.read(path)
+    return _read_ngen_forcing(path) if _is_ngen_forcing(path) else netcdf.read(path)
 
 
-def _is_of_ngen(path: Path) -> bool:
+def _is_ngen_forcing(path: Path) -> bool:
     if path.is_dir():
         return True
     with netcdf.open_netcdf(path) as data:
         return {"ids", "Time"} <= {*data.variables} and "catchment" not in data.variables
 
 
-def _of_ngen(path: Path) -> BasinDataset:
+def _read_ngen_forcing(path: Path) -> BasinDataset:
     forcing = open_forcing(path)
     series: Series = {name: forcing.read(name, forcing.ids).T for name in forcing.units}
     if isinstance(forcing, CsvFolder) and forcing.problems:
@@ -46,37 +46,37 @@ def _of_ngen(path: Path) -> BasinDataset:
 
 
 def series_of(forcing: BasinDataset, variable: Variable, path: str) -> str | None:
-    """What the series of an input is called: by the model, by frameworks, or by `ngen`'s files.
+    """Return the name of the series of an input: by the model, by frameworks, or by `ngen`'s files.
 
     Raises
     ------
     ForcingError
         If there are several.
     """
-    of_ngen = (column for column, (name, _) in WELL_KNOWN.items() if name == variable.name)
-    names = dict.fromkeys((variable.symbol, variable.name, *of_ngen))
-    found = [name for name in names if name in forcing.forcing]
-    if len(found) > 1:
+    columns = (column for column, (name, _) in WELL_KNOWN.items() if name == variable.name)
+    names = dict.fromkeys((variable.symbol, variable.name, *columns))
+    matches = [name for name in names if name in forcing.forcing]
+    if len(matches) > 1:
         raise ForcingError(
-            f"{path}: holds {variable.meaning} several times, as {' and '.join(found)}; keep one of them"
+            f"{path}: holds {variable.meaning} several times, as {' and '.join(matches)}; keep one of them"
         )
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
 def model_input(forcing: BasinDataset, variable: Variable, ids: Sequence[str], path: str) -> FloatArray:
-    """One input ``[time, catchment]`` in the units the component takes."""
+    """Return one input ``[time, catchment]`` in the units that the component takes."""
     name = series_of(forcing, variable, path)
     if name is None:
         hint = "; to compute it set `pet` in the configuration" if variable.name == PET.standard_name else ""
         raise ForcingError(
             f"{path}: has no {variable.symbol} ({variable.name}); it holds {', '.join(forcing.forcing)}{hint}"
         )
-    place = {i: k for k, i in enumerate(forcing.ids)}
-    absent = sorted({*ids} - {*place})
+    column = {i: k for k, i in enumerate(forcing.ids)}
+    absent = sorted({*ids} - {*column})
     if absent:
         some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
         raise ForcingError(f"{path}: has no catchment {some}; {alternatives(absent[0], forcing.ids)}")
-    order = [place[i] for i in ids]
+    order = [column[i] for i in ids]
     units = forcing.units[name]
     if not units:
         raise ForcingError(f"{path}: {name} has no units; it should be convertible to {variable.units}")

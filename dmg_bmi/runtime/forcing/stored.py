@@ -1,8 +1,8 @@
 """Forcing stored as plain arrays, mapped into memory.
 
-A folder with ``forcing.yaml`` and one ``.npy`` file ``[time, catchment]`` per variable. It needs
-no NetCDF library, which a framework may not bear, and is known in advance, so that a daily
-model's flow falls on its own day.
+A store is a folder with ``forcing.yaml`` and one ``.npy`` file ``[time, catchment]`` per variable. It
+requires no NetCDF library, which may conflict with that of a framework, and is known in advance,
+so that a daily model's flow falls on its own day.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class StoredForcing:
     start_time : datetime, optional
         UTC, of time zero.
     pet : Pet, optional
-        How potential evapotranspiration is made of the weather that is stored.
+        How potential evapotranspiration is computed from the weather that is stored.
     """
 
     def __init__(
@@ -113,52 +113,58 @@ class StoredForcing:
             raise ConfigError(
                 f"{self.path}: its records of {index.step:g} s do not meet start_time {start_time}"
             )
-        self._series, self._scale, self._offset = [], [], []
+        self._series: list[FloatingArray] = []
+        self._scale: list[float] = []
+        self._offset: list[float] = []
         self._sizes: dict[Path, int] = {}
         for variable in self.inputs.variables:
-            also = [v.symbol for v in self.inputs.forcings if v.name == variable.name]
-            stored = next((index.variables[n] for n in (*also, variable.name) if n in index.variables), None)
-            if stored is None:
-                raise ForcingError(
-                    f"{self.path}: has no {variable.symbol} ({variable.name}); "
-                    f"it holds {', '.join(index.variables)}"
-                )
-            self._series.append(_map(folder, stored.file, len(index.ids)))
-            self._sizes[folder / stored.file] = (folder / stored.file).stat().st_size
-            try:
-                scale, offset = variable.from_units(stored.units, index.step)
-            except ConfigError as problem:
-                raise ConfigError(f"{self.path}: units of {variable.symbol}: {problem}") from problem
-            self._scale.append(scale)
-            self._offset.append(offset)
+            self._map_variable(folder, index, variable)
+
+    def _map_variable(self, folder: Path, index: StoreIndex, variable: Variable) -> None:
+        symbols = [v.symbol for v in self.inputs.forcings if v.name == variable.name]
+        names = [name for name in (*symbols, variable.name) if name in index.variables]
+        if not names:
+            raise ForcingError(
+                f"{self.path}: has no {variable.symbol} ({variable.name}); "
+                f"it holds {', '.join(index.variables)}"
+            )
+        stored = index.variables[names[0]]
+        self._series.append(_map(folder, stored.file, len(index.ids)))
+        self._sizes[folder / stored.file] = (folder / stored.file).stat().st_size
+        try:
+            scale, offset = variable.from_units(stored.units, index.step)
+        except ConfigError as problem:
+            raise ConfigError(f"{self.path}: units of {variable.symbol}: {problem}") from problem
+        self._scale.append(scale)
+        self._offset.append(offset)
 
     @property
     def _length(self) -> int:
         return min(len(series) for series in self._series)
 
-    def lacks(self, model_count: int) -> float:
-        """Seconds of forcing that are missing to complete a model step, as :attr:`.ModelStep.index`."""
-        needed = self._first + (model_count + 1) * self._records
+    def missing_seconds(self, step: int) -> float:
+        """Return the seconds of forcing missing to complete a model step (:attr:`.ModelStep.index`)."""
+        needed = self._first + (step + 1) * self._records
         if self._partial_end:
             needed -= self._records - 1
         return max(0, needed - self._length) * self.inputs.step
 
-    def take(self, model_count: int, first: bool, rows: NDArray[np.int_], now: float) -> FloatArray:
-        """Records ``[time, variable, rows]`` of a model step, in the units of the inputs.
+    def read(self, step: int, first: bool, rows: NDArray[np.int_], now: float) -> FloatArray:
+        """Read the records ``[time, variable, rows]`` of a model step, in the units of the inputs.
 
         Parameters
         ----------
-        model_count : int
+        step : int
             Which model step, as :attr:`.ModelStep.index`.
         first : bool
             Whether the run begins in it, perhaps after its start.
         """
         if first and self._skip % 1:
             raise ConfigError(
-                f"{self.path}: start_time lies within one of its records; start the run at the begin of one"
+                f"{self.path}: start_time lies within one of its records; start the run at the start of one"
             )
-        begin = self._first + model_count * self._records + (int(self._skip) if first else 0)
-        end = self._first + (model_count + 1) * self._records
+        begin = self._first + step * self._records + (int(self._skip) if first else 0)
+        end = self._first + (step + 1) * self._records
         if self._partial_end and begin < self._length:
             end = min(end, self._length)
         if begin < 0 or end > self._length:
@@ -188,7 +194,7 @@ def write_index(
     variables: dict[str, dict[str, str]],
     partial_end: bool = False,
 ) -> None:
-    """Write the index of a store of hourly records, last of its files: without it there is no store."""
+    """Write the index of a store of hourly records, after all other files: it makes the folder a store."""
     index: dict[str, Any] = {"ids": [*ids], "start_time": str(start), "step": 3600.0, "variables": variables}
     if partial_end:
         index["partial_end"] = True

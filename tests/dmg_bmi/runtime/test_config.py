@@ -238,7 +238,7 @@ def test_a_table_that_is_not_there_or_no_text_is_named(tmp_path):
         (
             {"time_step": 3600.0, "start_time": "2000-01-01 12:30"},
             ConfigError,
-            "start_time: 2000-01-01 12:30:00 is no whole number of steps of 3600 s after day_start_hour 0",
+            "start_time: 2000-01-01 12:30:00 is not a whole number of steps of 3600 s after day_start_hour 0",
         ),
         ({"catchments": {"ids": ["a"]}}, AttributeTableError, "attribute 'aridity' is missing"),
         ({"catchments": {"file": "none.csv"}}, AttributeTableError, r"none\.csv: cannot be read"),
