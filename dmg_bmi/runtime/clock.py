@@ -37,6 +37,7 @@ class Clock:
     count: int = 0
 
     def __post_init__(self) -> None:
+        self._latest = self.end * (1 + 1e-12)
         ratio = self.model_step / self.step if self.step > 0 else 0
         # Forcing of a whole model step is kept, so its steps must be few; NaN fails the comparison.
         self.ratio = round(ratio) if ratio <= MOST_STEPS else 0
@@ -53,7 +54,7 @@ class Clock:
 
     def check_step(self) -> None:
         """Raise TimeError if one more step would pass the end."""
-        if (self.count + 1) * self.step > self.end * (1 + 1e-12):
+        if (self.count + 1) * self.step > self._latest:
             raise TimeError(f"the run ends at {self.end:g} s; a step from {self.now:g} s would go beyond")
 
     def steps_until(self, time: float) -> int:
@@ -81,6 +82,6 @@ class Clock:
             )
         if whole < self.count:
             raise TimeError(f"update_until({seconds:g}): this time has passed, it is {self.now:g} s")
-        if whole * self.step > self.end * (1 + 1e-12):
+        if whole * self.step > self._latest:
             raise TimeError(f"update_until({seconds:g}): the run ends at {self.end:g} s")
         return whole - self.count

@@ -1,7 +1,4 @@
-"""A component: rows of a group with a clock and published arrays of their own.
-
-All that the BMI adapter needs, in the model's own terms.
-"""
+"""A component: all that the BMI adapter needs, in the model's own terms."""
 
 from __future__ import annotations
 
@@ -24,16 +21,14 @@ from . import restart
 from .catchments import check_attribute, implausible
 from .config import RunConfig, utc
 from .group import group_of, with_rows
-from .mass_balance import WaterBudget
 from .metadata import AREA, IDS, id_number
-from .model_step import ModelStep, Phase
-from .published import PublishedOutputs
 from .snapshot import Snapshot
+from .stepping import SteppingRows
 
 log = logging.getLogger("dmg_bmi")
 
 
-class Component:
+class Component(SteppingRows):
     """A model at work on its catchments.
 
     Parameters
@@ -43,19 +38,20 @@ class Component:
 
     Attributes
     ----------
-    clock : Clock
-    model_step : ModelStep
-        How far the forcing and the fluxes of a model step have come.
     arrays : dict of name to array
         Inputs, outputs, attributes, ids and areas: one-dimensional, C-contiguous, allocated once
         and refreshed in place.
+    settable : dict of name to array
+        Attributes and multipliers; `changed` names those that were set.
+    about : Metadata
+        What BMI getters say of the variables.
     """
 
     def __init__(self, info: BundleInfo, config: RunConfig) -> None:
-        self.group = group = group_of(info, config)
+        group = group_of(info, config)
         self.info, self.config = group.info, config
         with group.lock:
-            self._join()
+            super().__init__(group, (config.catchment,) if config.catchment is not None else group.table.ids)
             try:
                 self._make_arrays()
                 self._begin_restarts()
@@ -63,41 +59,19 @@ class Component:
                 group.leave(self)
                 raise
 
-    def _join(self) -> None:
-        group, config = self.group, self.config
-        self.clock = clock = group.setup.new_clock()
-        self.model_step = ModelStep.at_start(clock.ratio, group.store is not None, clock.phase)
-        self.ids = (config.catchment,) if config.catchment is not None else group.table.ids
-        self.rows = group.join(self, self.ids)
-        # Rows of a member stand side by side, so that its part of an array is a view.
-        self.part = part = slice(int(self.rows[0]), int(self.rows[-1]) + 1)
-        self._values, self.series = group.values[:, part], group.series[:, :, part]
-        self.last = group.last[:, part]
-        self._holds_last = config.missing_forcing == "hold"
-        self._budget: WaterBudget | None = None
-
     def _make_arrays(self) -> None:
-        group, part = self.group, self.part
-        #: Attributes and multipliers: what is set once, and which of them was.
-        self.settable = {n: v[part] for n, v in (group.attributes | group.multipliers).items()}
+        group = self.group
+        self.settable = {n: v[self.part] for n, v in (group.attributes | group.multipliers).items()}
         self.changed: dict[str, None] = {}
-        area = group.areas(self.rows)
-        flows = [v for v in self.info.variables if v.kind == "output" and v.of]
-        self.published = PublishedOutputs(
-            group.outputs, flows, group.published[:, part], area, self.clock.step
-        )
         names = group.inputs.names if group.store is None else ()
         self.arrays: dict[str, NDArray[np.generic]] = {
             **self.settable,
             **self.published.arrays,
             **dict(zip(names, self._values, strict=bool(names))),
             IDS: np.array([id_number(name, k) for k, name in enumerate(self.ids)], dtype=np.int64),
-            AREA: area,
+            AREA: self.area,
         }
-        #: What BMI getters say of the variables.
         self.about = group.about(self.size)
-        #: States that are shown, refreshed in place; and read-only views of arrays.
-        self._shown_states: dict[str, FloatArray] = {}
         self._pointers: dict[str, NDArray[np.generic]] = {}
 
     def _begin_restarts(self) -> None:
@@ -148,135 +122,6 @@ class Component:
                 for array, values in zip((old.series, old.last, old._values), arrays, strict=True):
                     array[...] = values
                 raise
-
-    @property
-    def fluxes(self) -> FloatArray:
-        """``[output, rows]`` of the latest model step."""
-        return self.group.fluxes[:, self.part]
-
-    @property
-    def size(self) -> int:
-        """Number of rows."""
-        return len(self.rows)
-
-    # -- stepping -----------------------------------------------------------------
-
-    def update(self, steps: int = 1) -> None:
-        """Advance; on an error, an interrupt or a state that cannot be saved nothing has changed."""
-        with self.group.lock:
-            before = self._mark(steps > 1)
-            try:
-                for _ in range(steps):
-                    self._step()
-            except BaseException:
-                self._revert(before)
-                raise
-
-    def _step(self) -> None:
-        clock, group, step = self.clock, self.group, self.model_step
-        clock.check_step()
-        if group.store is not None:
-            if step.phase is Phase.READY:
-                group.begin(self)
-                self.model_step = step = step.begin()
-                self._publish()
-        else:
-            values = group.legal(self._values, self.part, clock.now)
-            if step.length == 1:
-                group.advance(self, values)
-                self._publish()
-            else:
-                self._collect(values)
-        self.model_step = step.advance()
-        clock.count += 1
-        self._refresh()
-        if self._save_every and clock.count % self._save_every == 0:
-            self._write_state()
-
-    def _collect(self, values: FloatArray) -> None:
-        """Keep forcing of one framework step until that of its model step is complete."""
-        group, step = self.group, self.model_step
-        if step.phase is Phase.COMPLETE:
-            group.flush()
-            self._publish()
-        self.series[step.position] = values
-        if self._budget is not None:
-            self._budget.receive(group.water(values[None]))
-        if step.is_last:
-            group.wait(self)
-
-    def _publish(self) -> None:
-        """Begin to release the fluxes of a model step."""
-        self.published.publish(self.fluxes, self.model_step.shares)
-        if self._budget is not None:
-            group, part = self.group, self.part
-            self._budget.release(self.fluxes, group.supplied[part], group.stored[part])
-
-    def _refresh(self) -> None:
-        for name, array in self._shown_states.items():
-            array[...] = self.state_values(name)
-        if self._budget is not None:
-            self._budget.close(self.model_step.unreleased)
-
-    def _mark(self, waiting: bool = False) -> tuple[Any, ...]:
-        """Remember what :meth:`_revert` brings back, with `waiting` the forcing that waits too."""
-        group, budget = self.group, self._budget
-        self.published.mark(waiting)
-        return (
-            group.mark(),
-            self in group.pending,
-            self in group.ahead,
-            (self.clock.count, self.model_step),
-            (self.last.copy(), group.filled) if self._holds_last or waiting else None,
-            self.series.copy() if waiting else None,
-            None if budget is None else budget.mark(),
-        )
-
-    def _revert(self, marked: tuple[Any, ...]) -> None:
-        """Bring back what was when :meth:`_mark` was called."""
-        group, budget = self.group, self._budget
-        shared, pending, ahead, progress, held, series, booked = marked
-        group.revert(shared)
-        for members, was_in in ((group.pending, pending), (group.ahead, ahead)):
-            members.pop(self, None)
-            if was_in:
-                members[self] = None
-        self.clock.count, self.model_step = progress
-        self.published.revert()
-        if held is not None:
-            self.last[...], group.filled = held
-        if series is not None:
-            self.series[...] = series
-        if budget is not None and booked is not None:
-            budget.revert(booked)
-        self._refresh()
-
-    # -- water --------------------------------------------------------------------
-
-    def open_budget(self) -> WaterBudget:
-        """Return the water budget of the rows, opened when it is first asked for."""
-        if self._budget is None:
-            balance = self.group.balance
-            assert balance is not None  # noqa: S101  a budget is asked for only where there is one
-            self.group.track_water()
-            budget = WaterBudget(balance, [v.symbol for v in self.group.outputs], self.size)
-            self._start(budget)
-            self._budget = budget
-        return self._budget
-
-    def _start(self, budget: WaterBudget) -> None:
-        """Begin a budget anew from what is stored now."""
-        step = self.model_step
-        store = self._stored_water()  # runs a model step that is due
-        # In a model step that is due nothing waits: `position` is 0.
-        waiting = self.group.water(self.series[: step.position])
-        budget.open(store, waiting, self.fluxes, step.unreleased, step.due)
-
-    def _stored_water(self) -> FloatArray:
-        """Compute the water in the model's stores at the component's own clock."""
-        balance = self.group.balance
-        assert balance is not None  # noqa: S101  a budget is asked for only where there is one
-        return self.group.storage(balance, self)
 
     # -- by name ------------------------------------------------------------------
 
@@ -330,11 +175,6 @@ class Component:
             for name, v in self.about.by_name.items()
             if v.kind == kind and v.name in self.arrays
         }
-
-    def state_values(self, symbol: str) -> FloatArray:
-        """Return a copy of a state, one-dimensional, rows first."""
-        with self.group.lock:
-            return self.group.state(self)[symbol].to("cpu", torch.float64).numpy().flatten()
 
     def set(self, name: str, values: NDArray[np.generic]) -> None:
         """Set an input, an attribute or a state, in place, from now on.
@@ -450,7 +290,7 @@ class Component:
     def _restore(self, snapshot: Snapshot) -> None:
         group, runtime, changed = self.group, snapshot.runtime, snapshot.changed
         group.set_state(self, snapshot.state)
-        self.model_step = self.model_step.restored(snapshot.header, self.clock.count)
+        self.model_step = self.model_step.restored(snapshot.header)
         group.fluxes = with_rows(group.fluxes, self.rows, runtime["fluxes"])
         self.published.values[...] = runtime["published"]
         self.last[...] = runtime["last"]

@@ -199,13 +199,13 @@ class Group:
 
     def advance(self, member: Member, values: FloatArray) -> None:
         """Run the model step of one member now, on ``values[variable, rows]``."""
-        self._step_of[member.rows] = member.model_step.index
+        self._step_of[member.rows] = member.model_step.number(member.clock.count)
         self._run(member.rows, values[np.newaxis])
 
     def wait(self, member: Member) -> None:
         """Note that the member's forcing of a model step is complete; it runs when the next one begins."""
         self.pending[member] = None
-        self._step_of[member.rows] = member.model_step.index
+        self._step_of[member.rows] = member.model_step.number(member.clock.count)
 
     def flush(self) -> None:
         """Run, in one batch, the model step of every member whose forcing is complete."""
@@ -233,11 +233,12 @@ class Group:
         ]
         rows = _concatenate(together)
         table_rows = self._table_row[rows]
-        series = self.store.read(step.index, clock.count == 0, table_rows, clock.now)
+        number = step.number(clock.count)
+        series = self.store.read(number, clock.count == 0, table_rows, clock.now)
         series = np.stack([self.legal(record, rows, clock.now) for record in series])
         self._build()
         self.states.save_previous(rows)
-        self._step_of[rows] = step.index
+        self._step_of[rows] = number
         self._run(rows, series)
         self.ahead = self.ahead | {m: None for m in together if m is not member}
 

@@ -9,8 +9,9 @@ there they are released over the model step itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property, lru_cache
 
 
 class Phase(Enum):
@@ -26,9 +27,12 @@ class Phase(Enum):
     RELEASING = "releasing"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelStep:
     """Where rows are in their model step.
+
+    Equal values are one object, and what follows from a value is computed once: a framework
+    step takes a few microseconds, and they come round again with every model step.
 
     Parameters
     ----------
@@ -38,8 +42,6 @@ class ModelStep:
         Whether forcing is stored, and so known in advance.
     position : int
         Framework steps done of the model step under way, from 0 to `length` - 1.
-    index : int
-        Model steps that began before it; the first may have begun before time zero.
     shares : int
         In how many equal parts the latest fluxes are released: `length`, or fewer where a run on stored
         forcing starts within a model step.
@@ -52,50 +54,56 @@ class ModelStep:
     length: int
     stored: bool
     position: int
-    index: int
     shares: int
-    due: bool = False
-    begun: bool = False
+    due: bool
+    begun: bool
 
-    @classmethod
-    def at_start(cls, length: int, stored: bool, position: int = 0) -> ModelStep:
+    @staticmethod
+    def at_start(length: int, stored: bool, position: int = 0) -> ModelStep:
         """Return the value at time zero, `position` framework steps after a model step began."""
-        return cls(length, stored, position, 0, length)
+        return _value(length, stored, position, length, False, False)
 
-    @property
+    @cached_property
     def phase(self) -> Phase:
         """What the next framework step does."""
         if self.stored:
             return Phase.RELEASING if self.position and self.begun else Phase.READY
-        if not self.collects:
+        if self.length == 1:
             return Phase.READY
         return Phase.COMPLETE if self.due else Phase.COLLECTING
 
-    @property
+    @cached_property
     def collects(self) -> bool:
         """Whether forcing is kept until that of a whole model step has come."""
         return not self.stored and self.length > 1
 
-    @property
+    @cached_property
     def is_last(self) -> bool:
         """Whether the next framework step is the last of the model step."""
         return self.position == self.length - 1
 
-    @property
+    @cached_property
     def unreleased(self) -> float:
         """Fraction of the latest fluxes that later framework steps release."""
         return (self.length - self.position) % self.length / self.shares
 
+    def number(self, count: int) -> int:
+        """Return the model steps that began before it, `count` framework steps after time zero.
+
+        The first may have begun before time zero.
+        """
+        return (count + (self.position - count) % self.length) // self.length
+
     def begin(self) -> ModelStep:
         """Return the value once a stored model step has run: what is left of it shares its fluxes."""
-        return replace(self, shares=self.length - self.position, begun=True)
+        return _value(self.length, self.stored, self.position, self.length - self.position, False, True)
 
-    def advance(self) -> ModelStep:
-        """Return the value one framework step later."""
-        position = self.position + 1
-        if position < self.length:
-            return ModelStep(self.length, self.stored, position, self.index, self.shares, False, self.begun)
-        return ModelStep(self.length, self.stored, 0, self.index + 1, self.shares, self.collects, self.begun)
+    @cached_property
+    def following(self) -> ModelStep:
+        """The value one framework step later."""
+        position = (self.position + 1) % self.length
+        due = self.collects and self.is_last
+        return _value(self.length, self.stored, position, self.shares, due, self.begun)
 
     # -- in a state file ------------------------------------------------------------
 
@@ -103,8 +111,8 @@ class ModelStep:
         """Return what a state file holds of it."""
         return {"position": self.position, "shares": self.shares, "due": self.due, "begun": self.begun}
 
-    def restored(self, header: Mapping[str, object], count: int) -> ModelStep:
-        """Return the value that a state file holds, for a run that has taken `count` framework steps.
+    def restored(self, header: Mapping[str, object]) -> ModelStep:
+        """Return the value that a state file holds.
 
         Raises
         ------
@@ -114,17 +122,15 @@ class ModelStep:
         position, shares, due, begun = (_whole(header, key) for key in ("position", "shares", "due", "begun"))
         if not 0 <= position < self.length or not 1 <= shares <= self.length:
             raise ValueError(f"position {position}, shares {shares}")
-        step = replace(
-            self,
-            position=position,
-            index=(count + (position - count) % self.length) // self.length,
-            shares=shares,
-            due=bool(due),
-            begun=bool(begun),
-        )
+        step = _value(self.length, self.stored, position, shares, bool(due), bool(begun))
         if step.unreleased > 1 or (due and (position or not self.collects)):
-            raise ValueError(f"position {position}, shares {shares}, due {bool(due)}")
+            raise ValueError(f"position {position}, shares {shares}, due {step.due}")
         return step
+
+
+@lru_cache(maxsize=4096)
+def _value(length: int, stored: bool, position: int, shares: int, due: bool, begun: bool) -> ModelStep:
+    return ModelStep(length, stored, position, shares, due, begun)
 
 
 def _whole(header: Mapping[str, object], key: str) -> int:

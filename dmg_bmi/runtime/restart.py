@@ -69,7 +69,7 @@ def check(saved: Snapshot, own: Snapshot, step: ModelStep, group: Group, source:
     _check_shapes(saved, own, group, source)
     _check_attributes(saved, own, group, source)
     try:
-        position = step.restored(saved.header, 0).position
+        position = step.restored(saved.header).position
     except ValueError as problem:
         raise StateError(f"{source}: its header is not valid: {problem}") from problem
     if own.header["valid_time"] is not None and position != own.header["position"]:
