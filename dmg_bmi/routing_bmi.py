@@ -35,19 +35,19 @@ def routing_model(
     roles: Sequence[dict[str, Any]] = (),
     **options: Any,
 ) -> DeltaModel:
-    """Muskingum-Cunge as a DeltaModel; what no network supplies comes from the hydrofabric's columns.
+    """Build Muskingum-Cunge as a DeltaModel; what no network supplies comes from the hydrofabric's columns.
 
     Parameters
     ----------
     kernel, substeps
-        As of :class:`~dmg_bmi.physics.routing.muskingum_cunge.MuskingumCunge`.
+        See :class:`~dmg_bmi.physics.routing.muskingum_cunge.MuskingumCunge`.
     step : float
         Seconds.
     nn, roles
-        Networks that supply some of the parameters, as of :meth:`.DeltaModel.build`; a role names
+        Networks that supply some of the parameters, as for :meth:`.DeltaModel.build`; a role names
         them under ``static``.
     **options
-        Further ones of :meth:`.DeltaModel.build`, such as ``statistics``.
+        Further options of :meth:`.DeltaModel.build`, such as ``statistics``.
     """
     learned = {name for role in roles for name in (*role.get("static", ()), *role.get("dynamic", ()))}
     return DeltaModel.build(
@@ -120,7 +120,7 @@ class RoutingBmi(DeltaModelBmi):
 
 
 class Sources:
-    """Where water enters a network, by id, and what each gives.
+    """Sources of water of a network, by id, and what each gives.
 
     Parameters
     ----------
@@ -149,14 +149,14 @@ class Sources:
         self._reaches = np.array([id_number(name, k) for k, name in enumerate(component.ids)], dtype=np.int64)
         #: Of each way into the network: the source, the reach, and the share of the source's water.
         self._all, self._from, self._row, self._share = _sources(fabric, kind)
-        self._place = {id_number(name, k): k for k, name in enumerate(self._all)}
-        if len(self._place) != len(self._all):
+        self._source_of = {id_number(name, k): k for k, name in enumerate(self._all)}
+        if len(self._source_of) != len(self._all):
             raise ConfigError(f"{fabric.path}: two of the sources ({kind}) have the same digits in their ids")
         self.names = self._all
         self._counts = {name: np.array([len(self._all)], dtype=np.int64) for name in COUNTS}
-        if max(self._place) > np.iinfo(np.int32).max:
+        if max(self._source_of) > np.iinfo(np.int32).max:
             raise ConfigError(f"{fabric.path}: ids of the sources ({kind}) have too many digits for int32")
-        self._ids = np.array([*self._place], dtype=np.int32)
+        self._ids = np.array([*self._source_of], dtype=np.int32)
         self._chosen: NDArray[np.int64] | None = np.arange(len(self._all))
         # Reaches give to themselves: their array is the component's own.
         self._flow: Any = self._inflow if kind == "reach" else np.full(len(self._all), np.nan)
@@ -211,7 +211,7 @@ class Sources:
             self._flow = np.full(count, np.nan)
 
     def _choose(self, ids: NDArray[Any]) -> None:
-        unknown = [str(i) for i in ids.tolist() if i not in self._place]
+        unknown = [str(i) for i in ids.tolist() if i not in self._source_of]
         if unknown:
             more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
             raise ForcingError(
@@ -221,7 +221,7 @@ class Sources:
         if len(set(ids.tolist())) != ids.size:
             raise ForcingError(f"{SOURCE_IDS}: an id appears twice")
         self._ids[...] = ids
-        self._chosen = np.array([self._place[int(i)] for i in ids.tolist()], dtype=np.int64)
+        self._chosen = np.array([self._source_of[int(i)] for i in ids.tolist()], dtype=np.int64)
         self.names = tuple(self._all[k] for k in self._chosen)
         if self._flow is self._inflow and self.names != self._all:
             self._flow = np.full(ids.size, np.nan)
@@ -238,31 +238,31 @@ class Sources:
             return
         if self._chosen is None or self._chosen.size != self._flow.size:
             raise ForcingError(f"{SOURCE_IDS}: set the ids of the {self._flow.size} sources before flows")
-        given = np.zeros(len(self._all))
-        given[self._chosen] = self._flow
-        lost = (given != 0) & ~np.isin(np.arange(given.size), self._from)
+        flow = np.zeros(len(self._all))
+        flow[self._chosen] = self._flow
+        lost = (flow != 0) & ~np.isin(np.arange(flow.size), self._from)
         if lost.any():
             raise ForcingError(
                 f"{FLOW}: {self._kind} {self._all[int(lost.argmax())]} gives water but drains to no reach"
             )
         self._inflow[...] = 0.0
-        np.add.at(self._inflow, self._row, self._share * given[self._from])
+        np.add.at(self._inflow, self._row, self._share * flow[self._from])
 
 
 def _sources(
     fabric: Hydrofabric, kind: str
 ) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64], FloatArray]:
-    """Ids of the sources; then which source gives to which reach, and which share of its water."""
+    """Return ids of the sources; then which source gives to which reach, and which share of its water."""
     network, divides = fabric.network, fabric.divides
     if kind == "reach":
-        every = np.arange(len(network))
-        return network.ids, every, every, np.ones(len(every))
+        reaches = np.arange(len(network))
+        return network.ids, reaches, reaches, np.ones(len(reaches))
     drained = np.flatnonzero(divides.reach >= 0)
     row = divides.reach[drained]
     if kind == "divide":
         return divides.ids, drained, row, np.ones(len(row))
     names = tuple(dict.fromkeys((*network.toid, *divides.toid)))
-    place = {name: k for k, name in enumerate(names)}
-    nexus = np.array([place[divides.toid[k]] for k in drained.tolist()], dtype=np.int64)
+    index = {name: k for k, name in enumerate(names)}
+    nexus = np.array([index[divides.toid[k]] for k in drained.tolist()], dtype=np.int64)
     area = divides.area[drained]
     return names, nexus, row, area / np.bincount(nexus, area, len(names))[nexus]

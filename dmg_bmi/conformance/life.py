@@ -1,4 +1,4 @@
-"""A component's time, and its life from `initialize` to `finalize`."""
+"""Checks of a component's time, and of its life from `initialize` to `finalize`."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ Values = NDArray[Any]
 
 
 class Broken(Exception):
-    """A promise is not kept."""
+    """Error for a promise that is not kept."""
 
 
 class NotApplicable(Exception):
-    """The component has nothing that the check could look at."""
+    """Signal that the component has nothing to check."""
 
 
 def require(holds: bool, otherwise: str) -> None:

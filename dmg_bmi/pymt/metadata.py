@@ -1,4 +1,4 @@
-"""The metadata folder of a pymt component, generated from the variable table of its bundle."""
+"""Metadata folder of a pymt component, generated from the variable table of its bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of catchments: which rows a component has, their attributes, areas and network."""
+"""Table of catchments: which rows a component has, their attributes, areas and network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILLS = (-999.0, -9999.0, -99999.0, -999999.0, -32768.0, -2147483648.0, 1e20, fl
 
 @dataclass(frozen=True)
 class Catchments:
-    """Which catchments, and their static attributes.
+    """Choice of catchments, and their static attributes.
 
     Parameters
     ----------

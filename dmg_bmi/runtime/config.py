@@ -1,4 +1,4 @@
-"""The configuration of one component: what `initialize` reads."""
+"""Configuration of one component, as `initialize` reads it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ MissingForcing = Literal["error", "hold"]
 
 @dataclass(frozen=True)
 class Pet:
-    """How potential evapotranspiration is computed from the weather.
+    """Computation of potential evapotranspiration from the weather.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The water budget of rows, kept so that a framework can check that no water is lost."""
+"""Water budget of rows, kept so that a framework can check that no water is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..physics import Balance
 
 
 class WaterBudget:
-    """What went into and out of rows since the budget was opened, and what they hold.
+    """Totals of water that went into and out of rows since the budget was opened, and what they hold.
 
     After each framework step ``mass_in = mass_out + stored + mass_leaked``, in the units of the
     model's balance. What was stored when the budget was opened counts as having gone in, as

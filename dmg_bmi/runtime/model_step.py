@@ -1,4 +1,4 @@
-"""The model step as a value: how much of its forcing has come, and how much of its fluxes has gone.
+"""Model step as a value: how much of its forcing has come, and how much of its fluxes has gone.
 
 A framework may step more finely than the model. Over the `length` framework steps of a model step
 forcing comes in, and fluxes are released in equal shares. Pushed forcing is collected first, so
@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 
 
 class Phase(Enum):
-    """What the next framework step does."""
+    """Phases of a model step, by what the next framework step does."""
 
     #: Run a model step, on stored forcing or on forcing of this one step, and release its first share.
     READY = "ready"
@@ -29,7 +29,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class ModelStep:
-    """Where rows are in their model step.
+    """Progress of rows in their model step.
 
     Equal values are one object, and what follows from a value is computed once: a framework
     step takes a few microseconds, and they come round again with every model step.
@@ -65,7 +65,7 @@ class ModelStep:
 
     @cached_property
     def phase(self) -> Phase:
-        """What the next framework step does."""
+        """Phase, by what the next framework step does."""
         if self.stored:
             return Phase.RELEASING if self.position and self.begun else Phase.READY
         if self.length == 1:
@@ -74,12 +74,12 @@ class ModelStep:
 
     @cached_property
     def collects(self) -> bool:
-        """Whether forcing is kept until that of a whole model step has come."""
+        """True where forcing is kept until that of a whole model step has come."""
         return not self.stored and self.length > 1
 
     @cached_property
     def is_last(self) -> bool:
-        """Whether the next framework step is the last of the model step."""
+        """True where the next framework step is the last of the model step."""
         return self.position == self.length - 1
 
     @cached_property
@@ -100,7 +100,7 @@ class ModelStep:
 
     @cached_property
     def following(self) -> ModelStep:
-        """The value one framework step later."""
+        """Value one framework step later."""
         position = (self.position + 1) % self.length
         due = self.collects and self.is_last
         return _value(self.length, self.stored, position, self.shares, due, self.begun)

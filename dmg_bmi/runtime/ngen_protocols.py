@@ -46,7 +46,7 @@ MASS = {
 
 
 class NgenProtocols:
-    """The reserved variables of one component.
+    """Reserved variables of one component.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the rows of a group hold as tensors: their state, and what follows from their attributes."""
+"""Tensors of the rows of a group: their state, and constants that follow from their attributes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole state of a component as a value."""
+"""Whole state of a component as a value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUNTIME, CHANGED = "runtime.", "runtime.changed."
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a state file holds: a plain header, and tensors with rows first.
+    """Content of a state file: a plain header, and tensors with rows first.
 
     Parameters
     ----------

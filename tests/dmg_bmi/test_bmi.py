@@ -286,7 +286,7 @@ def test_the_time_in_the_path_of_a_state_is_that_at_which_it_is_valid(configure,
     bmi.finalize()
     files = [tmp_path / name.format(time=f"2000-01-0{day}T0000") for day in (2, 3)]
     assert sorted(tmp_path.rglob("*.state")) == sorted(files)
-    with pytest.raises(ConfigError, match=r"restart: \{time\} in a path needs start_time"):
+    with pytest.raises(ConfigError, match=r"restart: \{time\} in a path requires start_time"):
         bmi_run.start(configure(restart={"read": name}))
     with pytest.raises(ConfigError, match=r"restart: \{id\} in a path is for members of a shared"):
         bmi_run.start(configure(restart={"read": "{id}.state"}))
@@ -412,7 +412,8 @@ MEMORY = """
     import numpy as np
     import psutil
     import torch
-    from dmg_bmi import Bundle, DeltaModel, DeltaModelBmi, registry
+    from dmg_bmi import Bundle, DeltaModel, DeltaModelBmi
+    from dmg_bmi.model import registry
     from dmg_bmi.physics import Declaration, Flux, Parameter, ProcessModel, StateVariable
     from dmg_bmi.physics.forcings import P
 

@@ -30,7 +30,7 @@ class Place:
 
 
 class ForcingInputs:
-    """The input variables of a component, and the model's forcings that they make.
+    """Input variables of a component, and the model's forcings that they make.
 
     Several forcings may come from one variable (daily minimum and maximum of a temperature).
 

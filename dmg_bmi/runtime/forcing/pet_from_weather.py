@@ -71,7 +71,7 @@ AORC = {
 
 @dataclass(frozen=True)
 class Method:
-    """What a method for PET needs of the weather (names in :data:`AORC`) and of the catchments."""
+    """Requirements of a method for PET of the weather (names in :data:`AORC`) and of the catchments."""
 
     weather: tuple[str, ...]
     attributes: tuple[str, ...] = ()
