@@ -1,4 +1,4 @@
-"""Where divides lie, from the envelopes of their polygons in a GeoPackage."""
+"""Positions of divides, from the envelopes of their polygons in a GeoPackage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RADIUS = 6371.0
 
 
 def latitudes(path: Path) -> dict[str, float]:
-    """Degrees north of the middle of each divide, by id.
+    """Return degrees north of the middle of each divide, by id.
 
     Raises
     ------
@@ -36,40 +36,40 @@ def latitudes(path: Path) -> dict[str, float]:
     return {name: _latitude(middle, path) for name, middle in _middles(path).items()}
 
 
-def nearest(path: Path, ids: Sequence[str], known: Sequence[str]) -> dict[str, tuple[str, float]]:
-    """Of each divide the nearest of those in `known`, and how many km lie between their middles.
+def nearest(path: Path, ids: Sequence[str], candidates: Sequence[str]) -> dict[str, tuple[str, float]]:
+    """Return for each divide the nearest of `candidates`, and the km between their middles.
 
-    Divides without a place are left out.
+    Divides without an envelope are left out.
     """
     middles = _middles(path)
-    donors = [name for name in known if middles.get(name)]
+    donors = [name for name in candidates if middles.get(name)]
     if not donors:
         return {}
-    places = np.array([middles[name] for name in donors])
-    found = {}
+    positions = np.array([middles[name] for name in donors])
+    donor_of = {}
     for name in ids:
         middle = middles.get(name)
         if middle:
-            km = _distances(middle, places)
+            km = _distances(middle, positions)
             k = int(km.argmin())
-            found[name] = donors[k], float(km[k])
-    return found
+            donor_of[name] = donors[k], float(km[k])
+    return donor_of
 
 
-def _distances(middle: tuple[float, float, int], places: FloatArray) -> FloatArray:
-    """Km from one place to others: along a great circle, or a straight line in a projection."""
+def _distances(middle: tuple[float, float, int], positions: FloatArray) -> FloatArray:
+    """Return km from one position to others: along a great circle, or a line in a projection."""
     x, y, reference = middle
-    across, along = places[:, 0] - x, places[:, 1] - y
+    across, along = positions[:, 0] - x, positions[:, 1] - y
     if reference not in GEOGRAPHIC:
         return np.asarray(np.hypot(across, along) / 1000.0)
     across, along = np.radians(across), np.radians(along)
-    cosines = np.cos(np.radians(places[:, 1])) * np.cos(radians(y))
+    cosines = np.cos(np.radians(positions[:, 1])) * np.cos(radians(y))
     half = np.sin(along / 2) ** 2 + cosines * np.sin(across / 2) ** 2
     return np.asarray(2 * RADIUS * np.arcsin(np.sqrt(np.clip(half, 0.0, 1.0))))
 
 
 def _middles(path: Path) -> dict[str, tuple[float, float, int] | None]:
-    """Middle of the envelope and reference system of each divide; None for one without an envelope."""
+    """Return middle and reference system of each divide; None for one without an envelope."""
     with GeoPackage(path, {"geom": ("geom", "geometry")}) as file:
         table = file.columns(("divides",), "divide_id", ("geom",))
     return {
@@ -80,7 +80,7 @@ def _middles(path: Path) -> dict[str, tuple[float, float, int] | None]:
 
 
 def _middle(blob: Any) -> tuple[float, float, int] | None:
-    """From the header of a geometry: ``GP``, version, flags, reference system, envelope."""
+    """Read the header of a geometry: ``GP``, version, flags, reference system, envelope."""
     if not isinstance(blob, bytes) or len(blob) < 40 or blob[:2] != b"GP" or not (blob[3] >> 1) & 7:
         return None
     order = "<" if blob[3] & 1 else ">"
@@ -103,7 +103,7 @@ def _latitude(middle: tuple[float, float, int] | None, path: Path) -> float:
 
 
 def albers_latitude(x: float, y: float) -> float:
-    """Degrees north of a point in m of EPSG:5070.
+    """Return degrees north of a point in m of EPSG:5070.
 
     Albers equal-area conic of an ellipsoid, inverse (Snyder, 1987, Map projections: a working
     manual, USGS Professional Paper 1395, eqs. 14-8 to 14-21, 3-16).

@@ -1,4 +1,4 @@
-"""What NextGen asks of a component beyond the Basic Model Interface, checked on any of one catchment.
+"""What NextGen requires of a component of one catchment beyond the Basic Model Interface.
 
 Each check stands for what was observed to end a run of NOAA-OWP/ngen, or to spoil it silently.
 """
@@ -42,7 +42,7 @@ class NextGenConformance(Conformance):
     }
 
     def check_ngen_types(self, bmi: Bmi) -> None:
-        """Type strings are those that NextGen knows, and the arrays are of them."""
+        """Check that types are among those of NextGen, and that arrays have them."""
         for name in variables(bmi):
             dtype = bmi.get_var_type(name)
             require(dtype in TYPES, f"{name}: type {dtype!r} ends a run; float64 never does")
@@ -52,30 +52,30 @@ class NextGenConformance(Conformance):
             )
 
     def check_ngen_one_item(self, bmi: Bmi) -> None:
-        """Variables have one item: of more only the first is read, and inputs are broadcast."""
+        """Check that variables have one item: of more only the first is read, and inputs are broadcast."""
         for name in variables(bmi):
             items = bmi.get_var_nbytes(name) // bmi.get_var_itemsize(name)
             require(items == 1, f"{name}: has {items} items; NextGen has an instance per catchment")
 
     def check_ngen_names(self, bmi: Bmi) -> None:
-        """No published name is reserved."""
+        """Check that no published name is reserved."""
         reserved = [name for name in variables(bmi) if name.startswith("ngen::")]
         require(not reserved, f"published although reserved: {', '.join(reserved)}")
 
     def check_ngen_end_time(self, bmi: Bmi) -> None:
-        """The end time fits into a whole number of seconds of 64 bits."""
+        """Check that the end time fits into a 64-bit number of seconds."""
         end = bmi.get_end_time() * SECONDS.get(bmi.get_time_units(), 1.0)
         require(
             end < 2.0**62, f"{end:g} s overflows in NextGen, which then ends at its first step; 1e15 does not"
         )
 
     def check_ngen_time_units(self, bmi: Bmi) -> None:
-        """Time units are ones that NextGen converts without an offset."""
+        """Check that time units are among those that NextGen converts without an offset."""
         units = bmi.get_time_units()
         require(units in SECONDS, f"time units are {units!r}, not one of {', '.join(SECONDS)}")
 
     def check_ngen_hour(self, bmi: Bmi) -> None:
-        """`update_until` an hour later is what NextGen asks for, hour by hour."""
+        """Check `update_until` an hour later, which NextGen calls hour by hour."""
         hour = HOUR / SECONDS[bmi.get_time_units()]
         for k in range(1, 1 + self.steps):
             if bmi.get_time_step() == hour:
@@ -86,7 +86,7 @@ class NextGenConformance(Conformance):
             require(isclose(now, then, rel_tol=1e-12 * k), f"after {k} hours it is {now!r}, not {then!r}")
 
     def check_ngen_read(self, bmi: Bmi) -> None:
-        """`get_value_at_indices` writes into a new array of one item, by a 32-bit index."""
+        """Check that `get_value_at_indices` fills a new array of one item, by a 32-bit index."""
         bmi.update()
         for name in bmi.get_output_var_names():
             dest = np.full(1, -1, dtype=bmi.get_var_type(name))
@@ -94,7 +94,7 @@ class NextGenConformance(Conformance):
             require(same(dest, read(bmi, name)[:1]), f"{name}: the array that is handed in is left as it was")
 
     def check_ngen_balance(self, bmi: Bmi) -> None:
-        """``ngen::mass_in`` is ``mass_out`` with ``mass_stored`` and ``mass_leaked`` after every step."""
+        """Check that ``ngen::mass_in = mass_out + mass_stored + mass_leaked`` after every step."""
         self._offered(bmi, MASS[0])
         units = {bmi.get_var_units(name) for name in MASS}
         require(len(units) == 1, f"units differ: {', '.join(sorted(units))}")
@@ -111,7 +111,7 @@ class NextGenConformance(Conformance):
             require(abs(off) <= 1e-9 * size, f"{off:g} of {into:g} is lost")
 
     def check_ngen_restore(self, bmi: Bmi) -> None:
-        """A state that is saved and restored into another instance goes on as if nothing had been."""
+        """Check that a state restored into another instance continues exactly like the first."""
         create, size, state, free = (SAVED.format(word) for word in ("create", "size", "state", "free"))
         self._offered(bmi, create)
         one = np.ones(1, dtype=np.int32)

@@ -721,8 +721,8 @@ def test_a_folder_that_is_no_run_folder_is_refused(tmp_path):
         ({"start_time": "soon", "end_time": "2010-06-03"}, "time.start_time: the date 'soon' is not"),
         ({"start_time": ["2010-06-01"], "end_time": 3}, "time.start_time: the date .* is not"),
         ({"start_time": "0000-06-01", "end_time": "2010-06-03"}, "time.start_time: the date .* is not"),
-        (None, "realization.json: time must hold an object"),
-        ("2010", "realization.json: time must hold an object"),
+        (None, "realization.json: time must be an object"),
+        ("2010", "realization.json: time must be an object"),
     ],
 )
 def test_the_period_of_a_run_folder_is_read_as_every_date(run_folder, time, said):

@@ -19,11 +19,11 @@ from ...io.units import parse
 
 #: Seconds between calls of modules, whatever a realization says.
 STEP = 3600
-#: Begin of the first step and end of the last.
+#: Start of the first step and end of the last.
 Period = tuple[np.datetime64, np.datetime64]
 
 
-#: Spellings that are read here, for files of other kinds, and that UDUNITS does not know.
+#: Spellings that are read here, in other files, and that UDUNITS does not know.
 _NOT_UDUNITS = re.compile(
     r"water|w\.e\.|\bper\b|c[fm]s|cumec|sq ?km|\bha\b|none|less|fraction|--|\d[a-z]", re.IGNORECASE
 )
@@ -43,7 +43,7 @@ class DivideLayer:
             require_layout(file)
             columns = file.everything(("divides",), "divide_id", ("toid",))
         if columns is None:
-            raise NextGenError(f"{path}: has no table divides; is it a hydrofabric?")
+            raise NextGenError(f"{path}: no table divides; is it a hydrofabric?")
         return cls(tuple(columns["divide_id"]), columns)
 
 
@@ -72,11 +72,11 @@ class CheckContext:
     period: Period | None = None
 
 
-def convertible(given: str, wanted: str) -> bool:
-    """Whether UDUNITS turns one unit into the other: no water has a density there."""
-    if _NOT_UDUNITS.search(given or ""):
+def convertible(units: str, requested: str) -> bool:
+    """Tell whether UDUNITS converts one unit into the other; it gives water no density."""
+    if _NOT_UDUNITS.search(units or ""):
         return False
     try:
-        return parse(given or "1").exponents == parse(wanted).exponents
+        return parse(units or "1").exponents == parse(requested).exponents
     except ConfigError:
         return False

@@ -1,4 +1,4 @@
-"""One module of a realization that runs this package: what it is configured with."""
+"""One module of a realization that runs this package: its keys, configuration and parameters."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ...runtime.catchments import implausible
 from ...runtime.component import Component
 from ...runtime.config import utc
 from ...runtime.restart import TIME
-from .context import STEP, CheckContext
+from .context import STEP, CheckContext, Period
 
 
 @dataclass(frozen=True)
 class Module:
-    """A module's parameters, and what it is; None for one of another package.
+    """Parameters of a module, and its component; None for a module of another package.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Module:
         Place in the realization.
     params : mapping
     component : Component, optional
-        Of the first catchment.
+        That of the first catchment.
     """
 
     where: str
@@ -40,21 +40,29 @@ class Module:
 
     @property
     def alias(self) -> Mapping[str, str]:
-        """Other names of its variables."""
+        """Return other names of its variables."""
         return self.params.get("variables_names_map") or {}
 
 
 def examine(context: CheckContext, where: str, params: Mapping[str, Any], ids: Sequence[str]) -> Module:
     """Examine one module by itself."""
-    return Module(where, params, _module(context, where, params, ids))
+    _check_keys(context, where, params)
+    if str(params.get("python_type", "")).partition(".")[0] != "dmg_bmi":
+        return Module(where, params, None)
+    component = _component(context, where, params, ids)
+    if component is not None:
+        _check_config(context, where, component, ids)
+        _check_params(context, f"{where}.model_params", params.get("model_params") or {}, component, ids)
+        _check_mass_balance(context, f"{where}.mass_balance", params.get("mass_balance"), component)
+        if not params.get("cache_input_variable_metadata") and component.about.inputs:
+            context.findings.warning(
+                f"{where}.cache_input_variable_metadata", "true saves half of the calls at every step"
+            )
+    return Module(where, params, component)
 
 
-def _module(
-    context: CheckContext,
-    where: str,
-    params: Mapping[str, Any],
-    ids: Sequence[str],
-) -> Component | None:
+def _check_keys(context: CheckContext, where: str, params: Mapping[str, Any]) -> None:
+    """Look for keys that end `ngen` or have no effect, whatever the module is."""
     error, warning = context.findings.error, context.findings.warning
     for key in ("variables_names_map", "mass_balance", "model_params"):
         if params.get(key) == {}:
@@ -66,132 +74,128 @@ def _module(
             hint = " (output.precision at the top level has)" if key == "output_precision" else ""
             warning(f"{where}.{key}", f"has no effect{hint}")
     if "module_path" in params and not os.path.isdir(context.base / params["module_path"]):
-        error(f"{where}.module_path", f"{params['module_path']} is no folder, which ends ngen")
-    python_type = str(params.get("python_type", ""))
-    if "python_type" in params and "." not in python_type:
-        error(f"{where}.python_type", f"{python_type!r} has no module; write dmg_bmi.DeltaModelBmi")
-    if python_type.partition(".")[0] != "dmg_bmi":
-        return None
-    config = _init_configs(context, where, params, ids)
+        error(f"{where}.module_path", f"{params['module_path']} is not a folder, which ends ngen")
+    if "python_type" in params and "." not in str(params["python_type"]):
+        error(f"{where}.python_type", f"{params['python_type']!r} has no module; write dmg_bmi.DeltaModelBmi")
+
+
+def _component(
+    context: CheckContext, where: str, params: Mapping[str, Any], ids: Sequence[str]
+) -> Component | None:
+    """Initialize the component of the first catchment."""
+    config = _init_config(context, where, params, ids)
     if config is None:
         return None
     bmi = DeltaModelBmi()
     try:
         bmi.initialize(str(config))
     except DmgBmiError as problem:
-        error(f"{where}.init_config", str(problem))
+        context.findings.error(f"{where}.init_config", str(problem))
         return None
     component = bmi.component
     # Not finalized: that would write a restart file.
     component.group.leave(component)
-    _run_config(context, where, component, ids)
-    _params(context, f"{where}.model_params", params.get("model_params") or {}, component, ids)
-    _mass_balance(context, f"{where}.mass_balance", params.get("mass_balance"), component)
-    if not params.get("cache_input_variable_metadata") and component.about.inputs:
-        warning(f"{where}.cache_input_variable_metadata", "true saves half of the calls at every step")
     return component
 
 
-def _init_configs(
+def _init_config(
     context: CheckContext, where: str, params: Mapping[str, Any], ids: Sequence[str]
 ) -> Path | None:
+    """Return the configuration of the first catchment, if those of all exist."""
     pattern = str(params.get("init_config", ""))
     paths = {i: context.base / pattern.replace("{{id}}", i) for i in ids}
     missing = [i for i, path in paths.items() if not os.path.isfile(path)]
     if missing:
-        context.findings.error(f"{where}.init_config", f"{pattern}: there are no such files", missing)
+        context.findings.error(f"{where}.init_config", f"{pattern}: no such files", missing)
         return None
     return next(iter(paths.values()))
 
 
-def _run_config(
-    context: CheckContext,
-    where: str,
-    component: Component,
-    ids: Sequence[str],
-) -> None:
+def _check_config(context: CheckContext, where: str, component: Component, ids: Sequence[str]) -> None:
+    """Compare the configuration with the catchments and the clock of `ngen`."""
     error, config = context.findings.error, component.config
     at = config.shared or f"{where}.init_config"
     if component.clock.step != STEP:
         error(
             at, f"time_step: ngen steps by 3600 s, this by {component.clock.step:g} s; write time_step: 3600"
         )
-    known = set(component.group.table.ids)
-    absent = [i for i in ids if i not in known]
+    listed = set(component.group.table.ids)
+    absent = [i for i in ids if i not in listed]
     if absent and config.shared is not None:
         error(at, "catchments of the hydrofabric are not in the table of catchments", absent)
     if config.shared is None and len(ids) > 1:
-        error(
-            at, "every catchment is a model of its own; use a shared configuration (keys shared, catchment)"
-        )
+        error(at, "every catchment is its own model; use a shared configuration (keys shared, catchment)")
     if config.restart.read is not None and "{id}" in str(config.restart.read):
         lost = [i for i in ids if not _state_of(component, i).is_file()]
         if lost:
-            error(at, f"restart.read: there is no {_state_of(component, '<id>')}", lost)
-    if context.period is None:
-        return
-    start, end = context.period
+            error(at, f"restart.read: {_state_of(component, '<id>')} does not exist", lost)
+    if context.period is not None:
+        _check_period(context, at, component, context.period)
+
+
+def _check_period(context: CheckContext, at: object, component: Component, period: Period) -> None:
+    """Compare the clock and the stored forcing with the period of the run."""
+    error, config, clock = context.findings.error, component.config, component.clock
+    start, end = period
     if config.start_time is None:
-        if component.clock.ratio > 1:
+        if clock.ratio > 1:
             context.findings.warning(at, "without start_time days count from the first step")
     elif np.datetime64(utc(config.start_time).replace(tzinfo=None), "s") != start:
         error(at, f"start_time {config.start_time} is not that of the realization, {start}")
     seconds = float((end - start) / np.timedelta64(1, "s"))
-    if component.clock.end < seconds:
-        error(at, f"end_time lies before the end of the last step, {end}; remove it or write that")
+    if clock.end < seconds:
+        error(at, f"end_time is before the end of the last step, {end}; remove it or write that")
     store = component.group.store
     if store is not None:
-        last = (component.clock.phase * component.clock.step + seconds) / component.clock.model_step
+        last = (clock.phase * clock.step + seconds) / clock.model_step
         missing = store.missing_seconds(int(np.ceil(last - 1e-9)) - 1)
         if missing:
             error(
                 store.path,
                 f"ends {missing:g} s too early: ngen includes its end, so the last step is that before "
-                f"{end}, and a model step needs all of its forcing. End the run earlier or store more",
+                f"{end}, and a model step requires all of its forcing. End the run earlier or store more",
             )
 
 
 def _state_of(component: Component, name: str) -> Path:
-    """The state file that a catchment would read."""
+    """Return the state file that a catchment would read."""
     path, time = str(component.config.restart.read), component.valid_time
     return Path(path.replace("{id}", name).replace("{time}", "" if time is None else time.strftime(TIME)))
 
 
-def _params(
-    context: CheckContext, where: str, given: Mapping[str, Any], component: Component, ids: Sequence[str]
+def _check_params(
+    context: CheckContext, where: str, params: Mapping[str, Any], component: Component, ids: Sequence[str]
 ) -> None:
     error, table = context.findings.error, component.about.by_name
-    for name, value in given.items():
+    for name, value in params.items():
         at = f"{where}.{name}"
         variable = table.get(name)
         if variable is None:
-            error(at, "there is no such variable, which ends ngen; `dmg-bmi inspect` lists those that exist")
+            error(at, "no such variable, which ends ngen; `dmg-bmi inspect` lists all")
             continue
         if variable.kind == "state" and component.config.restart.read is not None:
-            error(
-                at, "is set after the restart file is read, and replaces what that says; remove one of them"
-            )
+            error(at, "is set after the restart file is read and replaces its value; remove one")
         if variable.kind not in ("attribute", "state", "multiplier"):
-            error(at, f"is an {variable.kind}, which a parameter cannot set for more than a step")
+            error(at, f"is an {variable.kind}, which a parameter sets for one step only")
             continue
         if isinstance(value, Mapping):
             _from_hydrofabric(context, at, name, value, variable, ids)
             continue
         numbers = _as_numbers(value)
         if numbers is None:
-            error(at, f"{value!r} is no number, which ngen skips with a warning")
+            error(at, f"{value!r} is not a number, and ngen skips it with a warning")
         elif len(numbers) != variable.size:
             error(
                 at,
-                f"has {len(numbers)} numbers, {name} has {variable.size}: what is too short is filled with "
-                "memory that nobody set, what is too long is cut",
+                f"has {len(numbers)} numbers, {name} has {variable.size}: a short list is filled with "
+                "arbitrary memory, a long one is cut",
             )
         else:
-            _judge(context, at, np.array(numbers), variable)
+            _check_values(context, at, np.array(numbers), variable)
 
 
 def _as_numbers(value: Any) -> list[float] | None:
-    """The numbers that `ngen` makes of a JSON value: it reads text as a number where it can."""
+    """Return the numbers that `ngen` makes of a JSON value: it reads text as a number where it can."""
     values = value if isinstance(value, list) else [value]
     flat: list[Any] = []
     for item in values:
@@ -202,14 +206,14 @@ def _as_numbers(value: Any) -> list[float] | None:
         return None
 
 
-def _judge(
+def _check_values(
     context: CheckContext, at: str, values: np.ndarray, variable: Variable, ids: Sequence[str] = ()
 ) -> None:
     bad = implausible(values) | (values < variable.lower) | (values > variable.upper)
     if bad.any():
         limits = f" from {variable.lower:g} to {variable.upper:g}" if isfinite(variable.lower) else ""
         named = [ids[k] for k in np.flatnonzero(bad).tolist()] if len(ids) else ()
-        context.findings.error(at, f"{values[bad][0]:g} is no plausible value{limits}", named)
+        context.findings.error(at, f"{values[bad][0]:g} is not a plausible value{limits}", named)
 
 
 def _from_hydrofabric(
@@ -235,24 +239,24 @@ def _from_hydrofabric(
     by_id = dict(zip(context.divides.ids, context.divides.properties[column], strict=True))
     empty = [i for i in ids if not isinstance(by_id[i], int | float)]
     if empty:
-        error(at, f"{column} is no number in the hydrofabric and would be skipped", empty)
+        error(at, f"{column} is not a number in the hydrofabric and would be skipped", empty)
     if variable.size != 1:
-        error(at, f"one number of the hydrofabric cannot fill {variable.size} of {name}")
+        error(at, f"one number of the hydrofabric cannot fill the {variable.size} of {name}")
     rest = [i for i in ids if isinstance(by_id[i], int | float)]
-    _judge(context, at, np.array([float(by_id[i]) for i in rest]), variable, rest)
+    _check_values(context, at, np.array([float(by_id[i]) for i in rest]), variable, rest)
 
 
-def _mass_balance(context: CheckContext, where: str, given: Any, component: Component) -> None:
-    if not given:
+def _check_mass_balance(context: CheckContext, where: str, settings: Any, component: Component) -> None:
+    if not settings:
         return
     error = context.findings.error
     if component.group.balance is None:
-        error(where, f"{component.info.name} has no balance of water, so ngen would switch the check off")
-    if not given.get("check", True):
+        error(where, f"{component.info.name} has no water balance, so ngen would switch the check off")
+    if not settings.get("check", True):
         context.findings.warning(where, "check is false: nothing is checked")
-    if given.get("frequency", 1) < 0:
+    if settings.get("frequency", 1) < 0:
         error(where, "a negative frequency never checks anything; write a number of steps such as 24")
-    elif given.get("frequency", 1) == 0:
+    elif settings.get("frequency", 1) == 0:
         error(where, "frequency 0 switches the check off; write a number of steps such as 24")
-    if given.get("tolerance", 1e-16) < 1e-9:
+    if settings.get("tolerance", 1e-16) < 1e-9:
         error(where, "tolerance must be given, 1e-9 (mm) or more: the default 1e-16 is below rounding")

@@ -1,7 +1,7 @@
 """What in a realization makes `ngen` crash, or compute something else than was meant.
 
-`ngen` passes most mistakes over: a unit that does not convert is used as it is, a catchment that
-the forcing lacks gets another's. Here they are looked for before a run.
+`ngen` says nothing of most mistakes: a unit that does not convert is used as it is, a catchment that
+the forcing lacks gets that of another. Here they are looked for before a run.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Fin
     hydrofabric : Path
         The GeoPackage that `ngen` will be given.
     base : Path, optional
-        The folder that `ngen` will run in, to which relative paths refer; by default that in
-        which the realization's folder ``config`` stands, or its own folder.
+        The folder that `ngen` will run in, to which relative paths refer; by default the parent
+        of the realization's folder ``config``, or its own folder.
 
     Raises
     ------
@@ -51,25 +51,25 @@ def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Fin
         folder = realization.parent
         base = folder.parent if folder.name == "config" else folder
     context = CheckContext(document, base, DivideLayer.read(hydrofabric), Findings())
-    _structure(context)
+    _check_structure(context)
     context.period = _time(context)
-    _divides(context, hydrofabric)
-    own = _forcing(context)
+    _check_divides(context, hydrofabric)
+    special = _forcing(context)
     for where, formulation, ids in _formulations(context):
-        given = own.get(ids[0], context.forcing) if len(ids) == 1 else context.forcing
-        _formulation(replace(context, forcing=given), where, formulation, ids)
+        forcing = special.get(ids[0], context.forcing) if len(ids) == 1 else context.forcing
+        _check_formulation(replace(context, forcing=forcing), where, formulation, ids)
     return context.findings
 
 
 # -- the document -----------------------------------------------------------------
 
 
-def _structure(context: CheckContext) -> None:
+def _check_structure(context: CheckContext) -> None:
     error, warning = context.findings.error, context.findings.warning
     for layer in context.document.get("layers", ()):
         where = f"layers, id {layer.get('id')}"
         if layer.get("id") == 0:
-            error(where, "layer 0 is there already and is added twice: ngen aborts; remove it")
+            error(where, "layer 0 exists already and is added twice: ngen aborts; remove it")
         elif layer.get("time_step", STEP) != STEP:
             error(where, "a layer of another step gives its step to the surface layer; remove it")
         if layer.get("domain") == "catchments" or "formulations" in layer:
@@ -86,11 +86,11 @@ def _structure(context: CheckContext) -> None:
 
 
 def _time(context: CheckContext) -> Period | None:
-    """Begin and end of the run; the end is that of its last step, which `ngen` includes."""
-    given = context.document.get("time", {})
+    """Return start and end of the run; the end is that of its last step, which `ngen` includes."""
+    time = context.document.get("time", {})
     ends = []
     for key in ("start_time", "end_time"):
-        text, where = str(given.get(key, "")), f"time.{key}"
+        text, where = str(time.get(key, "")), f"time.{key}"
         if not _STAMP.fullmatch(text):
             context.findings.error(where, f"{text!r} must be written like 2015-12-01 00:00:00")
             return None
@@ -99,19 +99,19 @@ def _time(context: CheckContext) -> Period | None:
         except NextGenError as problem:
             context.findings.error(where, str(problem).removeprefix(f"{where}: "))
             return None
-    if given.get("output_interval") != STEP:
+    if time.get("output_interval") != STEP:
         context.findings.error(
             "time.output_interval",
-            f"{given.get('output_interval')}: modules are stepped by 3600 s all the same, and the last "
+            f"{time.get('output_interval')}: modules are stepped by 3600 s all the same, and the last "
             "interval is cut; write 3600",
         )
     if ends[1] < ends[0]:
-        context.findings.error("time.end_time", "lies before start_time")
+        context.findings.error("time.end_time", "is before start_time")
         return None
     return ends[0], ends[1] + np.timedelta64(STEP, "s")
 
 
-def _divides(context: CheckContext, path: Path) -> None:
+def _check_divides(context: CheckContext, path: Path) -> None:
     error, table = context.findings.error, context.divides.properties
     areas = table.get("areasqkm", table.get("area_sqkm"))
     if areas is None:
@@ -127,7 +127,7 @@ def _divides(context: CheckContext, path: Path) -> None:
     if len(set(context.divides.ids)) != len(context.divides.ids):
         seen: set[str] = set()
         twice = [i for i in context.divides.ids if i in seen or seen.add(i)]  # type: ignore[func-returns-value]
-        error(path, "divides stand twice", twice)
+        error(path, "divides appear twice", twice)
     lost = [i for i, t in zip(context.divides.ids, table.get("toid", ()), strict=False) if not t]
     if lost:
         error(path, "divides drain to nothing (toid is empty)", lost)
@@ -137,73 +137,72 @@ Where = tuple[str, Mapping[str, Any], tuple[str, ...]]
 
 
 def _formulations(context: CheckContext) -> list[Where]:
-    """Formulations with the catchments that they are for."""
-    own, known = context.document.get("catchments", {}), set(context.divides.ids)
-    unknown = [i for i in own if i not in known]
+    """Return formulations with the catchments that they are for."""
+    blocks, divides = context.document.get("catchments", {}), set(context.divides.ids)
+    unknown = [i for i in blocks if i not in divides]
     if unknown:
         context.findings.warning("catchments", "are not in the hydrofabric", unknown)
-    found: list[Where] = []
-    for name, block in own.items():
-        if name in known:
+    formulations: list[Where] = []
+    for name, block in blocks.items():
+        if name in divides:
             if not block.get("formulations"):
                 context.findings.error(f"catchments.{name}.formulations", "is missing")
-            found += [(f"catchments.{name}", f, (name,)) for f in block.get("formulations", ())[:1]]
-    rest = tuple(i for i in context.divides.ids if i not in own)
-    given = context.document.get("global", {}).get("formulations", ())
-    if rest and not given:
+            formulations += [(f"catchments.{name}", f, (name,)) for f in block.get("formulations", ())[:1]]
+    rest = tuple(i for i in context.divides.ids if i not in blocks)
+    shared = context.document.get("global", {}).get("formulations", ())
+    if rest and not shared:
         context.findings.error("global.formulations", "is missing")
-    return found + [("global", f, rest) for f in given[:1] if rest]
+    return formulations + [("global", f, rest) for f in shared[:1] if rest]
 
 
 def _forcing(context: CheckContext) -> dict[str, Forcing | None]:
-    """Open the forcing of all catchments; return those that blocks of single ones name for themselves."""
-    given = context.document.get("global", {}).get("forcing", {})
-    context.forcing = _opened(context, "global.forcing", given)
-    known = {*context.divides.ids}
-    blocks = {n: b for n, b in context.document.get("catchments", {}).items() if n in known}
+    """Open the forcing of all catchments; return that of single ones whose blocks name another."""
+    context.forcing = _open(context, "global.forcing", context.document.get("global", {}).get("forcing", {}))
+    divides = {*context.divides.ids}
+    blocks = {n: b for n, b in context.document.get("catchments", {}).items() if n in divides}
     bare = [name for name, block in blocks.items() if not block.get("forcing")]
     if bare:
         context.findings.error(
             "catchments", "a block without forcing: ngen takes none from global and aborts", bare
         )
     return {
-        name: _opened(context, f"catchments.{name}.forcing", block["forcing"], name)
+        name: _open(context, f"catchments.{name}.forcing", block["forcing"], name)
         for name, block in blocks.items()
         if block.get("forcing")
     }
 
 
-def _opened(context: CheckContext, where: str, given: Any, catchment: str | None = None) -> Forcing | None:
-    if not isinstance(given, Mapping):
-        context.findings.error(where, "must hold path and provider")
+def _open(context: CheckContext, where: str, block: Any, catchment: str | None = None) -> Forcing | None:
+    if not isinstance(block, Mapping):
+        context.findings.error(where, "must have path and provider")
         return None
-    provider = given.get("provider", "CsvPerFeature")
+    provider = block.get("provider", "CsvPerFeature")
     # A block of one catchment needs a path even where nothing is read.
     null = provider == "NullForcingProvider"
-    if not isinstance(given.get("path"), str) and (catchment is not None or not null):
+    if not isinstance(block.get("path"), str) and (catchment is not None or not null):
         context.findings.error(f"{where}.path", "is missing")
         return None
     if null:
         return None
-    path = context.base / given["path"]
+    path = context.base / block["path"]
     try:
         forcing = open_forcing(path, catchment)
     except DmgBmiError as problem:
         context.findings.error(where, str(problem))
         return None
-    wanted = "CsvPerFeature" if isinstance(forcing, CsvFolder) else "NetCDF"
-    if provider != wanted:
-        context.findings.error(f"{where}.provider", f"{provider} does not read {path}; write {wanted}")
+    suitable = "CsvPerFeature" if isinstance(forcing, CsvFolder) else "NetCDF"
+    if provider != suitable:
+        context.findings.error(f"{where}.provider", f"{provider} does not read {path}; write {suitable}")
     if isinstance(forcing, CsvFolder):
         ids = context.divides.ids if catchment is None else (catchment,)
-        _check_pattern(context, where, given.get("file_pattern"), forcing, ids)
+        _check_pattern(context, where, block.get("file_pattern"), forcing, ids)
     return forcing
 
 
 def _check_pattern(
     context: CheckContext, where: str, pattern: Any, forcing: CsvFolder, ids: tuple[str, ...]
 ) -> None:
-    """Whether `ngen` takes the same file for each catchment as is examined here."""
+    """Check that `ngen` takes the same file for each catchment as is examined here."""
     error, where = context.findings.error, f"{where}.file_pattern"
     if not forcing.path.is_dir():
         if pattern is not None:
@@ -213,24 +212,24 @@ def _check_pattern(
         error(where, f"is missing: {forcing.path} is a folder, and ngen would read it as a file")
         return
     names = sorted(entry.name for entry in forcing.path.iterdir())
-    place = {file: k for k, file in enumerate(names)}
-    other = []
+    position = {file: k for k, file in enumerate(names)}
+    mismatched = []
     for name in (i for i in ids if i in forcing.files):
         try:
-            wanted = re.compile(pattern.replace("{{id}}", name, 1))
+            regex = re.compile(pattern.replace("{{id}}", name, 1))
         except re.error as problem:
-            error(where, f"{pattern!r} is no regular expression: {problem}")
+            error(where, f"{pattern!r} is not a regular expression: {problem}")
             return
-        own = forcing.files[name].name
+        examined = forcing.files[name].name
         # Names that begin alike, such as those of cat-1 and cat-11, are next to each other.
-        around = names[max(place[own] - 1, 0) : place[own] + 2]
-        if [n for n in around if wanted.fullmatch(n)] != [own]:
-            other.append(name)
-    if other:
-        error(where, f"{pattern!r} matches no file, another one or several; ngen takes any", other)
+        around = names[max(position[examined] - 1, 0) : position[examined] + 2]
+        if [n for n in around if regex.fullmatch(n)] != [examined]:
+            mismatched.append(name)
+    if mismatched:
+        error(where, f"{pattern!r} matches no file, another one or several; ngen takes any", mismatched)
 
 
-def _formulation(
+def _check_formulation(
     context: CheckContext,
     where: str,
     formulation: Mapping[str, Any],
@@ -244,9 +243,9 @@ def _formulation(
             f"{where}.mass_balance", "is ignored at the level of bmi_multi; move it into the module's params"
         )
     examined = []
-    for k, one in enumerate(modules):
+    for k, module in enumerate(modules):
         at = f"{where}.modules[{k}]" if nested else where
-        examined.append(examine(context, at, one.get("params", {}), ids))
+        examined.append(examine(context, at, module.get("params", {}), ids))
     if not any(module.component for module in examined):
         context.findings.warning(where, "runs nothing of this package, or it could not be initialized")
         return

@@ -1,4 +1,4 @@
-"""Which kinds of values a realization holds where, so that whoever reads it need not ask again."""
+"""Types of the values of a realization, checked once before anything reads them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REALIZATION: dict[str, Any] = {
 
 
 def require(document: Any, source: str, shape: Any = None, where: str = "") -> None:
-    """Refuse a realization that holds another kind of value than `ngen` reads there.
+    """Refuse a realization that has another type of value than `ngen` reads there.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def require(document: Any, source: str, shape: Any = None, where: str = "") -> N
                 require(value, source, inner, f"{where}.{key}" if where else str(key))
 
 
-def _wrong(source: str, where: str, wanted: str, value: Any) -> NextGenError:
-    given = "null" if value is None else repr(value)
-    given = given if len(given) <= 60 else f"{given[:57]}..."
-    return NextGenError(f"{source}: {where or 'the file'} must hold {wanted}, not {given}")
+def _wrong(source: str, where: str, expected: str, value: Any) -> NextGenError:
+    shown = "null" if value is None else repr(value)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return NextGenError(f"{source}: {where or 'the file'} must be {expected}, not {shown}")

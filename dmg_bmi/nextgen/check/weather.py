@@ -1,4 +1,4 @@
-"""Values of forcing that no weather has: in other units than the file says, or marks of what is missing."""
+"""Forcing beyond any weather: in other units than the file says, or marks of missing values."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ROUNDING = 1e-3
 def examine(
     column: str, units: str, values: FloatArray, ids: Sequence[str], times: TimeArray
 ) -> tuple[str, int]:
-    """Look for values that cannot be meant, and set rain that rounding left below zero to zero, in place.
+    """Look for impossible values, and set rain that rounding left below zero to zero, in place.
 
     Parameters
     ----------
     column : str
         Its limits are those of its CSDMS name; a column that `ngen` does not know has none.
     units : str
-        As the file says.
+        Those of the file.
     values : ndarray [ids, time]
         NaN where missing, which is not examined.
     ids : sequence of str
@@ -49,7 +49,7 @@ def examine(
     problem : str
         The first, with its catchment and hour; empty if there is none.
     rounded : int
-        How many values were set to zero.
+        Number of values set to zero.
     """
     name = WELL_KNOWN.get(column, (column,))[0]
     bad = implausible(values) & ~np.isnan(values)
@@ -60,17 +60,17 @@ def examine(
             scale, offset = conversion(units, unit)
         except ConfigError:  # the examination of units says so
             scale, offset, lower, upper = 1.0, 0.0, -np.inf, np.inf
-        known = values * scale + offset
+        converted = values * scale + offset
         if name.startswith("atmosphere_water__"):
-            below = (known < 0.0) & (known >= -ROUNDING)
+            below = (converted < 0.0) & (converted >= -ROUNDING)
             rounded = int(below.sum())
-            values[below] = known[below] = 0.0
-        bad |= (known < lower) | (known > upper)
+            values[below] = converted[below] = 0.0
+        bad |= (converted < lower) | (converted > upper)
         limits = f", possible are {lower:g} to {upper:g} {unit}"
     if not bad.any():
         return "", rounded
     row, hour = divmod(int(np.argmax(bad)), bad.shape[1])
     return (
         f"{column} of {ids[row]} at {times[hour]} is {values[row, hour]:g} {units}{limits}; "
-        f"{int(bad.sum())} values are such: do the units of the file belong to its values?"
+        f"{int(bad.sum())} values are like this: are the units of the file those of its values?"
     ), rounded

@@ -20,7 +20,7 @@ from ..check.shape import require
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a run folder already has.
+    """The content of a run folder.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def read(path: Path) -> RunFolder:
     Raises
     ------
     NextGenError
-        If it has not exactly one hydrofabric.
+        If it does not have exactly one hydrofabric.
     """
-    found = sorted((path / "config").glob("*.gpkg"))
-    if len(found) != 1:
+    fabrics = sorted((path / "config").glob("*.gpkg"))
+    if len(fabrics) != 1:
         raise NextGenError(
-            f"{path / 'config'}: holds {len(found)} .gpkg files; a run folder has one hydrofabric there"
+            f"{path / 'config'}: has {len(fabrics)} .gpkg files; a run folder has one hydrofabric there"
         )
     forcing = path / "forcings" / "forcings.nc"
     start = end = None
@@ -62,4 +62,4 @@ def read(path: Path) -> RunFolder:
             for key in ("start_time", "end_time")
         )
         end = end + np.timedelta64(3600, "s")
-    return RunFolder(path, found[0], forcing if forcing.is_file() else None, start, end)
+    return RunFolder(path, fabrics[0], forcing if forcing.is_file() else None, start, end)

@@ -9,7 +9,7 @@ import numpy as np
 
 #: For the adapter class: module, and attribute of it.
 PYTHON_TYPE = "dmg_bmi.DeltaModelBmi"
-#: Absolute, in mm: what rounding leaves over many years of totals, with room to spare.
+#: Absolute, in mm: far above what rounding leaves in totals of many years.
 MASS_TOLERANCE = 1e-6
 INTERVAL = 3600
 OUTPUTS = "./outputs/ngen"
@@ -18,7 +18,7 @@ MANY = 1000
 
 
 def stamp(time: np.datetime64) -> str:
-    """A time as `ngen` reads it: it drops the time of day behind a ``T``."""
+    """Write a time as `ngen` reads it: after a ``T`` it would drop the time of day."""
     return str(time.astype("datetime64[s]")).replace("T", " ")
 
 
@@ -29,7 +29,7 @@ def module(
     model_params: Mapping[str, Any] | None = None,
     mass_balance: bool = True,
 ) -> dict[str, Any]:
-    """One module that runs this package.
+    """Return a module that runs this package.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def module(
 
 
 def multi(modules: Sequence[Mapping[str, Any]], main: str, outputs: Sequence[str]) -> dict[str, Any]:
-    """Several modules of one catchment, run in the order given."""
+    """Return a bmi_multi of the modules of one catchment, run in their order."""
     inner = []
     for one in modules:
         params = {k: v for k, v in one["params"].items() if k != "output_variables"}
@@ -94,7 +94,7 @@ def realization(
     catchments: int,
     routing: str | None = None,
 ) -> dict[str, Any]:
-    """The whole document.
+    """Return the whole document.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What t-route needs to route the flows that `ngen` writes."""
+"""Configuration and hydrofabric of t-route, which routes the flows that `ngen` writes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,48 @@ from .realization import stamp
 #: Seconds of a routing step, and how many make an hour.
 STEP, PER_HOUR = 300, 12
 TABLE = "flowpath-attributes"
-#: Columns of flowpath-attributes that t-route makes itself of others, and then has twice.
+#: Columns of flowpath-attributes that t-route makes from others, and would then have twice.
 TWICE = ("id", "toid", "vpuid")
 
 
+#: Parameter of t-route to column of the hydrofabric.
+COLUMNS = {
+    "key": "id",
+    "downstream": "toid",
+    "dx": "Length_m",
+    "n": "n",
+    "ncc": "nCC",
+    "s0": "So",
+    "bw": "BtmWdth",
+    "waterbody": "WaterbodyID",
+    "gages": "gage",
+    "tw": "TopWdth",
+    "twcc": "TopWdthCC",
+    "musk": "MusK",
+    "musx": "MusX",
+    "cs": "ChSlp",
+    "alt": "alt",
+}
+NO_DATA_ASSIMILATION = {
+    "streamflow_da": {"streamflow_nudging": False, "diffusive_streamflow_nudging": False},
+    "reservoir_da": {
+        "reservoir_persistence_da": {
+            "reservoir_persistence_usgs": False,
+            "reservoir_persistence_usace": False,
+        },
+        "reservoir_rfc_da": {"reservoir_rfc_forecasts": False},
+    },
+}
+OUTPUT = {
+    "stream_output_directory": "./outputs/troute/",
+    "stream_output_time": -1,
+    "stream_output_type": ".nc",
+    "stream_output_internal_frequency": 60,
+}
+
+
 def configuration(geopackage: str, start: np.datetime64, end: np.datetime64, flows: str) -> dict[str, Any]:
-    """The configuration of t-route for a hydrofabric v2.2.
+    """Return the configuration of t-route for a hydrofabric v2.2.
 
     Parameters
     ----------
@@ -35,27 +71,10 @@ def configuration(geopackage: str, start: np.datetime64, end: np.datetime64, flo
         The run covers ``[start, end)``.
     """
     steps = int((end - start) / np.timedelta64(STEP, "s"))
-    columns = {
-        "key": "id",
-        "downstream": "toid",
-        "dx": "Length_m",
-        "n": "n",
-        "ncc": "nCC",
-        "s0": "So",
-        "bw": "BtmWdth",
-        "waterbody": "WaterbodyID",
-        "gages": "gage",
-        "tw": "TopWdth",
-        "twcc": "TopWdthCC",
-        "musk": "MusK",
-        "musx": "MusX",
-        "cs": "ChSlp",
-        "alt": "alt",
-    }
     return {
         "log_parameters": {"showtiming": True, "log_level": "INFO"},
         "network_topology_parameters": {
-            "supernetwork_parameters": {"geo_file_path": geopackage, "columns": columns},
+            "supernetwork_parameters": {"geo_file_path": geopackage, "columns": dict(COLUMNS)},
             "waterbody_parameters": {"break_network_at_waterbodies": False},
         },
         "compute_parameters": {
@@ -73,25 +92,9 @@ def configuration(geopackage: str, start: np.datetime64, end: np.datetime64, flo
                 "nts": steps,
                 "max_loop_size": steps,
             },
-            "data_assimilation_parameters": {
-                "streamflow_da": {"streamflow_nudging": False, "diffusive_streamflow_nudging": False},
-                "reservoir_da": {
-                    "reservoir_persistence_da": {
-                        "reservoir_persistence_usgs": False,
-                        "reservoir_persistence_usace": False,
-                    },
-                    "reservoir_rfc_da": {"reservoir_rfc_forecasts": False},
-                },
-            },
+            "data_assimilation_parameters": NO_DATA_ASSIMILATION,
         },
-        "output_parameters": {
-            "stream_output": {
-                "stream_output_directory": "./outputs/troute/",
-                "stream_output_time": -1,
-                "stream_output_type": ".nc",
-                "stream_output_internal_frequency": 60,
-            }
-        },
+        "output_parameters": {"stream_output": dict(OUTPUT)},
     }
 
 
@@ -101,9 +104,9 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def copy_for_routing(fabric: Hydrofabric, target: Path, dropped: Sequence[str] = ()) -> None:
-    """A copy of a hydrofabric in which t-route stumbles over nothing, without some divides.
+    """Copy a hydrofabric without what makes t-route fail, and without some divides.
 
-    Columns that t-route would have twice go, and rows that repeat a flowpath.
+    Columns that t-route makes itself are left out, and rows that repeat a flowpath.
 
     Raises
     ------
@@ -135,7 +138,7 @@ def _clean(file: sqlite3.Connection) -> None:
 
 
 def _drop(file: sqlite3.Connection, divides: Sequence[str]) -> None:
-    # Their triggers call functions of spatial extensions, which are not at hand.
+    # Triggers on divides call functions of spatial extensions, which are not available.
     triggers = file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'divides'")
     for (name,) in triggers.fetchall():
         file.execute(f'DROP TRIGGER "{name}"')
