@@ -22,19 +22,18 @@ from pathlib import Path
 from skill import configured, flow, medians, scored, tested, trained
 
 from dmg_bmi.training import TrainingConfig
-from dmg_bmi.training.experiment import read
 
 PROTOCOL = (
     "periods.train=[1999-10-01, 2008-09-30]",
     "periods.test=[1989-10-01, 1999-09-30]",
-    "training.batch=100",
-    "training.window=730",
+    "training.batch_size=100",
+    "training.seq_length=730",
     # 50 epochs as hydroDL counts them: an epoch has seen each day with a probability of 99 %.
-    "training.steps=11000",
+    "training.max_steps=11000",
     "training.learning_rate=0.001",
-    "training.average=0.002",
-    "training.check_every=500",
-    "training.members=1",
+    "training.ema=0.002",
+    "training.validate_every=500",
+    "training.ensemble=1",
 )
 HBV = "model.phy_model={name: hbv, betaet: true, nmul: 16, routing: 15}"
 SLOW = "slow: {name: mlp, hidden_sizes: [256, 256]}"
@@ -52,7 +51,7 @@ MODELS: Mapping[str, Sequence[str]] = {
     ),
 }
 #: Every part at work, nothing learned.
-SHORT = ("training.steps=2", "training.batch=4", "training.window=400")
+SHORT = ("training.max_steps=2", "training.batch_size=4", "training.seq_length=400")
 PUBLISHED = """
 | published median of test NSE | basins and periods | forcing | NSE |
 |---|---|---|---|
@@ -86,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.basins is not None:
         basins = tuple(given.basins.read_text(encoding="utf-8").split())
     else:
-        basins = read(TrainingConfig.read("camels", [*common, f"data.path={given.camels}"])).ids
-    dataset = read(configured(given.camels, ["camels", *common], 0, basins))
+        config = TrainingConfig.read("camels", [*common, f"data.path={given.camels}"])
+        basins = config.data.read().ids
+    dataset = configured(given.camels, ["camels", *common], 0, basins).data.read()
     seeds = []
     for seed in given.seeds:
         flows = {}

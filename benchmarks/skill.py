@@ -31,7 +31,6 @@ from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.config import bounds
 from dmg_bmi.training.data import Windows, statistics, tensors
 from dmg_bmi.training.evaluate import predict
-from dmg_bmi.training.experiment import read
 from dmg_bmi.training.metrics import per_basin
 from dmg_bmi.training.trainer import learning_rate
 
@@ -41,15 +40,15 @@ LSTM = (
     "model.nn={name: lstm, hidden_size: 64, dropout: 0.4}",
     "model.phy_model={}",
     "model.roles=[{role: output, inputs: [P, T, PET, SRAD, VP, daylength], outputs: [Q]}]",
-    "training.members=1",
-    "training.batch=208",
-    "training.window=545",
+    "training.ensemble=1",
+    "training.batch_size=208",
+    "training.seq_length=545",
 )
 #: Shipped configuration and what differs from it, for basins of the training and for others.
 MODELS: Mapping[str, Sequence[str]] = {"hybrid": ("camels",), "LSTM alone": ("camels", *LSTM)}
 LEFT_OUT: Mapping[str, Sequence[str]] = {
     "hybrid": ("camels_ungauged",),
-    "LSTM alone": ("camels", *LSTM, "training.batch=104"),
+    "LSTM alone": ("camels", *LSTM, "training.batch_size=104"),
 }
 #: Without networks: equations and days of a window; the hybrid has the last of these.
 CALIBRATED = {
@@ -148,11 +147,11 @@ def calibrated(hbv: ProcessModel, dataset: BasinDataset, config: TrainingConfig,
     mean = raw.detach().clone()
     optimiser = torch.optim.Adam([raw])
     spin_up = config.periods.spin_up
-    windows = Windows(data, options.window, spin_up, n, generator)
+    windows = Windows(data, options.seq_length, spin_up, n, generator)
     if len(windows.basins) < n:
         raise SystemExit("a basin without observed flow in the training period cannot be calibrated")
     batches = iter(windows)
-    schedule = replace(options, steps=UPDATES, learning_rate=RATE)
+    schedule = replace(options, max_steps=UPDATES, learning_rate=RATE)
     for step in range(UPDATES):
         batch = next(batches)
         order = batch.basins.argsort().repeat(STARTS)
@@ -160,10 +159,10 @@ def calibrated(hbv: ProcessModel, dataset: BasinDataset, config: TrainingConfig,
         simulated = simulate(hbv, raw, {k: v[:, order] for k, v in batch.forcing.items()}, spin_up, block)
         error = torch.where(observed.isnan(), 0.0, simulated - observed) / spread
         (raw.grad,) = torch.autograd.grad((error.square().sum(0) / (~observed.isnan()).sum(0)).sum(), [raw])
-        raw.grad *= (options.clip / raw.grad.norm(dim=1, keepdim=True)).clamp(max=1.0)
+        raw.grad *= (options.clip_gradient_norm / raw.grad.norm(dim=1, keepdim=True)).clamp(max=1.0)
         optimiser.param_groups[0]["lr"] = learning_rate(schedule, step)
         optimiser.step()
-        mean.lerp_(raw.detach(), max(options.average, 1.0 / (step + 1)))
+        mean.lerp_(raw.detach(), max(options.ema, 1.0 / (step + 1)))
     with torch.no_grad():
         forcing = {name: series.repeat(1, STARTS) for name, series in data.forcing.items()}
         whole = simulate(hbv, mean, forcing, spin_up).numpy()
@@ -194,7 +193,7 @@ def gauged_and_left_out(
     gauged: dict[str, Flow] = {}
     left_out: dict[str, Flow] = {}
     places = list(range(len(basins)))
-    dataset = read(configured(path, MODELS["hybrid"], seed, basins))
+    dataset = configured(path, MODELS["hybrid"], seed, basins).data.read()
     for name, spec in MODELS.items():
         label = name.replace(" ", "_")
         config = configured(path, [*spec, *overrides], seed, basins)
@@ -215,7 +214,7 @@ def gauged_and_left_out(
         for by, names in kinds.items():
             donors[by][fold::FOLDS] = most_similar(dataset, names, known, places[fold::FOLDS])
     for name, (equations, window) in CALIBRATED.items():
-        windows = (*MODELS["hybrid"], f"training.window={window}", *overrides)
+        windows = (*MODELS["hybrid"], f"training.seq_length={window}", *overrides)
         hbv = build_process_model({**equations, "routing": 15})
         file = output / f"{equations['name']}_{equations['nmul']}_{window}-{seed}" / "parameters.npy"
         parameters = calibrated(hbv, dataset, configured(path, windows, seed, basins), file)
@@ -281,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     everything = TrainingConfig.read("camels", [f"data.path={given.camels}"])
-    basins = given.basins or read(everything).ids
+    basins = given.basins or everything.data.read().ids
     results = [
         gauged_and_left_out(given.camels, given.output, seed, basins, given.overrides) for seed in given.seeds
     ]

@@ -52,7 +52,7 @@ def main() -> None:
         statistics=statistics(dataset, SHOWN, known),
     )
     options = Training(
-        steps=given.steps, batch=given.batch, loss={"nse": 0.5, "log_mse": 0.5}, seed=given.seed
+        max_steps=given.steps, batch_size=given.batch, loss={"nse": 0.5, "log_mse": 0.5}, seed=given.seed
     )
     begun = time.process_time()
     fit(

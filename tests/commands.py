@@ -42,7 +42,8 @@ model:
   roles:
     - {network: static}
     - {network: dynamic, inputs: [P, T, PET], attributes: [], dynamic: [BETA], dropout: 0.2}
-training: {steps: 4, batch: 5, window: 50, average: 0.1, check_every: 2, save_every: 1, seed: 1}
+training: {max_steps: 4, batch_size: 5, seq_length: 50, ema: 0.1,
+  validate_every: 2, checkpoint_every: 1, seed: 1}
 """
 
 

@@ -1,14 +1,12 @@
 """Score a trained model on any split of its data, in one forward and on request through its BMI.
 
-Given is a run folder of `dmg-bmi train`, or a bundle, which remembers what it was trained on. With
+It scores a run folder of `dmg-bmi train`, or a bundle, which records what it was trained on. With
 --bmi it is also stepped through its BMI over the same forcing; status 2 says that the two do not agree.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,15 +23,15 @@ if TYPE_CHECKING:
     from ..io.timeseries import BasinDataset
     from ..training import TrainingConfig
 
-#: What splitting and networks in float32 may change (docs/decisions.md): relative, and absolute of what
-#: leaves a row per step, and of stores and fluxes within it, mm.
+#: Allowed effect of splitting and of networks in float32 (docs/decisions.md): relative, and absolute for
+#: fluxes that leave a row per step, and for stores and fluxes within it, mm.
 RELATIVE, LEAVING, WITHIN = 1e-5, 1e-6, 1e-3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``dmg-bmi evaluate``."""
+    """Add the arguments of ``dmg-bmi evaluate``."""
     parser.add_argument("what", help="run folder, bundle folder, or a shipped bundle's name")
-    parser.add_argument("--data", help="training configuration whose data and splits to take instead")
+    parser.add_argument("--data", help="training configuration of other data and splits")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. data.path=/data/camels"
     )
@@ -44,66 +42,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="CSV", help="write all metrics of all basins")
 
 
-def command(given: argparse.Namespace) -> None:
-    """``dmg-bmi evaluate``."""
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi evaluate``."""
     from ..training.config import bounds
     from ..training.data import require
-    from ..training.evaluate import evaluate, table, write_scores
-    from ..training.experiment import between, read
-    from ..training.splits import splits
+    from ..training.evaluate import table, write_scores
+    from ..training.experiment import Experiment
 
-    info, config = find(given.what, given.data, given.set)
-    dataset = between(read(config), config)
-    parts = splits(config, dataset)
-    unknown = [name for name in given.split or () if name not in parts]
+    info, config = find(arguments.what, arguments.data, arguments.set)
+    experiment = Experiment.load(config)
+    splits, dataset = experiment.splits, experiment.observed
+    unknown = [name for name in arguments.split or () if name not in splits]
     if unknown:
-        raise ConfigError(f"--split: there is no {', '.join(unknown)}; there is {', '.join(parts)}")
-    chosen = [parts[name] for name in given.split or parts]
+        raise ConfigError(f"--split: no split {', '.join(unknown)}; available: {', '.join(splits)}")
+    chosen = [splits[name] for name in arguments.split or splits]
     model = info.load_model()
     columns = sorted({column for split in chosen for column in split.columns})
     dataset = dataset.period(dataset.times[0], max(bounds(split.period)[1] for split in chosen))
     require(dataset, model, config.training.targets, columns)
-    some = dataset.columns(columns)
-    check_trained(model.statistics, some.attributes, some.ids, set())
-    scores = evaluate(model, dataset, chosen, config.training.targets, config.periods.spin_up)
-    for one in scores:
-        print(table(one), end="\n\n")
-    if given.output:
-        write_scores(given.output, scores)
-        print(given.output)
-    if given.bmi:
-        agreement = through_bmi(info, some)
+    basins = dataset.columns(columns)
+    check_trained(model.statistics, basins.attributes, basins.ids, set())
+    scores = experiment.score(model, chosen)
+    for split in scores:
+        print(table(split), end="\n\n")
+    if arguments.output:
+        write_scores(arguments.output, scores)
+        print(arguments.output)
+    if arguments.bmi:
+        agreement = through_bmi(info, basins)
         print(agreement)
         if not agreement.kept:
             raise DmgBmiError(f"{info.path}: one forward and steps through the BMI do not agree")
 
 
 def find(what: str, data: str | None, overrides: list[str]) -> tuple[BundleInfo, TrainingConfig]:
-    """A bundle, and the training configuration that says on what to score it."""
+    """Return a bundle, and the training configuration of the data to score it on."""
     from ..training import TrainingConfig
+    from ..training.run_folder import BUNDLE, RunFolder
 
-    folder = Path(what)
-    if os.path.exists(folder / "config.yaml") and os.path.isdir(folder / "bundle"):
-        info = BundleInfo.read(folder / "bundle")
-        return info, TrainingConfig.read(data or folder / "config.yaml", overrides)
+    run = RunFolder(Path(what))
+    if run.is_run:
+        config = TrainingConfig.read(data, overrides) if data else run.read_config(overrides)
+        return BundleInfo.read(run / BUNDLE), config
     info = BundleInfo.read(what)
     if data:
         return info, TrainingConfig.read(data, overrides)
     trained = info.provenance.get("training")
     if not isinstance(trained, dict):
-        raise ConfigError(f"{info.path}: does not say on what it was trained; give a configuration by --data")
-    return info, TrainingConfig.from_plain(deepcopy(trained), f"{info.path}: training", overrides)
+        raise ConfigError(f"{info.path}: does not record its training data; give a configuration by --data")
+    return info, TrainingConfig.from_stored(trained, f"{info.path}: training", overrides)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far steps through the BMI are from one forward.
+    """Differences between steps through the BMI and one forward.
 
     Parameters
     ----------
     steps, catchments : int
     largest : dict of flux to two floats
-        Difference in the flux's unit, and as a share of what is allowed, where that is largest.
+        Difference in the flux's unit, and as a share of the allowed one, where that is largest.
     """
 
     steps: int
@@ -112,7 +110,7 @@ class Agreement:
 
     @property
     def kept(self) -> bool:
-        """Whether every difference is allowed."""
+        """Return whether every difference is allowed."""
         return all(share <= 1.0 for _, share in self.largest.values())
 
     def __str__(self) -> str:

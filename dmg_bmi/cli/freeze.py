@@ -1,8 +1,8 @@
-"""Freeze static parameters of a recurrent network at what it says at the end of a given window.
+"""Freeze static parameters of a recurrent network at their values at the end of a window.
 
-Without this they follow the network for the steps that its role names (`freeze_after`) and are
-then held. The window is a file of forcing at the model's step, or a period of it. What
-comes out is a state file, valid at start_time of the configuration, whose static parameters are
+Otherwise they follow the network for the steps that its role names (`freeze_after`) and are
+then held. The window is a file of forcing at the model's step, or a period of it. The result
+is a state file, valid at start_time of the configuration, whose static parameters are
 held from the first step; name it under `restart: {read: ...}`.
 
 A model of dmg that was trained with `warmup_states: True` also starts from the stores of its warm-up:
@@ -29,7 +29,7 @@ from ..runtime.initial_state import write_initial_state
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``dmg-bmi freeze``."""
+    """Add the arguments of ``dmg-bmi freeze``."""
     parser.add_argument("config", type=Path, help="configuration of the component (YAML)")
     parser.add_argument(
         "--forcing", type=Path, required=True, help="NetCDF file or folder of CSV files, as for `dmg-bmi run`"
@@ -45,10 +45,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="STATE", help="state file to write")
 
 
-def command(given: argparse.Namespace) -> None:
-    """``dmg-bmi freeze``."""
-    names = freeze(given.config, given.forcing, given.output, given.start, given.end, given.as_dmg)
-    print(f"{given.output}: frozen are {', '.join(names) or 'no parameters'}")
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi freeze``."""
+    names = freeze(
+        arguments.config,
+        arguments.forcing,
+        arguments.output,
+        arguments.start,
+        arguments.end,
+        arguments.as_dmg,
+    )
+    print(f"{arguments.output}: frozen are {', '.join(names) or 'no parameters'}")
 
 
 def freeze(
@@ -59,14 +66,14 @@ def freeze(
     end: str | None = None,
     warmup: int | None = None,
 ) -> list[str]:
-    """Write the state file; names of the frozen parameters come back.
+    """Write the state file, and return the names of the frozen parameters.
 
-    With `warmup` it also holds the stores as :func:`dmg_bmi.interop.dmg.warmed_up` leaves them.
+    With `warmup` it also holds the stores of :func:`dmg_bmi.interop.dmg.warmed_up`.
 
     Raises
     ------
     DmgBmiError
-        No file is written then.
+        If an input is wrong; then no file is written.
     """
     config = RunConfig.read(config_path)
     if not config.bundle:

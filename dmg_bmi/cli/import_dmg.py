@@ -13,17 +13,17 @@ from ..interop.import_dmg import import_dmg
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``dmg-bmi import-dmg``."""
+    """Add the arguments of ``dmg-bmi import-dmg``."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="the model's folder")
     parser.add_argument(
         "--config", type=Path, help="configuration of the run (default: config.yaml in or above DIR)"
     )
-    parser.add_argument("--epoch", type=int, help="of the checkpoint (default: the last)")
+    parser.add_argument("--epoch", type=int, help="epoch of the checkpoint (default: the last)")
     parser.add_argument("--output", type=Path, required=True, metavar="BUNDLE", help="folder of the bundle")
 
 
-def command(given: argparse.Namespace) -> None:
-    """``dmg-bmi import-dmg``."""
-    bundle = import_dmg(given.folder, given.config, given.epoch, given.output.name)
-    info = bundle.save(given.output)
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi import-dmg``."""
+    bundle = import_dmg(arguments.folder, arguments.config, arguments.epoch, arguments.output.name)
+    info = bundle.save(arguments.output)
     print(f"{info.path}\nfreezing: {bundle.provenance['freezing']}")

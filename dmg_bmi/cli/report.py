@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``dmg-bmi report``."""
+    """Add the arguments of ``dmg-bmi report``."""
     parser.add_argument("run", type=Path, help="run folder of dmg-bmi train")
 
 
-def command(given: argparse.Namespace) -> None:
-    """``dmg-bmi report``."""
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi report``."""
     from ..training.report import write_report
 
-    print(write_report(given.run))
+    print(write_report(arguments.run))

@@ -8,6 +8,7 @@ from dataclasses import MISSING, is_dataclass
 from dataclasses import fields as dataclass_fields
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
+from inspect import isabstract
 from math import inf, isfinite
 from pathlib import Path
 from types import NoneType, UnionType
@@ -31,7 +32,9 @@ def from_mapping(cls: type[T], mapping: Any, source: str) -> T:
     ----------
     cls : dataclass
         Its annotations may use bool, int, float, str, Path, datetime, Literal, tuples,
-        lists, dicts, unions, ``Any`` and further dataclasses.
+        lists, dicts, unions, ``Any`` and further dataclasses. An abstract dataclass stands for the
+        one of its ``variants()`` (name to a callable that returns the class) that the value names under
+        its key ``TAG``.
     mapping : mapping
         What a YAML or JSON file held.
     source : str
@@ -81,7 +84,7 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
     if isinstance(value, float) and not isfinite(value):
         raise _wrong(source, key, "a finite number", value)
     if is_dataclass(kind):
-        return _dataclass(kind, value, source, key)
+        return _dataclass(_variant(kind, value, source, key), value, source, key)
     if origin in (Union, UnionType):
         return _union(arguments, value, source, key)
     if origin is Literal:
@@ -108,8 +111,6 @@ def _union(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
     if value is None and NoneType in options:
         return None
     real = [option for option in options if option is not NoneType]
-    if len(real) > 1 and all(is_dataclass(option) for option in real):
-        return _tagged(real, value, source, key)
     for option in real:
         try:
             return _convert(option, value, source, key)
@@ -123,17 +124,19 @@ def _union(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
     raise _wrong(source, key, " or ".join(_named(option) for option in real), value, hint)
 
 
-def _tagged(options: list[Any], value: Any, source: str, key: str) -> Any:
-    """Choose the dataclass that the value of their common Literal key names."""
+def _variant(cls: Any, value: Any, source: str, key: str) -> Any:
+    """Return the class that a value names under the key ``TAG`` of an abstract dataclass."""
+    if not isabstract(cls):
+        return cls
     if not isinstance(value, Mapping):
         raise _wrong(source, key, "a mapping of keys to values", value)
-    hints = [get_type_hints(option) for option in options]
-    tag = next(name for name, hint in hints[0].items() if get_origin(hint) is Literal)
-    by_name = {n: option for option, h in zip(options, hints, strict=True) for n in get_args(h[tag])}
-    if tag not in value:
-        raise ConfigError(f"{source}: missing key '{_join(key, tag)}'; choose one of {', '.join(by_name)}")
-    name = _convert(Literal[tuple(by_name)], value[tag], source, _join(key, tag))
-    return _dataclass(by_name[name], value, source, key)
+    variants = cls.variants()
+    if cls.TAG not in value:
+        raise ConfigError(
+            f"{source}: missing key '{_join(key, cls.TAG)}'; choose one of {', '.join(variants)}"
+        )
+    name = _convert(Literal[tuple(variants)], value[cls.TAG], source, _join(key, cls.TAG))
+    return variants[name]()
 
 
 def _sequence(kind: Any, arguments: tuple[Any, ...], value: Any, source: str, key: str) -> Any:

@@ -7,7 +7,7 @@ can only name registered models, so reading a file never imports what the file s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
@@ -67,20 +67,46 @@ def descriptions(plain: Mapping[str, Any] | None, default: str) -> dict[str, Map
     return {default: plain} if "name" in plain else dict(plain)
 
 
+def load_registered(kind: str, builtin: Mapping[str, Any], group: str, name: Any) -> Any:
+    """Return what is registered under a name, in `builtin` or by an entry point of `group`.
+
+    Parameters
+    ----------
+    kind : str
+        For messages.
+    builtin : mapping
+        Name to the object itself, or to ``module:attribute``.
+    group : str
+    name : str
+
+    Raises
+    ------
+    ConfigError
+        If nothing is registered under `name`, or it cannot be imported.
+    """
+    if name in builtin:
+        if not isinstance(builtin[name], str):
+            return builtin[name]
+        module, _, attribute = builtin[name].partition(":")
+        return getattr(import_module(module), attribute)
+    third_party = {point.name: point for point in entry_points(group=group)}
+    if name in third_party:
+        with running(f"{kind} {name!r} ({third_party[name].value}) cannot be imported", ConfigError):
+            return third_party[name].load()
+    names = ", ".join(registered_names(builtin, group))
+    raise ConfigError(f"no {kind} named {name!r}; registered: {names}")
+
+
+def registered_names(builtin: Iterable[str], group: str) -> list[str]:
+    """Return the names in `builtin` and those of the entry points of `group`, in alphabetical order."""
+    return sorted({*builtin, *(point.name for point in entry_points(group=group))})
+
+
 def _find(
     kind: str, shipped: Mapping[str, str], group: str, description: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     options = dict(description)
-    name = options.pop("name", None)
-    if name in shipped:
-        module, _, attribute = shipped[name].partition(":")
-        return getattr(import_module(module), attribute), options
-    third_party = {point.name: point for point in entry_points(group=group)}
-    if name in third_party:
-        with running(f"{kind} {name!r} ({third_party[name].value}) cannot be imported", ConfigError):
-            return third_party[name].load(), options
-    names = ", ".join(sorted({*shipped, *third_party}))
-    raise ConfigError(f"no {kind} named {name!r}; registered: {names}")
+    return load_registered(kind, shipped, group, options.pop("name", None)), options
 
 
 def _construct(

@@ -1,4 +1,4 @@
-"""Where a training stands, in one file: one that was killed goes on as if it had not been.
+"""Training checkpoints: one file from which an interrupted training resumes bit for bit.
 
 A safetensors file with JSON in its header: written whole or not at all, and reading it runs no code.
 """
@@ -27,7 +27,7 @@ _KEY = "dmg_bmi.training"
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What cannot be written stops the training with the remedy; what was saved before is whole."""
+    """Turn errors of writing into a :class:`TrainingError` with the remedy; saved files stay whole."""
     try:
         yield
     except OSError as problem:
@@ -36,8 +36,8 @@ def writing(path: Path) -> Iterator[None]:
                 f"{path}: another process is writing there; wait for it, or choose another folder"
             ) from problem
         raise TrainingError(
-            f"{problem.filename or path}: cannot be written ({problem.strerror or problem}). What was saved "
-            "before is whole: make room or make the folder writable, and the same command goes on from there"
+            f"{problem.filename or path}: cannot be written ({problem.strerror or problem}). Files saved "
+            "before are whole: make room or make the folder writable, and the same command resumes from there"
         ) from problem
 
 
@@ -50,12 +50,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and plain data.
+    """Read tensors and plain data.
 
     Raises
     ------
     TrainingError
-        If the file is torn, or of another format.
+        If the file is corrupt or truncated, or of another format.
     """
     with opened(path, TrainingError):
         pass
@@ -64,14 +64,14 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             facts = dict(json.loads((file.metadata() or {})[_KEY]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as problem:
-        raise TrainingError(f"{path}: is no checkpoint ({problem}); remove it to begin anew") from problem
+        raise TrainingError(f"{path}: is not a checkpoint ({problem}); remove it to start again") from problem
     if facts.pop("format", None) != FORMAT:
-        raise TrainingError(f"{path}: is of another version of dmg_bmi; remove it to begin anew")
+        raise TrainingError(f"{path}: is of another version of dmg_bmi; remove it to start again")
     return tensors, facts
 
 
 def random_state(device: torch.device) -> Tensor:
-    """Of torch's generators that a step on this device draws from, bytes."""
+    """Return the state of torch's generators that a step on this device draws from, bytes."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device))
@@ -79,7 +79,7 @@ def random_state(device: torch.device) -> Tensor:
 
 
 def set_random_state(state: Tensor, device: torch.device) -> None:
-    """Put back what :func:`random_state` gave."""
+    """Restore a state of :func:`random_state`."""
     size = len(torch.get_rng_state())
     torch.set_rng_state(state[:size].clone())  # a view would be read from its storage's start
     if device.type == "cuda":

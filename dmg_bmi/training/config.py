@@ -1,11 +1,12 @@
-"""The configuration of a training: what a YAML file may say."""
+"""The configuration of a training, as a YAML file states it."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,71 +17,8 @@ from ..errors import ConfigError
 from ..io.files import parse_yaml
 from ..io.typed_yaml import from_mapping, read_yaml
 from .losses import by_target
-from .readers import caravan
-from .readers.camels import ATTRIBUTES, Area, Pet
-from .readers.loading import Missing
-
-
-@dataclass(frozen=True)
-class CamelsData:
-    """Basins of CAMELS-US; see :func:`~dmg_bmi.training.readers.camels.camels`.
-
-    `basins` is a list of ids, or a text file of one a line. For `missing_forcing` and `cache` see
-    :func:`~dmg_bmi.training.readers.loading.gather`.
-    """
-
-    reader: Literal["camels"]
-    path: Path
-    basins: tuple[str, ...] | Path | None = None
-    attributes: tuple[str, ...] | dict[str, str] = tuple(ATTRIBUTES)
-    forcing: str = "nldas"
-    pet: Pet = "priestley_taylor"
-    area: Area = "area_gages2"
-    missing_forcing: Missing = "error"
-    cache: Path | None = None
-
-
-@dataclass(frozen=True)
-class CaravanData:
-    """Basins of Caravan; see :func:`~dmg_bmi.training.readers.caravan.caravan`, and :class:`CamelsData`."""
-
-    reader: Literal["caravan"]
-    path: Path
-    basins: tuple[str, ...] | Path | None = None
-    attributes: tuple[str, ...] | dict[str, str] = tuple(caravan.ATTRIBUTES)
-    pet: caravan.Pet = "fao_penman_monteith"
-    inputs: tuple[str, ...] = ()
-    targets: dict[str, str] = field(default_factory=dict)
-    missing_forcing: Missing = "error"
-    cache: Path | None = None
-
-
-@dataclass(frozen=True)
-class NetcdfData:
-    """Basins of one NetCDF file; see :func:`~dmg_bmi.training.readers.cf.cf`, and :class:`CamelsData`."""
-
-    reader: Literal["netcdf"]
-    path: Path
-    basins: tuple[str, ...] | Path | None = None
-    attributes: tuple[str, ...] | dict[str, str] | None = None
-    table: Path | None = None
-    missing_forcing: Missing = "error"
-    cache: Path | None = None
-
-
-@dataclass(frozen=True)
-class SyntheticData:
-    """Synthetic basins; see :func:`dmg_bmi.synthetic.basins.generate`."""
-
-    reader: Literal["synthetic"]
-    basins: int = 12
-    years: int = 8
-    step: float = 86400.0
-    start: datetime = datetime(2000, 10, 1)
-    attributes: tuple[str, ...] = ("elev_mean", "area", "aridity", "frac_snow", "frac_forest", "clay_frac")
-    noise: float = 0.05
-    seed: int = 0
-
+from .readers.base import DataConfig
+from .renamed_keys import refuse, translate
 
 Period = tuple[datetime, datetime]
 
@@ -94,9 +32,9 @@ class Periods:
     train : two dates
         Statistics come from here alone.
     validation : two dates, optional
-        What chooses the weights that are kept; without it those of the last step are.
+        Chooses the weights that are kept; without it they are those of the last step.
     test : two dates, optional
-        Only ever reported.
+        Only reported.
     spin_up : int
         Days that a simulation runs before it is compared with observations. In evaluation
         they lie before the period as far as there is data, and otherwise in it.
@@ -115,26 +53,26 @@ class Periods:
             raise ConfigError(f"spin_up must not be negative, it is {self.spin_up}")
 
     def named(self) -> dict[str, Period]:
-        """The splits that there are."""
+        """Return the periods that are set, by the name of their split."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: period for name, period in splits.items() if period is not None}
 
 
 @dataclass(frozen=True)
 class Basins:
-    """Basins that the model never sees; without any key it is trained on all.
+    """Basins that the model never sees; by default it is trained on all.
 
     Parameters
     ----------
     train, validation, test : list of ids, or a text file of one id a line
-        Those of the validation choose the weights that are kept; those of the test are scored as
-        ``ungauged``. Without `train` all others are trained on.
+        Validation basins choose the weights that are kept; test basins are scored as ``ungauged``.
+        Without `train` the model is trained on all others.
     folds : int
-        Instead: hold out one of so many parts, drawn at random.
+        Instead of lists: the number of parts, drawn at random, of which one is held out.
     fold : int
-        Which, from 0.
+        The part to hold out, from 0.
     seed : int
-        Of the draw.
+        Seed of the draw.
     """
 
     train: tuple[str, ...] | Path | None = None
@@ -154,14 +92,14 @@ class Basins:
 
 
 def bounds(period: Period) -> tuple[np.datetime64, np.datetime64]:
-    """Start, and end of the last day, of a period."""
+    """Return the start of a period, and the end of its last day."""
     start, end = (np.datetime64(date, "D") for date in period)
     return start.astype("datetime64[s]"), (end + 1).astype("datetime64[s]")
 
 
 @dataclass(frozen=True)
 class Model:
-    """What :meth:`dmg_bmi.DeltaModel.build` takes.
+    """Arguments of :meth:`dmg_bmi.DeltaModel.build`.
 
     A role without the key ``attributes`` sees all attributes of the data; steps come from the data.
     """
@@ -174,105 +112,116 @@ class Model:
 
 @dataclass(frozen=True)
 class Training:
-    """How the weights are found.
+    """Options of the optimisation.
 
     Parameters
     ----------
-    steps : int
+    max_steps : int
         Updates of the weights.
-    batch : int
+    batch_size : int
         Windows per update, each of one basin, all basins equally often.
-    window : int
+    seq_length : int
         Days of a window, spin-up included.
     loss : mapping
-        Names of :data:`~dmg_bmi.training.losses.LOSSES` and their weights. With further targets
-        than the flow a mapping of each target's: ``{Q: {nse: 1.0}, SWE: {rmse: 0.01}}``.
+        Registered losses (see :func:`~dmg_bmi.training.losses.find_loss`) and their weights. With further
+        targets than the flow a mapping of each target's: ``{Q: {nse: 1.0}, SWE: {rmse: 0.01}}``.
     range_penalty : float
         Weight of :func:`~dmg_bmi.training.losses.range_penalty`.
     learning_rate : float or mapping of int to float
-        At its highest; or from which step on it is what, ``{0: 0.01, 200: 0.001}``, and then no
-        schedule applies.
+        Its maximum; or the rate from each of some steps on, ``{0: 0.01, 200: 0.001}``, without a
+        schedule.
     schedule : {"one_cycle", "constant"}
         A rise over the first fifth of the steps, then a fall to zero along a cosine; or none.
     weight_decay : float
-        Of AdamW.
-    clip : float
+        Weight decay of AdamW.
+    clip_gradient_norm : float
         Largest norm of the gradient.
     spin_up_gradient : bool
         Let the gradient see the spin-up too: twice the time.
-    truncate : int
-        Days over which the gradient goes back through the states (truncated backpropagation);
-        0 lets it go all the way.
-    recompute : int
+    tbptt : int
+        Days over which the gradient goes back through the states (truncated backpropagation through
+        time); 0 lets it go all the way.
+    activation_checkpointing : int
         Days of a block whose intermediate values are computed a second time for the gradient
-        instead of kept (activation checkpointing): less memory, more time; 0 keeps them all.
+        instead of kept: less memory, more time; 0 keeps them all.
     precision : {"float32", "bfloat16"}
-        Of the networks' matrix products; the equations are always computed in float32.
+        Precision of the networks' matrix products; the equations are always computed in float32.
     engine : {"eager", "compiled"}
         Whether the equations are compiled on first use: minutes once, then several times as fast.
-    average : float
-        Share of the running average of the weights, which is what is kept, in each update of
-        it; 0 keeps the weights themselves.
-    members : int
-        Train so many copies of each process model side by side, each with networks of its own and by
-        its own loss on the same windows; the bundle is the mean of all. So many times the time, here
+    ema : float
+        Share of the latest weights in each update of an exponential moving average, which is then
+        validated and kept; 0 keeps the weights themselves.
+    ensemble : int
+        Number of copies of each process model to train side by side, each with networks of its own and
+        by its own loss on the same windows; the bundle is the mean of all. Time grows in proportion, here
         and in a run.
-    check_every : int
+    validate_every : int
         Steps between validations and saved bundles.
     patience : int
-        Stop after so many validations without a better one; 0 never does.
-    save_every : int
-        Steps between checkpoints, from which a training that was killed goes on.
+        Stop after this many validations without a better one; 0 never does.
+    checkpoint_every : int
+        Steps between checkpoints, from which an interrupted training resumes.
     tensorboard : bool
-        Also write what TensorBoard shows into the run folder.
+        Also write TensorBoard events into the run folder.
     seed : int
     device : str
     """
 
-    steps: int = 300
-    batch: int = 100
-    window: int = 730
+    max_steps: int = 300
+    batch_size: int = 100
+    seq_length: int = 730
     loss: dict[str, float | dict[str, float]] = field(default_factory=lambda: {"nse": 1.0})
     range_penalty: float = 0.0
     learning_rate: float | dict[int, float] = 0.01
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
     weight_decay: float = 0.0
-    clip: float = 1.0
+    clip_gradient_norm: float = 1.0
     spin_up_gradient: bool = False
-    truncate: int = 0
-    recompute: int = 0
+    tbptt: int = 0
+    activation_checkpointing: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     engine: Literal["eager", "compiled"] = "eager"
-    average: float = 0.0
-    members: int = 1
-    check_every: int = 50
+    ema: float = 0.0
+    ensemble: int = 1
+    validate_every: int = 50
     patience: int = 0
-    save_every: int = 10
+    checkpoint_every: int = 10
     tensorboard: bool = False
     seed: int = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "window", "clip", "members", "check_every", "save_every"):
+        for name in (
+            "max_steps",
+            "batch_size",
+            "seq_length",
+            "clip_gradient_norm",
+            "ensemble",
+            "validate_every",
+            "checkpoint_every",
+        ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above zero, it is {getattr(self, name)}")
-        for name in ("truncate", "recompute", "patience", "weight_decay", "range_penalty"):
+        for name in ("tbptt", "activation_checkpointing", "patience", "weight_decay", "range_penalty"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must not be negative, it is {getattr(self, name)}")
-        if self.engine == "compiled" and self.recompute:
-            raise ConfigError("engine: compiled and recompute exclude each other; choose one")
+        if self.engine == "compiled" and self.activation_checkpointing:
+            raise ConfigError("engine: compiled and activation_checkpointing exclude each other; choose one")
+        if not 0.0 <= self.ema < 1.0:
+            raise ConfigError(f"ema must be at least 0 and below 1, it is {self.ema}")
+        self._check_learning_rate()
+        by_target(self.loss)
+
+    def _check_learning_rate(self) -> None:
         rates = self.learning_rate if isinstance(self.learning_rate, dict) else {0: self.learning_rate}
         if 0 not in rates or not all(isinstance(step, int) and step >= 0 for step in rates):
             raise ConfigError(f"learning_rate must map steps, of which 0 is one, to rates; it is {rates}")
         if not all(rate > 0 for rate in rates.values()):
             raise ConfigError(f"learning_rate must be above zero, it is {self.learning_rate}")
-        if not 0.0 <= self.average < 1.0:
-            raise ConfigError(f"average must be at least 0 and below 1, it is {self.average}")
-        by_target(self.loss)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """What the loss compares: fluxes of the model, and observations of the data."""
+        """Targets of the loss: names of fluxes of the model and of observations of the data."""
         return tuple(by_target(self.loss))
 
 
@@ -283,13 +232,13 @@ class TrainingConfig:
     Parameters
     ----------
     name, summary : str
-        Of the bundle.
+        Name and summary of the bundle.
     data, periods, basins, model, training
         See the classes of these names.
     """
 
     name: str
-    data: CamelsData | CaravanData | NetcdfData | SyntheticData
+    data: DataConfig
     periods: Periods
     model: Model
     basins: Basins = field(default_factory=Basins)
@@ -301,9 +250,9 @@ class TrainingConfig:
             raise ConfigError("basins.validation needs periods.validation, the years in which they choose")
         if self.training.patience and self.periods.validation is None:
             raise ConfigError("training.patience needs periods.validation, whose score it waits for")
-        if self.training.window <= self.periods.spin_up:
+        if self.training.seq_length <= self.periods.spin_up:
             raise ConfigError(
-                f"training.window ({self.training.window} days) must be longer than "
+                f"training.seq_length ({self.training.seq_length} days) must be longer than "
                 f"periods.spin_up ({self.periods.spin_up} days), which it includes"
             )
 
@@ -315,7 +264,7 @@ class TrainingConfig:
         ----------
         path : path
         overrides : sequence of str
-            ``section.key=value`` that take the place of what the file says.
+            ``section.key=value`` in place of the file's.
 
         Raises
         ------
@@ -329,10 +278,32 @@ class TrainingConfig:
     def from_plain(
         cls, content: dict[str, Any], source: str, overrides: Sequence[str] = ()
     ) -> TrainingConfig:
-        """As :meth:`read`, from what the file `source` holds."""
+        """Convert the content of the file `source`; see :meth:`read`."""
+        content = deepcopy(content)
         for override in overrides:
             _override(content, override)
+        refuse(content, source)
         return from_mapping(cls, content, source)
+
+    @classmethod
+    def from_stored(
+        cls, content: dict[str, Any], source: str, overrides: Sequence[str] = ()
+    ) -> TrainingConfig:
+        """Convert what a training has stored in `source`, which may have keys that were renamed since."""
+        return cls.from_plain(translate(content), source, overrides)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the configuration as YAML writes it."""
+        result: dict[str, Any] = _plain(asdict(self))
+        return result
+
+    def portable(self) -> dict[str, Any]:
+        """Return the configuration as YAML writes it, without the folders of paths: a bundle travels."""
+        plain = self.plain()
+        for section in ("data", "basins"):
+            values = vars(getattr(self, section))
+            plain[section] |= {key: path.name for key, path in values.items() if isinstance(path, Path)}
+        return plain
 
 
 SHIPPED = Path(__file__).parent / "configs"
@@ -340,15 +311,15 @@ log = logging.getLogger("dmg_bmi")
 
 
 def find(path: str | Path) -> Path:
-    """A file, or the shipped configuration of that name."""
+    """Find a file, or the shipped configuration of that name."""
     shipped = SHIPPED / f"{path}.yaml"
     if not os.path.isfile(path):
         if shipped.is_file():
             if os.path.exists(path):
-                log.warning("%s: is no file here; the shipped configuration of that name is taken", path)
+                log.warning("%s: is not a file; the shipped configuration of that name is taken", path)
             return shipped
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
-        raise ConfigError(f"{path}: there is no such file; shipped are {names}")
+        raise ConfigError(f"{path}: no such file; shipped configurations: {names}")
     return Path(path)
 
 
@@ -362,3 +333,14 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise ConfigError(f"{override!r}: {section} holds a value, not keys")
     content[last] = parse_yaml(text, f"--set {key}", ConfigError)
+
+
+def _plain(value: Any) -> Any:
+    """Return paths, dates and tuples as YAML writes them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return f"{value:%Y-%m-%d}" if hasattr(value, "strftime") else value

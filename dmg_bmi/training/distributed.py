@@ -1,8 +1,8 @@
 """Several processes that train one model, as ``torchrun`` starts them.
 
-Every process draws the same batch, simulates its share of the rows and sees the flow that the others
+Every process draws the same batch, simulates its share of the rows and gets the flow that the others
 simulated. So the loss is that of the whole batch, whatever it averages over, and the sum of the
-processes' gradients is the gradient that one process would find.
+processes' gradients is the gradient that one process would compute.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from ..errors import ConfigError
 
 @contextmanager
 def processes(device: str) -> Iterator[torch.device]:
-    """Join the others if ``torchrun`` started this process; the device to train on comes back."""
+    """Join the other processes if ``torchrun`` started this one; yield the device to train on."""
     try:
-        own = torch.device(device)
+        chosen = torch.device(device)
     except RuntimeError as problem:
         raise ConfigError(f"training.device is {device!r}; it must be cpu, cuda or cuda:0") from problem
-    if own.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"training.device is {device!r}, but PyTorch finds no GPU here; choose cpu")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"training.device is {device!r}, but PyTorch finds no GPU; choose cpu")
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
-        yield own
+        yield chosen
         return
-    if own.type == "cuda":
-        own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(own)
-    dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield own
+        yield chosen
     finally:
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """Number of this process; 0 writes."""
+    """Return the number of this process; 0 writes."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def share(rows: int) -> slice:
-    """The rows of a batch that are this process's."""
+    """Return this process's rows of a batch."""
     if rows % size():
-        raise ConfigError(f"training.batch is {rows}; it must be a multiple of the {size()} processes")
+        raise ConfigError(f"training.batch_size is {rows}; it must be a multiple of the {size()} processes")
     each = rows // size()
     return slice(rank() * each, (rank() + 1) * each)
 
 
-def whole(values: Tensor) -> Tensor:
-    """Values ``[..., rows]`` of all processes; the gradient goes to one's own."""
+def all_rows(values: Tensor) -> Tensor:
+    """Join values ``[..., rows]`` of all processes; the gradient flows to this process's alone."""
     if size() == 1:
         return values
     parts = gathered(values.detach())
@@ -68,7 +68,7 @@ def whole(values: Tensor) -> Tensor:
 
 
 def gathered(values: Tensor) -> list[Tensor]:
-    """Values of one shape and dtype from every process."""
+    """Gather values of one shape and dtype from every process."""
     if size() == 1:
         return [values]
     parts = [torch.empty_like(values) for _ in range(size())]
@@ -90,10 +90,10 @@ def sum_gradients(model: nn.Module) -> None:
         weight.grad = total.view_as(weight)
 
 
-def agreed(value: float, device: torch.device) -> float:
-    """What the first process says."""
+def broadcast(value: float, device: torch.device) -> float:
+    """Return the value of the first process."""
     if size() == 1:
         return value
-    told = torch.tensor(value, dtype=torch.float64, device=device)
-    dist.broadcast(told, 0)
-    return float(told)
+    tensor = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.broadcast(tensor, 0)
+    return float(tensor)

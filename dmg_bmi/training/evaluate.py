@@ -1,4 +1,4 @@
-"""A trained model over all of its data, and its scores by basin and split."""
+"""Simulation of a dataset by a trained model, and scores by basin and split."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Scores:
     values: Mapping[str, FloatingArray]
 
     def median(self, metric: str) -> float:
-        """Over the basins that have it; NaN if none does."""
+        """Return the median over the basins that have the metric; NaN if none does."""
         values = self.values[metric]
         values = values[np.isfinite(values)]
         return float(np.median(values)) if len(values) else float("nan")
@@ -42,7 +42,7 @@ def predict(
     outputs: Sequence[str] = (FLOW,),
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, FloatingArray]:
-    """The model's fluxes over a whole dataset, ``[time, basins]``, from its initial state."""
+    """Return the model's fluxes over a whole dataset, ``[time, basins]``, from its initial state."""
     blocks = _blocks(range(len(dataset.ids)), dataset)
     parts = [_simulate(model, dataset.columns(some), outputs, dtype) for some in blocks]
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in outputs}
@@ -51,7 +51,7 @@ def predict(
 def evaluate(
     model: DeltaModel, dataset: BasinDataset, chosen: Iterable[Split], targets: Sequence[str], spin_up: int
 ) -> list[Scores]:
-    """Scores of each split and target in one continuous simulation.
+    """Score each split and target in one continuous simulation.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ def evaluate(
     chosen : iterable of Split
     targets : sequence of str
     spin_up : int
-        Days from the dataset's start that do not count.
+        Days from the dataset's start that are not scored.
     """
     chosen = list(chosen)
     ends = [bounds(split.period)[1] for split in chosen]
     dataset = dataset.period(dataset.times[0], max(ends))
     first = dataset.times[0] + np.timedelta64(spin_up, "D")
-    found: dict[tuple[str, str], list[dict[str, FloatingArray]]] = {}
+    parts: dict[tuple[str, str], list[dict[str, FloatingArray]]] = {}
     ids: dict[str, tuple[str, ...]] = {}
     # Split by split of basins, and of them a block at a time: simulations may be larger than memory.
     for columns in {tuple(split.columns) for split in chosen}:
@@ -82,13 +82,13 @@ def evaluate(
                 for target in targets:
                     observed = part.target[target][steps]
                     scores = per_basin(simulated[target][steps], observed, dataset.step)
-                    found.setdefault((split.name, target), []).append(scores)
+                    parts.setdefault((split.name, target), []).append(scores)
     return [
         Scores(
             split.name,
             target,
             ids[split.name],
-            {metric: np.concatenate([s[metric] for s in found[split.name, target]]) for metric in METRICS},
+            {metric: np.concatenate([s[metric] for s in parts[split.name, target]]) for metric in METRICS},
         )
         for split in chosen
         for target in targets
@@ -96,7 +96,7 @@ def evaluate(
 
 
 def _blocks(columns: Sequence[int], dataset: BasinDataset) -> Iterator[list[int]]:
-    """As many basins at a time as a model's networks and fluxes find room for."""
+    """Yield as many basins at a time as a model's networks and fluxes have room for."""
     count = max(1, 2**20 // len(dataset.times))
     for first in range(0, len(columns), count):
         yield list(columns[first : first + count])
@@ -117,7 +117,7 @@ def _simulate(
 
 
 def write_scores(path: Path, splits: list[Scores]) -> None:
-    """A CSV file: one line per split, target and basin, and the medians."""
+    """Write a CSV file: one line per split, target and basin, and the medians."""
     rows: list[list[str]] = []
     for scores in splits:
         for column, name in enumerate(scores.ids):
@@ -129,7 +129,7 @@ def write_scores(path: Path, splits: list[Scores]) -> None:
 
 
 def table(scores: Scores) -> str:
-    """NSE, KGE and bias of each basin and their medians, as text."""
+    """Return NSE, KGE and bias of each basin and their medians, as text."""
     shown = ("NSE", "KGE", "bias")
     title = f"{scores.split} {scores.target}:"
     width = max(len(name) for name in (*scores.ids, title))

@@ -1,4 +1,4 @@
-"""A batch of windows through the model, and how far the gradient sees."""
+"""Simulation of a batch of windows, and the reach of its gradient."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def simulate(
     batch: Batch,
     spin_up: int,
     spin_up_gradient: bool = False,
-    truncate: int = 0,
-    recompute: int = 0,
+    tbptt: int = 0,
+    activation_checkpointing: int = 0,
     outputs: Sequence[str] | None = None,
 ) -> dict[str, Tensor]:
-    """The model's fluxes after the spin-up, ``[time, rows]``.
+    """Simulate a batch, and return the model's fluxes after the spin-up, ``[time, rows]``.
 
     Parameters
     ----------
@@ -35,14 +35,14 @@ def simulate(
         Steps before the first that is returned.
     spin_up_gradient : bool
         Let the gradient see the spin-up too.
-    truncate : int
+    tbptt : int
         Cut the gradient's way through the states every so many steps (truncated
         backpropagation through time); 0 never does.
-    recompute : int
+    activation_checkpointing : int
         Keep what the gradient needs of one block of so many steps at a time, and compute the
-        block again when its turn comes (activation checkpointing); 0 keeps everything.
+        block again when its turn comes; 0 keeps everything.
     outputs : sequence of str, optional
-        Which; those that `batch` has as targets by default.
+        Names of the fluxes; the targets of `batch` by default.
     """
     first = next(iter(batch.forcing.values()))
     time, rows = first.shape
@@ -50,21 +50,21 @@ def simulate(
     constants = model.precompute(batch.attributes, rows, dtype=first.dtype)
     state = model.init_state(rows, dtype=first.dtype, device=first.device)
     seen = 0 if spin_up_gradient else spin_up
-    cut = {*range(seen + truncate, time, truncate)} if truncate else set()
-    blocks = {*range(seen, time, recompute)} if recompute else set()
-    pieces = []
+    cut = {*range(seen + tbptt, time, tbptt)} if tbptt else set()
+    blocks = {*range(seen, time, activation_checkpointing)} if activation_checkpointing else set()
+    chunks = []
     for begin, end in pairwise(sorted({0, spin_up, time} | cut | blocks)):
         part = {name: values[begin:end] for name, values in batch.forcing.items()}
         if begin in cut:
             state = {name: values.detach() for name, values in state.items()}
         with torch.set_grad_enabled(torch.is_grad_enabled() and begin >= seen):
-            if recompute and begin >= seen:
+            if activation_checkpointing and begin >= seen:
                 fluxes, state = _recomputed(model, part, constants, state, outputs)
             else:
                 fluxes, state = model.run(part, constants, state, outputs)
         if begin >= spin_up:
-            pieces.append(fluxes)
-    return {name: torch.cat([piece[name] for piece in pieces]) for name in outputs}
+            chunks.append(fluxes)
+    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in outputs}
 
 
 def _recomputed(
@@ -78,7 +78,7 @@ def _recomputed(
 
 @contextmanager
 def mixed_precision(model: DeltaModel, dtype: torch.dtype) -> Iterator[None]:
-    """Run the networks' matrix products in `dtype`; what they say is float32, and so are the equations.
+    """Run the networks' matrix products in `dtype`; their outputs and the equations stay float32.
 
     Stores of a thousand millimetres and rain of a tenth do not fit into the 8 bits of bfloat16.
     """
@@ -93,8 +93,8 @@ def mixed_precision(model: DeltaModel, dtype: torch.dtype) -> Iterator[None]:
         entered.pop().__exit__(None, None, None)
         if output is None:  # the network raised an error
             return None
-        said, state = output
-        return said.float(), {name: v.to(_kept(v)) for name, v in state.items()}
+        outputs, state = output
+        return outputs.float(), {name: v.to(_state_dtype(v)) for name, v in state.items()}
 
     with ExitStack() as stack:
         for network in model.networks.values():
@@ -103,5 +103,5 @@ def mixed_precision(model: DeltaModel, dtype: torch.dtype) -> Iterator[None]:
         yield
 
 
-def _kept(values: Tensor) -> torch.dtype:
+def _state_dtype(values: Tensor) -> torch.dtype:
     return torch.float32 if values.is_floating_point() else values.dtype

@@ -1,8 +1,8 @@
-"""Loss functions: what training makes small.
+"""Loss functions, which training minimises.
 
 A measure takes simulated and observed series ``[time, rows]``, observations with NaN where they
-are missing, and the standard deviation of each row's training observations ``[rows]``; it returns
-one number. A loss is a measure, of the series themselves or of a transform of them.
+are missing, and a statistic of each row's training observations ``[rows]``; it returns one number. A
+loss is a measure, of the series themselves or of a transform of them, and the statistic that it needs.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..model.delta_model import DeltaModel
+from ..model.registry import load_registered, registered_names
 from ..model.roles import ParameterRole
 
 Measure = Callable[[Tensor, Tensor, Tensor], Tensor]
-#: As a configuration says it: loss to weight, of the flow; or target to such a mapping.
+#: As in a configuration: loss to weight, of the flow; or target to such a mapping.
 Weights = Mapping[str, float | Mapping[str, float]]
 FLOW = "Q"
 #: Added to a basin's standard deviation, so that a dry basin does not outweigh all others
@@ -53,14 +54,14 @@ def kge(simulated: Tensor, observed: Tensor, observed_std: Tensor) -> Tensor:
 
     https://doi.org/10.1016/j.jhydrol.2009.08.003
     """
-    there = ~observed.isnan()
-    count = there.sum(0)
-    sim = torch.where(there, simulated, 0.0)
-    obs = torch.where(there, observed, 0.0)
+    present = ~observed.isnan()
+    count = present.sum(0)
+    sim = torch.where(present, simulated, 0.0)
+    obs = torch.where(present, observed, 0.0)
     n = count.clamp(min=1)
     sim_mean, obs_mean = sim.sum(0) / n, obs.sum(0) / n
-    sim_off = torch.where(there, sim - sim_mean, 0.0)
-    obs_off = torch.where(there, obs - obs_mean, 0.0)
+    sim_off = torch.where(present, sim - sim_mean, 0.0)
+    obs_off = torch.where(present, obs - obs_mean, 0.0)
     sim_std, obs_std = _root(sim_off.square().sum(0) / n), _root(obs_off.square().sum(0) / n)
     # A window in which the observed flow does not vary has no KGE.
     usable = (count > 1) & (obs_std > 1e-4 * (obs_mean + EPSILON)) & (obs_mean > 0)
@@ -82,42 +83,80 @@ def _same(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Loss:
-    """A measure of transformed series."""
+    """A measure of transformed series.
+
+    Parameters
+    ----------
+    measure : callable
+    transform : callable
+        Applied to simulated and observed series.
+    statistic : callable, optional
+        From transformed training observations ``[time, basins]``, NaN where they are missing, to the
+        statistic that the measure takes, ``[basins]``. Without it the measure gets zeros.
+    """
 
     measure: Measure
     transform: Callable[[Tensor], Tensor] = _same
+    statistic: Callable[[Tensor], Tensor] | None = None
 
-    def observed_std(self, observed: Tensor) -> Tensor:
-        """What the measure wants to know of each basin's training observations, ``[basins]``."""
-        result = observed.new_empty(observed.shape[1])
+    def fit(self, observed: Tensor) -> Tensor:
+        """Return the statistic of each basin's training observations, ``[basins]``."""
+        result = observed.new_zeros(observed.shape[1])
+        if self.statistic is None:
+            return result
         for part, into in zip(observed.split(64, dim=1), result.split(64), strict=True):
             # A few basins at a time: the series may be larger than memory.
-            into.copy_(standard_deviation(self.transform(part)))
+            into.copy_(self.statistic(self.transform(part)))
         return result
 
-    def __call__(self, simulated: Tensor, observed: Tensor, observed_std: Tensor) -> Tensor:
-        """Of series ``[time, rows]``, with the rows' :meth:`observed_std`."""
-        return self.measure(self.transform(simulated), self.transform(observed), observed_std)
+    def __call__(self, simulated: Tensor, observed: Tensor, statistic: Tensor) -> Tensor:
+        """Compute the loss of series ``[time, rows]``, with the rows' statistics as of :meth:`fit`."""
+        return self.measure(self.transform(simulated), self.transform(observed), statistic)
 
 
+def standard_deviation(observed: Tensor) -> Tensor:
+    """Return the standard deviation of each basin's observations, ``[basins]``; 1 if fewer than two."""
+    present = ~observed.isnan()
+    n = present.sum(0).clamp(min=1)
+    mean = observed.nansum(0) / n
+    variance = torch.where(present, (observed - mean).square(), 0.0).sum(0) / n
+    return torch.where(present.sum(0) > 1, variance.sqrt(), 1.0)
+
+
+#: Losses of this package; those of others join by an entry point in the group :data:`GROUP`.
 LOSSES: Mapping[str, Loss] = {
     "mse": Loss(mse),
     "rmse": Loss(rmse),
-    "nse": Loss(nse),
+    "nse": Loss(nse, statistic=standard_deviation),
     "kge": Loss(kge),
     "log_mse": Loss(mse, log_sqrt),
     "log_rmse": Loss(rmse, log_sqrt),
-    "log_nse": Loss(nse, log_sqrt),
+    "log_nse": Loss(nse, log_sqrt, standard_deviation),
 }
+GROUP = "dmg_bmi.losses"
 
 
-def by_target(weights: Weights) -> dict[str, dict[str, float]]:
-    """Target to loss to weight; a number is the weight of a loss of the flow.
+def find_loss(name: str) -> Loss:
+    """Return the loss that is registered under a name.
 
     Raises
     ------
     ConfigError
-        For a loss that does not exist, a weight below zero, or when there is no loss.
+        If there is none, or an entry point of that name is not a :class:`Loss`.
+    """
+    loss = load_registered("loss", LOSSES, GROUP, name)
+    if not isinstance(loss, Loss):
+        raise ConfigError(f"loss {name!r} is not a dmg_bmi.training.losses.Loss")
+    return loss
+
+
+def by_target(weights: Weights) -> dict[str, dict[str, float]]:
+    """Return target to loss to weight; a number is the weight of a loss of the flow.
+
+    Raises
+    ------
+    ConfigError
+        If a loss is not registered, a weight is below zero, or there is no loss.
     """
     result: dict[str, dict[str, float]] = {}
     for name, item in weights.items():
@@ -125,15 +164,14 @@ def by_target(weights: Weights) -> dict[str, dict[str, float]]:
             result.setdefault(name, {}).update(item)
         else:
             result.setdefault(FLOW, {})[name] = item
-    known = ", ".join(LOSSES)
     for losses in result.values():
-        for name in losses:
-            if name not in LOSSES:
-                raise ConfigError(f"there is no loss {name!r}; known are {known}")
-            if not 0.0 <= losses[name] < inf:
-                raise ConfigError(f"the weight of loss {name} must be a number from 0, it is {losses[name]}")
+        for name, weight in losses.items():
+            find_loss(name)
+            if not 0.0 <= weight < inf:
+                raise ConfigError(f"the weight of loss {name} must be a number from 0, it is {weight}")
     if not any(result.values()):
-        raise ConfigError(f"no loss is named; known are {known}")
+        names = ", ".join(registered_names(LOSSES, GROUP))
+        raise ConfigError(f"no loss is named; registered: {names}")
     return {target: losses for target, losses in result.items() if losses}
 
 
@@ -150,29 +188,20 @@ class Objective:
 
     def __init__(self, weights: Weights, observed: Mapping[str, Tensor]) -> None:
         self._terms = [
-            (target, LOSSES[name], weight, LOSSES[name].observed_std(observed[target]))
+            (target, loss, weight, loss.fit(observed[target]))
             for target, losses in by_target(weights).items()
-            for name, weight in losses.items()
+            for loss, weight in ((find_loss(name), weight) for name, weight in losses.items())
         ]
 
     def __call__(
         self, simulated: Mapping[str, Tensor], observed: Mapping[str, Tensor], basins: Tensor
     ) -> Tensor:
-        """Of series ``[time, rows]``; `basins` ``[rows]`` says which each row is of."""
+        """Compute the sum for series ``[time, rows]``; `basins` ``[rows]`` are the basins of the rows."""
         terms = []
-        for target, loss, weight, observed_std in self._terms:
-            rows = observed_std[basins.to(observed_std.device)].to(simulated[target].device)
+        for target, loss, weight, statistic in self._terms:
+            rows = statistic[basins.to(statistic.device)].to(simulated[target].device)
             terms.append(weight * loss(simulated[target], observed[target], rows))
         return torch.stack(terms).sum()
-
-
-def standard_deviation(observed: Tensor) -> Tensor:
-    """Of each basin's observations, ``[basins]``; 1 where there are fewer than two."""
-    there = ~observed.isnan()
-    n = there.sum(0).clamp(min=1)
-    mean = observed.nansum(0) / n
-    variance = torch.where(there, (observed - mean).square(), 0.0).sum(0) / n
-    return torch.where(there.sum(0) > 1, variance.sqrt(), 1.0)
 
 
 # -- of the parameters ------------------------------------------------------------
@@ -180,30 +209,30 @@ def standard_deviation(observed: Tensor) -> Tensor:
 
 @contextmanager
 def normalized_parameters(model: DeltaModel) -> Iterator[list[Tensor]]:
-    """Collect where parameters lie between their bounds, 0 to 1, as networks supply them."""
-    found: list[Tensor] = []
+    """Collect the parameters that networks supply, normalised to 0 to 1 between their bounds."""
+    normalized: list[Tensor] = []
     networks = {role.network for role in model.roles if isinstance(role, ParameterRole)}
     hooks = [
         model.networks[key].register_forward_hook(
-            lambda network, inputs, output: found.append(torch.sigmoid(output[0]))
+            lambda network, inputs, output: normalized.append(torch.sigmoid(output[0]))
         )
         for key in networks
     ]
     try:
-        yield found
+        yield normalized
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def range_penalty(found: list[Tensor]) -> Tensor:
-    """How many parameters crowd at their bounds: 1 if all lie on one, 0 if none is near.
+def range_penalty(normalized: list[Tensor]) -> Tensor:
+    """Return the share of parameters that crowd at their bounds: 1 if all lie on one, 0 if none is near.
 
     A range-bound loss (Bindas et al., 2024, https://doi.org/10.1029/2023WR035337) punishes
-    parameters outside a range. Here none can be outside its own, so the range is that less
-    its outer :data:`MARGIN`, where the sigmoid goes flat and learning stops.
+    parameters outside a range. Here none can be outside its bounds, so the range excludes
+    the outer :data:`MARGIN`, where the sigmoid goes flat and learning stops.
     """
-    learning = [place for place in found if place.requires_grad]
+    learning = [values for values in normalized if values.requires_grad]
     if not learning:
         return torch.zeros(())
     each = [torch.relu(MARGIN - p) + torch.relu(p - (1.0 - MARGIN)) for p in learning]
@@ -211,7 +240,7 @@ def range_penalty(found: list[Tensor]) -> Tensor:
 
 
 def _error(simulated: Tensor, observed: Tensor) -> Tensor:
-    """Simulated less observed, zero where nothing was observed."""
+    """Return simulated less observed, zero where nothing was observed."""
     return torch.where(observed.isnan(), 0.0, simulated - observed)
 
 

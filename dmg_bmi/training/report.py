@@ -1,9 +1,8 @@
-"""A finished run on one page: HTML that needs no other file and runs nothing."""
+"""A finished run on one page: HTML that needs no other file and runs no script."""
 
 from __future__ import annotations
 
 import io
-import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -13,22 +12,23 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from ..arrays import FloatArray, FloatingArray
+from ..arrays import FloatingArray
 from ..errors import ConfigError, TrainingError
 from ..io import netcdf
 from ..io.atomic import write_atomic
-from ..io.csv_table import CsvTable
 from ..io.files import read_bytes, read_text
 from ..io.timeseries import LATITUDE, LONGITUDE, BasinDataset
 from ..model.bundle import BundleInfo
 from ..model.delta_model import DeltaModel
 from ..plotting import training as plots
 from ..plotting.hydrographs import pyplot
+from . import run_folder
 from .checkpoint import writing
 from .config import TrainingConfig
 from .data import tensors
 from .evaluate import predict
-from .trainer import History
+from .history import History, numbers, read_written
+from .run_folder import RunFolder
 
 SHOWN = {"NSE": "", "KGE": "", "RMSE": "mm", "bias": "%", "FHV": "%", "FLV": "%"}
 HEADER = [f"{metric} ({unit})" if unit else metric for metric, unit in SHOWN.items()]
@@ -55,20 +55,30 @@ def write_report(folder: str | Path) -> Path:
     ConfigError
         If the folder holds no finished run.
     """
-    pyplot()  # what is missing is told before the work, not after it
-    folder = Path(folder)
-    for name in ("config.yaml", "metrics.csv", "history.csv", "forcing.nc"):
-        if not os.path.exists(folder / name):
-            raise ConfigError(f"{folder}: holds no finished run (no {name}); see dmg-bmi train")
-    config = TrainingConfig.read(folder / "config.yaml")
-    info = BundleInfo.read(folder / "bundle")
-    dataset = netcdf.read(folder / "forcing.nc")
-    model = info.load_model()
-    ids, scores = _metrics(folder / "metrics.csv", config.training.targets[0])
-    history = _history(folder / "history.csv")
+    pyplot()  # a missing matplotlib is reported before the work
+    files = RunFolder(Path(folder))
+    files.require_finished()
+    config = files.read_config()
     title = escape(config.name)
-    body = [
-        f"<h1>{title}</h1>",
+    page = (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        f"<style>{STYLE}</style>\n" + "\n".join(_body(files, config)) + "\n</html>\n"
+    )
+    path = files / run_folder.REPORT
+    with writing(path):
+        write_atomic(path, page.encode("utf-8"))
+    return path
+
+
+def _body(files: RunFolder, config: TrainingConfig) -> list[str]:
+    info = BundleInfo.read(files / run_folder.BUNDLE)
+    dataset = netcdf.read(files / run_folder.FORCING)
+    model = info.load_model()
+    ids, scores = _metrics(files / run_folder.METRICS, config.training.targets[0])
+    history = History.read(files / run_folder.HISTORY)
+    losses = " + ".join(config.training.loss)
+    return [
+        f"<h1>{escape(config.name)}</h1>",
         f'<p class="quiet">{escape(config.summary)}</p>',
         _facts(config, info, dataset, model),
         "<h2>Medians</h2>",
@@ -76,17 +86,11 @@ def write_report(folder: str | Path) -> Path:
         _picture("Share of basins below a score", plots.metric_cdf, scores, ("NSE", "KGE", "r")),
         "<h2>Hydrographs</h2>",
         *(
-            _file(folder / f"hydrograph_{rank}.png", f"the {rank} basin by NSE, its last two years")
-            for rank in ("best", "median", "worst")
+            _file(files.hydrograph(rank), f"the {rank} basin by NSE, its last two years")
+            for rank in run_folder.RANKS
         ),
         "<h2>Training</h2>",
-        _picture(
-            "of each step, and smoothed",
-            plots.training_curve,
-            history.loss,
-            history.scores,
-            " + ".join(config.training.loss),
-        ),
+        _picture("of each step, and smoothed", plots.training_curve, history.loss, history.scores, losses),
         "<h2>Learned parameters</h2>",
         *_parameters(model, dataset),
         "<h2>Storages</h2>",
@@ -94,22 +98,14 @@ def write_report(folder: str | Path) -> Path:
         "<h2>Basins</h2>",
         *(_basins(split, ids[split], values) for split, values in scores.items()),
         "<h2>Configuration</h2>",
-        f"<pre>{escape(read_text(folder / 'config.yaml', ConfigError))}</pre>",
+        f"<pre>{escape(read_text(files / run_folder.CONFIG, ConfigError))}</pre>",
     ]
-    page = (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        f"<style>{STYLE}</style>\n" + "\n".join(body) + "\n</html>\n"
-    )
-    path = folder / "report.html"
-    with writing(path):
-        write_atomic(path, page.encode("utf-8"))
-    return path
 
 
 def _metrics(path: Path, target: str) -> tuple[dict[str, list[str]], Table]:
-    """Ids, and scores of one target, by split."""
+    """Read ids, and scores of one target, by split."""
     keys = ("target", "basin", "split")
-    table = _written_table(path, keys)
+    table = read_written(path, keys)
     targets, basins, splits = (table.columns[key] for key in keys)
     rows: dict[str, list[int]] = {}
     for row, split in enumerate(splits):
@@ -118,37 +114,8 @@ def _metrics(path: Path, target: str) -> tuple[dict[str, list[str]], Table]:
     metrics = [name for name in table.columns if name not in keys]
     return (
         {split: [basins[row] for row in some] for split, some in rows.items()},
-        {split: {m: _numbers(table, m, some) for m in metrics} for split, some in rows.items()},
+        {split: {m: numbers(table, m, some) for m in metrics} for split, some in rows.items()},
     )
-
-
-def _history(path: Path) -> History:
-    table = _written_table(path, ("step", "loss", "validation_NSE"))
-    every = range(len(table.lines))
-    history = History()
-    history.loss += _numbers(table, "loss", every).tolist()
-    scored = [row for row in every if table.columns["validation_NSE"][row]]
-    steps, scores = _numbers(table, "step", scored), _numbers(table, "validation_NSE", scored)
-    if not np.isfinite(steps).all():
-        raise ConfigError(f"{path}: column 'step' must hold whole numbers")
-    history.scores += [(int(step), score) for step, score in zip(steps, scores.tolist(), strict=True)]
-    return history
-
-
-def _written_table(path: Path, needed: Sequence[str]) -> CsvTable:
-    table = CsvTable.read(path, ConfigError)
-    absent = [name for name in needed if name not in table.columns]
-    if absent:
-        raise ConfigError(f"{path}: has no column {absent[0]!r}, so it is not what dmg-bmi train writes")
-    return table
-
-
-def _numbers(table: CsvTable, name: str, rows: Sequence[int]) -> FloatArray:
-    """Scores, of which some may be infinite."""
-    try:
-        return np.array([float(table.columns[name][row]) for row in rows])
-    except ValueError as problem:
-        raise ConfigError(f"{table.path}: column {name!r}: {problem}") from problem
 
 
 def _facts(config: TrainingConfig, info: BundleInfo, dataset: BasinDataset, model: DeltaModel) -> str:
@@ -163,7 +130,8 @@ def _facts(config: TrainingConfig, info: BundleInfo, dataset: BasinDataset, mode
         "weights": f"{weights:,}",
         "basins": f"{len(info.provenance.get('basins', ()))} trained on, {len(dataset.ids)} in the data",
         "periods": "; ".join(periods),
-        "steps": f"{options.steps} of {options.batch} windows of {options.window} days, seed {options.seed}",
+        "steps": f"{options.max_steps} of {options.batch_size} windows of {options.seq_length} days, "
+        f"seed {options.seed}",
         "bundle": f"{info.fingerprint[:16]}, written {info.provenance.get('created', '')}",
     }
     rows = "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in lines.items())
@@ -216,16 +184,16 @@ def _image(png: bytes, caption: str) -> str:
 
 
 def _parameters(model: DeltaModel, dataset: BasinDataset) -> list[str]:
-    """Of the last year's mean where they change in time, of the components' mean where there are several."""
+    """Draw parameters: means of the last year where they change in time, and over parallel components."""
     if not model.learned:
         return ["<p>None: the networks stand alone.</p>"]
     data = tensors(dataset, model.forcing_names, model.attribute_names, ())
     year = round(365 / model.dt)
     forcing = {name: values[-2 * year :] for name, values in data.forcing.items()}
     with torch.no_grad():
-        found = model.learned_parameters(forcing, data.attributes)
+        parameters = model.learned_parameters(forcing, data.attributes)
     values, bounds, units = {}, {}, {}
-    for name, tensor in found.items():
+    for name, tensor in parameters.items():
         key, _, symbol = name.partition(".")
         parameter = model.process_models[key].declaration.parameter(symbol)
         label = symbol if len(model.process_models) == 1 else name
@@ -247,7 +215,7 @@ def _storages(
     model: DeltaModel, dataset: BasinDataset, ids: Mapping[str, Sequence[str]], scores: Table
 ) -> str:
     stores = [f for f in model.declaration.fluxes if f.aggregation == "last"]
-    # Of an ensemble its mean, where there is one.
+    # An ensemble's mean where there is one.
     stores = [f for f in stores if "." not in f.name] or stores
     if not stores:
         return "<p>The model has none.</p>"
@@ -255,9 +223,9 @@ def _storages(
     nse = scores[split]["NSE"]
     order = [k for k in np.argsort(-nse) if np.isfinite(nse[k])] or [0]
     basin = ids[split][order[len(order) // 2]]
-    one = dataset.basins([basin])
-    series = predict(model, one, [f.name for f in stores])
+    single = dataset.basins([basin])
+    series = predict(model, single, [f.name for f in stores])
     shown = slice(-round(730 / model.dt), None)
     panels = {f.name: (series[f.name][shown, 0], f.units) for f in stores}
     caption = f"of the median basin, {basin}, in the last two years"
-    return _picture(caption, plots.storages, one.times[shown], panels)
+    return _picture(caption, plots.storages, single.times[shown], panels)

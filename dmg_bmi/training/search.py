@@ -1,4 +1,4 @@
-"""Hyper-parameters by Optuna: each trial is a training of its own, judged by its validation alone."""
+"""Search of hyper-parameters by Optuna: each trial is a training, judged by its validation alone."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from ..io.atomic import make_folder
 from ..io.typed_yaml import from_mapping, read_yaml
 from .config import TrainingConfig
 from .experiment import require_extras, train
+from .renamed_keys import current_key
+from .run_folder import STUDY
 
 log = logging.getLogger("dmg_bmi")
 
 
 @dataclass(frozen=True)
 class Range:
-    """What a searched key may be.
+    """The range of a searched key.
 
     Parameters
     ----------
     low, high : int or float
-        Whole numbers are drawn if both are.
+        Whole numbers are drawn if both are whole.
     log : bool
         Draw the logarithm evenly.
     """
@@ -42,53 +44,41 @@ def search(
     trials: int = 20,
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train again and again with other settings, and find the best.
+    """Train repeatedly with other settings, and find the best.
 
     Parameters
     ----------
     config : path
-        Of a training that has ``periods.validation``, whose best median NSE is the objective.
+        Configuration of a training with ``periods.validation``, whose best median NSE is the objective.
     space : path or mapping
         Key of the configuration to a list of choices or to `low`, `high` and `log`::
 
             training.learning_rate: {low: 0.001, high: 0.1, log: true}
             model.nn.dynamic.hidden_size: [16, 32, 64]
     folder : path
-        Holds ``study.log`` and the run folder of each trial. Called again, the search goes on.
+        Holds ``study.log`` and the run folder of each trial. Called again, the search resumes.
     trials : int
-        In all.
+        Their number in all calls.
     overrides : sequence of str
         ``section.key=value`` for every trial.
 
     Returns
     -------
     dict of key to value
-        Of the best trial.
+        Settings of the best trial.
     """
-    try:
-        import optuna
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError as problem:
-        raise ConfigError("a search needs Optuna: pip install 'dmg_bmi[search]'") from problem
-    each = TrainingConfig.read(config, overrides)
-    require_extras(each)
-    if each.periods.validation is None:
-        raise ConfigError(f"{config}: a search needs periods.validation; test years must not choose anything")
     folder = Path(folder)
-    make_folder(folder)
+    base = TrainingConfig.read(config, overrides)
+    require_extras(base)
+    if base.periods.validation is None:
+        raise ConfigError(f"{config}: a search needs periods.validation; test years must not choose anything")
     choices = _choices(space)
-    study = optuna.create_study(
-        study_name="search",
-        direction="maximize",
-        storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / "study.log"))),
-        sampler=optuna.samplers.TPESampler(seed=0),
-        load_if_exists=True,
-    )
+    study = _study(folder)
 
-    def objective(trial: optuna.Trial) -> float:
+    def objective(trial: Any) -> float:
         chosen = {key: _suggest(trial, key, choice) for key, choice in choices.items()}
-        given = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in chosen.items())]
-        run = train(config, folder / f"trial-{trial.number:03d}", given)
+        settings = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in chosen.items())]
+        run = train(config, folder / f"trial-{trial.number:03d}", settings)
         if run.history.best is None:
             raise TrainingError("no validation was made")
         return run.history.best[1]
@@ -96,7 +86,24 @@ def search(
     done = sum(trial.state.is_finished() for trial in study.trials)
     study.optimize(objective, max(trials - done, 0), catch=(TrainingError,))
     log.info("best of %d trials: validation NSE %.4f", len(study.trials), study.best_value)
-    return dict(study.best_params)
+    return {current_key(key): value for key, value in study.best_params.items()}
+
+
+def _study(folder: Path) -> Any:
+    """Make the study of a folder, or load it."""
+    try:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError as problem:
+        raise ConfigError("a search needs Optuna: pip install 'dmg_bmi[search]'") from problem
+    make_folder(folder)
+    return optuna.create_study(
+        study_name="search",
+        direction="maximize",
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / STUDY))),
+        sampler=optuna.samplers.TPESampler(seed=0),
+        load_if_exists=True,
+    )
 
 
 def _choices(space: str | Path | Mapping[str, Any]) -> dict[str, list[Any] | Range]:

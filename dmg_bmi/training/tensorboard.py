@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training; loaded when asked for."""
+"""TensorBoard events of a training; TensorBoard is loaded when it is asked for."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from ..errors import ConfigError
 
 
-def require_board(wanted: bool) -> None:
-    """ConfigError if TensorBoard is `wanted` and not installed."""
-    if wanted:
+def require_board(enabled: bool) -> None:
+    """Raise ConfigError if TensorBoard is `enabled` and not installed."""
+    if enabled:
         try:
             import torch.utils.tensorboard  # noqa: F401
         except ImportError as problem:
@@ -21,24 +21,24 @@ def require_board(wanted: bool) -> None:
 
 
 @contextmanager
-def board(folder: Path, wanted: bool) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """A callable that takes a step and its values; it does nothing if not `wanted`.
+def board(folder: Path, enabled: bool) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """Yield a callable that takes a step and its values; it does nothing unless `enabled`.
 
     Raises
     ------
     ConfigError
-        If `wanted`, and TensorBoard is not installed.
+        If `enabled`, and TensorBoard is not installed.
     """
-    if not wanted:
+    if not enabled:
         yield lambda step, values: None
         return
-    require_board(wanted)
+    require_board(enabled)
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(folder) as writer:
 
-        def watch(step: int, values: Mapping[str, float]) -> None:
+        def on_step(step: int, values: Mapping[str, float]) -> None:
             for name, value in values.items():
                 writer.add_scalar(name, value, step)
 
-        yield watch
+        yield on_step

@@ -1,4 +1,8 @@
-"""The training loop: random windows, spin-up, one optimiser, the best weights kept."""
+"""The training loop: random windows, spin-up, one optimiser, the best weights kept.
+
+In a process group (see :mod:`~dmg_bmi.training.distributed`) the processes share the rows of each batch; the
+first one validates, keeps and saves.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import cos, pi
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,26 +27,20 @@ from ..model.delta_model import DeltaModel
 from . import checkpoint, distributed
 from .config import Training
 from .data import Batch, Tensors, Windows
-from .ensemble import of_each
+from .ensemble import split_members
 from .forward import mixed_precision, simulate
+from .history import History
 from .losses import Objective, normalized_parameters, range_penalty
+from .renamed_keys import KEYS
 
 log = logging.getLogger(__name__)
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass
-class History:
-    """What happened: losses of every step, scores of every validation, and the time it took."""
-
-    loss: list[float] = field(default_factory=list)
-    scores: list[tuple[int, float]] = field(default_factory=list)
-    best: tuple[int, float] | None = None
-    seconds: float = 0.0
-
-    @property
-    def waited(self) -> int:
-        """Validations since the best one."""
-        return sum(1 for step, _ in self.scores if self.best is not None and step > self.best[0])
+#: Called with each step and its values: loss and learning rate, or a validation score.
+OnStep = Callable[[int, Mapping[str, float]], None]
+OnBest = Callable[[DeltaModel], None]
+Validate = Callable[[DeltaModel], float]
 
 
 def fit(
@@ -52,9 +51,9 @@ def fit(
     window: int,
     spin_up: int,
     label: Callable[[int, int], str] = "basin {}, step {}".format,
-    validate: Callable[[DeltaModel], float] | None = None,
-    keep: Callable[[DeltaModel], None] = lambda model: None,
-    watch: Callable[[int, Mapping[str, float]], None] = lambda step, values: None,
+    validate: Validate | None = None,
+    on_best: OnBest = lambda model: None,
+    on_step: OnStep = lambda step, values: None,
     saved: Path | None = None,
 ) -> History:
     """Train a model in place.
@@ -71,70 +70,39 @@ def fit(
         Name of a window, from the indices of its basin and first step, for messages.
     validate : callable, optional
         Score of a model, higher is better.
-    keep : callable
+    on_best : callable
         Called with a model worth keeping: the best so far by `validate`, or without that the
-        latest, every `options.check_every` steps.
-    watch : callable
+        latest, every `options.validate_every` steps.
+    on_step : callable
         Called with each step and its loss and learning rate, and with the scores.
     saved : Path, optional
-        The checkpoint: written every `options.save_every` steps. If it is there, training goes on
-        from it, and ends with the weights that it would have had without the interruption.
-
-    Returns
-    -------
-    History
+        The checkpoint: written every `options.checkpoint_every` steps. If it exists, training resumes from
+        it, and ends with the weights that it would have had without the interruption.
 
     Raises
     ------
     TrainingError
-        When a loss or gradient is not finite, naming the windows; what was kept stays. When
-        `saved` is of another training.
-
-    Notes
-    -----
-    In a process group (see :mod:`~dmg_bmi.training.distributed`) the processes share the rows of
-    each batch; the first one validates, keeps and saves.
+        If a loss or gradient is not finite, naming the windows; kept models stay. If
+        `saved` belongs to another training.
     """
     loop = _Loop(model, data, options, window, spin_up, label)
     if saved is not None and saved.exists():
         loop.load(saved)
-    history, first = loop.history, distributed.rank() == 0
-    batches = iter(loop.windows)
-    bar = tqdm(
-        total=options.steps,
-        initial=len(history.loss),
-        desc="training",
-        unit="step",
-        disable=None if first else True,
-    )
-    while len(history.loss) < options.steps and not _patience_is_over(history, options):
-        begun = time.perf_counter()
-        loss = loop.step(next(batches))
-        step = len(history.loss)
-        bar.update()
-        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        if first:
-            watch(step, {"loss": loss, "learning_rate": learning_rate(options, step - 1)})
-        if step % options.check_every == 0 or step == options.steps:
-            loop.check(validate, keep, watch)
-        history.seconds += time.perf_counter() - begun
-        if saved is not None and (step % options.save_every == 0 or step == options.steps):
-            loop.save(saved)
-    bar.close()
+    loop.run(validate, on_best, on_step, saved)
     model.eval()
-    return history
+    return loop.history
 
 
 def learning_rate(options: Training, step: int) -> float:
-    """Of the step after `step` others."""
+    """Return the learning rate of the step after `step` others."""
     if isinstance(options.learning_rate, dict):
         return options.learning_rate[max(begin for begin in options.learning_rate if begin <= step)]
     if options.schedule == "constant":
         return options.learning_rate
-    warm = max(options.steps / 5, 1.0)
+    warm = max(options.max_steps / 5, 1.0)
     if step < warm:
         return options.learning_rate * (step + 1) / (warm + 1)
-    return options.learning_rate * (1 + cos(pi * (step - warm) / max(options.steps - warm, 1.0))) / 2
+    return options.learning_rate * (1 + cos(pi * (step - warm) / max(options.max_steps - warm, 1.0))) / 2
 
 
 def _patience_is_over(history: History, options: Training) -> bool:
@@ -142,7 +110,7 @@ def _patience_is_over(history: History, options: Training) -> bool:
 
 
 class _Loop:
-    """All that a step changes, so that it can be written down and taken up again."""
+    """Everything that a step changes, so that it can be saved and restored."""
 
     def __init__(
         self,
@@ -155,38 +123,65 @@ class _Loop:
     ) -> None:
         self.model, self.options, self.spin_up, self.label = model, options, spin_up, label
         self.generator = torch.Generator().manual_seed(options.seed)
-        self.windows = Windows(data, window, spin_up, options.batch, self.generator)
+        self.windows = Windows(data, window, spin_up, options.batch_size, self.generator)
         self.objective = Objective(options.loss, data.target)
         self.optimiser = torch.optim.AdamW(model.parameters(), weight_decay=options.weight_decay)
-        self.averaged = deepcopy(model) if options.average else None
+        self.averaged = deepcopy(model) if options.ema else None
         self.history = History()
         self.device = next(model.parameters()).device
         if distributed.rank():  # other dropout than the first process's
             torch.manual_seed((options.seed << 16) + distributed.rank())
         model.train()
 
+    def run(self, validate: Validate | None, on_best: OnBest, on_step: OnStep, saved: Path | None) -> None:
+        """Step to the end; see :func:`fit`."""
+        options, history, first = self.options, self.history, distributed.rank() == 0
+        batches = iter(self.windows)
+        bar = tqdm(
+            total=options.max_steps,
+            initial=len(history.loss),
+            desc="training",
+            unit="step",
+            disable=None if first else True,
+        )
+        while len(history.loss) < options.max_steps and not _patience_is_over(history, options):
+            start = time.perf_counter()
+            loss = self.step(next(batches))
+            step = len(history.loss)
+            last = step == options.max_steps
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            if first:
+                on_step(step, {"loss": loss, "learning_rate": learning_rate(options, step - 1)})
+            if step % options.validate_every == 0 or last:
+                self.validate(validate, on_best, on_step)
+            history.seconds += time.perf_counter() - start
+            if saved is not None and (step % options.checkpoint_every == 0 or last):
+                self.save(saved)
+        bar.close()
+
     def step(self, batch: Batch) -> float:
-        """One update of the weights; the loss comes back."""
+        """Update the weights once, and return the loss."""
         options, model = self.options, self.model
-        own = distributed.share(options.batch)
+        rows = distributed.share(options.batch_size)
         observed = {name: values[self.spin_up :] for name, values in batch.target.items()}
         with ExitStack() as stack:
             if options.precision == "bfloat16":
                 stack.enter_context(mixed_precision(model, torch.bfloat16))
-            found = stack.enter_context(normalized_parameters(model)) if options.range_penalty else []
-            simulated = self._simulate(_rows(batch, own))
-            members = of_each(model, simulated) if options.members > 1 else [simulated]
+            parameters = stack.enter_context(normalized_parameters(model)) if options.range_penalty else []
+            simulated = self._simulate(_select_rows(batch, rows))
+            members = split_members(model, simulated) if options.ensemble > 1 else [simulated]
             losses = [self.objective(fluxes, observed, batch.basins) for fluxes in members]
             loss = torch.stack(losses).mean()
             if options.range_penalty:
-                loss = loss + options.range_penalty / distributed.size() * range_penalty(found)
+                loss = loss + options.range_penalty / distributed.size() * range_penalty(parameters)
             model.zero_grad()
             loss.backward()
         distributed.sum_gradients(model)
         try:
             if not torch.isfinite(loss):
                 raise RuntimeError("loss")
-            nn.utils.clip_grad_norm_(model.parameters(), options.clip, error_if_nonfinite=True)
+            nn.utils.clip_grad_norm_(model.parameters(), options.clip_gradient_norm, error_if_nonfinite=True)
         except RuntimeError as error:
             raise TrainingError(_diagnosis(model, batch, simulated, loss, self.label)) from error
         for group in self.optimiser.param_groups:
@@ -194,55 +189,54 @@ class _Loop:
         self.optimiser.step()
         self.history.loss.append(loss.item())
         if self.averaged is not None:
-            _average(self.averaged, model, max(options.average, 1.0 / len(self.history.loss)))
+            _average(self.averaged, model, max(options.ema, 1.0 / len(self.history.loss)))
         return self.history.loss[-1]
 
     def _simulate(self, batch: Batch) -> dict[str, Tensor]:
-        """Fluxes of all rows, those of other processes without gradient."""
+        """Return the fluxes of all rows, those of other processes without gradient."""
         options, per_day = self.options, 1.0 / self.model.dt
-        truncate, recompute = round(options.truncate * per_day), round(options.recompute * per_day)
-        keys = [f"{key}." for key in self.model.process_models] if options.members > 1 else [""]
+        keys = [f"{key}." for key in self.model.process_models] if options.ensemble > 1 else [""]
         simulated = simulate(
             self.model,
             batch,
             self.spin_up,
             options.spin_up_gradient,
-            truncate,
-            recompute,
+            round(options.tbptt * per_day),
+            round(options.activation_checkpointing * per_day),
             [key + target for key in keys for target in batch.target],
         )
-        return {name: distributed.whole(values) for name, values in simulated.items()}
+        return {name: distributed.all_rows(values) for name, values in simulated.items()}
 
-    def check(
-        self,
-        validate: Callable[[DeltaModel], float] | None,
-        keep: Callable[[DeltaModel], None],
-        watch: Callable[[int, Mapping[str, float]], None],
-    ) -> None:
-        """Validate, and keep what is worth it."""
+    def validate(self, score_model: Validate | None, on_best: OnBest, on_step: OnStep) -> None:
+        """Score the model, and call `on_best` with one worth keeping."""
         history, first = self.history, distributed.rank() == 0
         step, candidate = len(history.loss), self.averaged or self.model
         better = True
-        if validate is not None:
+        if score_model is not None:
             candidate.eval()
-            score = distributed.agreed(validate(candidate) if first else 0.0, self.device)
+            score = distributed.broadcast(score_model(candidate) if first else 0.0, self.device)
             history.scores.append((step, score))
             better = history.best is None or score > history.best[1]
             if better:
                 history.best = (step, score)
             if first:
-                watch(step, {"score": score})
-                log.info("step %d of %d: validation %.4f", step, self.options.steps, score)
+                on_step(step, {"score": score})
+                log.info("step %d of %d: validation %.4f", step, self.options.max_steps, score)
         if better and first:
-            keep(candidate)
+            on_best(candidate)
         self.model.train()
 
-    # -- saved and taken up -------------------------------------------------------
+    # -- checkpoint ---------------------------------------------------------------
 
-    @property
-    def identity(self) -> str:
-        """Of what a checkpoint is good for: the same model, statistics of the data, and options."""
-        options = {name: str(value) for name, value in vars(self.options).items()}
+    def identity(self, names: Mapping[str, str] = NO_NAMES) -> str:
+        """Return a key of the trainings that a checkpoint fits: same model, data statistics and options.
+
+        Parameters
+        ----------
+        names : mapping of str to str
+            Names of options in place of the present ones.
+        """
+        options = {names.get(name, name): str(value) for name, value in vars(self.options).items()}
         return sha256(canonical([self.model.describe(), options, distributed.size()]))
 
     def save(self, path: Path) -> None:
@@ -263,23 +257,24 @@ class _Loop:
         for number, moments in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": values for name, values in moments.items()}
         facts = {"scores": history.scores, "best": history.best, "seconds": history.seconds}
-        checkpoint.save(path, tensors, {"identity": self.identity, **facts})
+        checkpoint.save(path, tensors, {"identity": self.identity(), **facts})
 
     def load(self, path: Path) -> None:
-        """Take up what :meth:`save` wrote."""
+        """Restore what :meth:`save` wrote."""
         tensors, facts = checkpoint.load(path)
-        if facts["identity"] != self.identity:
+        before_renaming = {new: old for old, new in KEYS.items()}
+        if facts["identity"] not in (self.identity(), self.identity(before_renaming)):
             raise TrainingError(
                 f"{path}: was saved by a training of another model, other data, options or number of "
-                "processes; put these back, or remove it to begin anew"
+                "processes; restore these, or remove it to start again"
             )
         self.windows.queue = tensors["queue"]
         self.generator.set_state(tensors["generator"])
-        self.model.load_state_dict(_below(tensors, "model."))
+        self.model.load_state_dict(_without_prefix(tensors, "model."))
         if self.averaged is not None:
-            self.averaged.load_state_dict(_below(tensors, "averaged."))
+            self.averaged.load_state_dict(_without_prefix(tensors, "averaged."))
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, values in _below(tensors, "optimiser.").items():
+        for name, values in _without_prefix(tensors, "optimiser.").items():
             number, _, kind = name.partition(".")
             moments.setdefault(int(number), {})[kind] = values
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
@@ -288,11 +283,11 @@ class _Loop:
         self.history = History(tensors["loss"].tolist(), scores, best, facts["seconds"])
         checkpoint.set_random_state(tensors["random"][distributed.rank()], self.device)
         if distributed.rank() == 0:
-            log.info("%s: goes on after step %d", path, len(self.history.loss))
+            log.info("%s: resumes after step %d", path, len(self.history.loss))
 
 
-def _rows(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch."""
+def _select_rows(batch: Batch, rows: slice) -> Batch:
+    """Return some rows of a batch."""
     return replace(
         batch,
         basins=batch.basins[rows],
@@ -303,7 +298,7 @@ def _rows(batch: Batch, rows: slice) -> Batch:
     )
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
+def _without_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}
 
 
@@ -320,7 +315,7 @@ def _diagnosis(
     loss: Tensor,
     label: Callable[[int, int], str],
 ) -> str:
-    """Which windows, or else which weights, are to blame."""
+    """Name the windows, or else the weights, that are not finite."""
     finite = torch.stack([values.isfinite().all(0) for values in simulated.values()]).all(0)
     bad = (~finite).nonzero().squeeze(-1).tolist()
     if bad:
@@ -332,4 +327,4 @@ def _diagnosis(
     else:
         names = [n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
         problem = f"the gradient of {', '.join(names[:3])} is not finite"
-    return f"{problem}; the last good bundle is kept. Try a smaller learning_rate or clip"
+    return f"{problem}; the last good bundle is kept. Try a smaller learning_rate or clip_gradient_norm"

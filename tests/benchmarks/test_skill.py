@@ -14,9 +14,9 @@ BASINS = ("01333000", "10234500")
 SHORT = (
     "periods.train=[2002-01-01, 2003-09-30]",
     "periods.test=[2003-10-01, 2004-09-30]",
-    "training.steps=2",
-    "training.batch=3",
-    "training.window=400",
+    "training.max_steps=2",
+    "training.batch_size=3",
+    "training.seq_length=400",
 )
 
 

@@ -12,7 +12,7 @@ from dmg_bmi.errors import DmgBmiError
 from dmg_bmi.model.bundle import Bundle, BundleInfo
 from dmg_bmi.runtime import state_codec
 from dmg_bmi.training import train
-from dmg_bmi.training.experiment import CHECKPOINT
+from dmg_bmi.training.run_folder import CHECKPOINT
 
 #: All calls fail, each in every way, with DMG_BMI_FAULTS=all; else some of them, each in one.
 ALL = os.environ.get("DMG_BMI_FAULTS") == "all"

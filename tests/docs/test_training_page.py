@@ -20,9 +20,9 @@ SMALL = (
     "periods.train=[1999-10-01, 2000-09-30]",
     "periods.test=[2000-10-01, 2001-09-30]",
     "periods.spin_up=90",
-    "training.window=150",
-    "training.steps=2",
-    "training.batch=4",
+    "training.seq_length=150",
+    "training.max_steps=2",
+    "training.batch_size=4",
 )
 
 

@@ -25,7 +25,7 @@ Names = Sequence[str] | Mapping[str, str]
 
 
 def as_mapping(names: Names) -> dict[str, str]:
-    """Name to column."""
+    """Return name to column."""
     return dict(names) if isinstance(names, Mapping) else {name: name for name in names}
 
 
@@ -36,14 +36,14 @@ def attribute_table(
     delimiter: str = ",",
     classes: Mapping[str, Sequence[str]] = NO_CLASSES,
 ) -> dict[str, dict[str, float]]:
-    """Basin to attribute to value, of the basins that have them all; the others are reported.
+    """Return basin to attribute to value, of the basins that have all attributes; log the others.
 
     Coordinates come along where the tables have them, NaN where they do not.
 
     Parameters
     ----------
     files : iterable of Path
-        A basin may stand in several, each with some of the columns.
+        A basin may be in several, each with some of the columns.
     ids : sequence of str
     names : sequence of str, or mapping of str to str
     delimiter : str
@@ -59,63 +59,97 @@ def attribute_table(
 
     Notes
     -----
-    Ids stand in the column ``gauge_id``, or in the first where there is none of that name. A file with
-    none of the ids is reported.
+    Ids are in the column ``gauge_id``, or in the first where there is none of that name. A file with
+    none of the ids is logged.
     """
     column = as_mapping(names)
-    wanted = {*column.values(), *COORDINATES}
-    found: Series = {}
-    columns: set[str] = set()
-    strangers: list[str] = []
-    where = ""
+    tables = _Tables(ids, {*column.values(), *COORDINATES})
     for file in files:
-        where = str(file.parent)
-        part = CsvTable.read(file, AttributeTableError, delimiter)
-        key = ID if ID in part.columns else next(iter(part.columns))
-        row = part.rows(key)
-        there = [k for k, basin in enumerate(ids) if basin in row]
-        fields = [name for name in part.columns if name != key]
-        columns.update(fields)
-        if ids and not there and wanted.intersection(fields):
-            one = next(iter(row))
-            like = get_close_matches(one, ids, n=1, cutoff=0.0)[0]
-            strangers.append(
-                f"{file}: has none of the basins: column {key!r} has ids such as {one!r}, the basins are "
-                f"such as {like!r}; write the same ids in both"
-            )
-            log.warning("%s", strangers[-1])
-        for name in wanted.intersection(fields):
-            values = found.setdefault(name, np.full(len(ids), np.nan))
-            rows = [row[ids[k]] for k in there]
-            known = classes.get(name)
-            values[there] = part.codes(name, rows, known) if known else part.numbers(name, rows)
-    unknown = [name for name in column.values() if name not in columns]
+        tables.read(file, delimiter, classes)
+    unknown = [name for name in column.values() if name not in tables.columns]
     if unknown:
-        what = alternatives(unknown[0], sorted(columns))
-        raise ConfigError(f"{where}: no attribute {', '.join(unknown)}; {what}")
-    coordinates = [name for name in COORDINATES if name in found and name not in column]
-    table: dict[str, dict[str, float]] = {}
-    for k, basin in enumerate(ids):
-        lacking = [name for name, of in column.items() if np.isnan(found[of][k])]
-        if lacking:
-            some = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-            log.warning("basin %s is left out: no attribute %s in %s", basin, some, where)
-        else:
-            own = {name: float(found[of][k]) for name, of in column.items()}
-            table[basin] = own | {name: float(found[name][k]) for name in coordinates}
+        what = alternatives(unknown[0], sorted(tables.columns))
+        raise ConfigError(f"{tables.folder}: no attribute {', '.join(unknown)}; {what}")
+    table = tables.complete_rows(column)
     if not table:
-        if strangers:
-            raise AttributeTableError(strangers[0])
-        raise AttributeTableError(f"{where}: no basin has all of the attributes {', '.join(column)}")
+        if tables.without_ids:
+            raise AttributeTableError(tables.without_ids[0])
+        raise AttributeTableError(f"{tables.folder}: no basin has all of the attributes {', '.join(column)}")
     return table
+
+
+class _Tables:
+    """Columns of several tables, by basin.
+
+    Parameters
+    ----------
+    ids : sequence of str
+    requested : set of str
+        Columns to read.
+
+    Attributes
+    ----------
+    columns : set of str
+        All columns of the tables.
+    folder : str
+        Folder of the last table, for messages.
+    without_ids : list of str
+        A message for each table that has none of the basins.
+    """
+
+    def __init__(self, ids: Sequence[str], requested: set[str]) -> None:
+        self._ids, self._requested = ids, requested
+        self._values: Series = {}
+        self.columns: set[str] = set()
+        self.folder = ""
+        self.without_ids: list[str] = []
+
+    def read(self, file: Path, delimiter: str, classes: Mapping[str, Sequence[str]]) -> None:
+        """Read the requested columns of a table."""
+        self.folder = str(file.parent)
+        table = CsvTable.read(file, AttributeTableError, delimiter)
+        key = ID if ID in table.columns else next(iter(table.columns))
+        row = table.rows(key)
+        present = [k for k, basin in enumerate(self._ids) if basin in row]
+        fields = [name for name in table.columns if name != key]
+        self.columns.update(fields)
+        if self._ids and not present and self._requested.intersection(fields):
+            self._report_without_ids(file, key, next(iter(row)))
+        rows = [row[self._ids[k]] for k in present]
+        for name in self._requested.intersection(fields):
+            values = self._values.setdefault(name, np.full(len(self._ids), np.nan))
+            order = classes.get(name)
+            values[present] = table.codes(name, rows, order) if order else table.numbers(name, rows)
+
+    def _report_without_ids(self, file: Path, key: str, example: str) -> None:
+        similar = get_close_matches(example, self._ids, n=1, cutoff=0.0)[0]
+        self.without_ids.append(
+            f"{file}: has none of the basins: column {key!r} has ids such as {example!r}, the basins are "
+            f"such as {similar!r}; write the same ids in both"
+        )
+        log.warning("%s", self.without_ids[-1])
+
+    def complete_rows(self, column: Mapping[str, str]) -> dict[str, dict[str, float]]:
+        """Return the attributes and coordinates of the basins that have all attributes; log the others."""
+        coordinates = {name: name for name in COORDINATES if name in self._values and name not in column}
+        table: dict[str, dict[str, float]] = {}
+        for k, basin in enumerate(self._ids):
+            absent = [name for name, source in column.items() if np.isnan(self._values[source][k])]
+            if absent:
+                some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+                log.warning("basin %s is left out: no attribute %s in %s", basin, some, self.folder)
+            else:
+                sources = {**column, **coordinates}
+                table[basin] = {name: float(self._values[source][k]) for name, source in sources.items()}
+        return table
 
 
 def static(
     table: dict[str, dict[str, float]], names: Names, units: dict[str, str]
 ) -> tuple[Series, dict[str, str]]:
-    """Arrays ``[basins]`` of the named attributes of a table and its coordinates, and their units."""
-    there = next(iter(table.values()))
+    """Return arrays ``[basins]`` of the named attributes of a table and its coordinates, and their units."""
+    first = next(iter(table.values()))
     column = as_mapping(names) | {name: name for name in COORDINATES}
-    kept = [name for name in column if name in there]
-    arrays: Series = {name: np.array([row[name] for row in table.values()]) for name in kept}
-    return arrays, {name: (COORDINATES | units).get(column[name], "") for name in kept}
+    present = [name for name in column if name in first]
+    arrays: Series = {name: np.array([row[name] for row in table.values()]) for name in present}
+    return arrays, {name: (COORDINATES | units).get(column[name], "") for name in present}

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from ...arrays import FloatArray, TimeArray
+from ...arrays import DAY, FloatArray, TimeArray
 from ...errors import AttributeTableError, ConfigError, ForcingError, alternatives
 from ...io.files import read_text
 from ...io.timeseries import BasinDataset, day_of_year
 from ...physics.pet import hargreaves, oudin, priestley_taylor
 from .attributes import Names, as_mapping, attribute_table, static
-from .loading import Chunk, Source, gather, without_fills
+from .base import FileData
+from .loading import Chunk, Source, load, without_fills
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +107,7 @@ CUBIC_FOOT = 0.3048**3
 #: Tables of attributes as they are published, and their folder.
 TABLES = ("clim", "geol", "hydro", "soil", "topo", "vege")
 OFFICIAL = "camels_attributes_v2.0"
-#: How far below the given folder the downloaded archives put the data.
+#: How far below `path` the downloaded archives put the data.
 DEPTHS = ("", "*/", "*/*/", "*/*/*/")
 
 
@@ -115,20 +117,13 @@ def read_camels(
     attributes: Names = tuple(ATTRIBUTES),
     **options: Any,
 ) -> BasinDataset:
-    """What :func:`camels` finds, read into memory."""
-    return gather(camels(path, basins, attributes, **options))
+    """Read what :func:`camels` finds into memory."""
+    return load(camels(path, basins, attributes, **options))
 
 
-def camels(
-    path: str | Path,
-    basins: Sequence[str] | None = None,
-    attributes: Names = tuple(ATTRIBUTES),
-    *,
-    forcing: str = "nldas",
-    pet: Pet = "priestley_taylor",
-    area: Area = "area_gages2",
-) -> Source:
-    """Find forcing, flow and attributes.
+@dataclass(frozen=True, kw_only=True)
+class CamelsData(FileData):
+    """Basins of CAMELS-US.
 
     Parameters
     ----------
@@ -137,7 +132,7 @@ def camels(
         ``camels_attributes_v2.0`` as they are downloaded: itself or in folders in it, such as
         ``basin_dataset_public_v1p2``; the files with or without folders of regions; the tables of
         attributes in a folder of their own or not.
-    basins : sequence of str, optional
+    basins : sequence of str, or path, optional
         Gauge ids with their leading zeros; all that have a forcing file by default.
     attributes : sequence of str, or mapping of str to str
         Columns of any attribute table, numeric or of :data:`CLASSES`, or names and the columns that
@@ -149,6 +144,29 @@ def camels(
         How PET is computed; see :mod:`dmg_bmi.physics.pet`.
     area : {"area_gages2", "area_geospa_fabric", "forcing_header"}
         Drainage area that turns the flow from cubic feet per second into mm per day.
+    """
+
+    reader: str = "camels"
+    attributes: tuple[str, ...] | dict[str, str] = tuple(ATTRIBUTES)
+    forcing: str = "nldas"
+    pet: Pet = "priestley_taylor"
+    area: Area = "area_gages2"
+
+    def source(self, basins: Sequence[str] | None) -> Source:
+        """Find the files; see :func:`camels`."""
+        return camels(self.path, basins, self.attributes, forcing=self.forcing, pet=self.pet, area=self.area)
+
+
+def camels(
+    path: str | Path,
+    basins: Sequence[str] | None = None,
+    attributes: Names = tuple(ATTRIBUTES),
+    *,
+    forcing: str = "nldas",
+    pet: Pet = "priestley_taylor",
+    area: Area = "area_gages2",
+) -> Source:
+    """Find forcing, flow and attributes; parameters are those of :class:`CamelsData`.
 
     Returns
     -------
@@ -160,63 +178,82 @@ def camels(
     Raises
     ------
     ConfigError
-        If the folder, a basin's file or an attribute column is not there.
+        If the folder, a basin's file or an attribute column does not exist.
     ForcingError, AttributeTableError
         If a file cannot be read as what it should be, or no basin is left.
     """
     root = Path(path)
-    files = _files(_folder(root, "basin_mean_forcing"), forcing, "_forcing")
-    flow_folder = _folder(root, "usgs_streamflow")
-    flows = _files(flow_folder.parent, flow_folder.name, "_streamflow")
-    ids = tuple(files) if basins is None else tuple(basins)
+    forcings, flows = _series_files(root, forcing)
+    ids = tuple(forcings) if basins is None else tuple(basins)
     for name in ids:
-        if name not in files or name not in flows:
-            kind, there = ("forcing", files) if name not in files else ("streamflow", flows)
-            raise ConfigError(f"{root}: no {kind} file of basin {name!r}; {alternatives(name, there)}")
-    tables = _tables(root)
-    wanted = as_mapping(attributes)
-    if area != "forcing_header" and wanted.setdefault(area, area) != area:
-        raise ConfigError(
-            f"data.attributes: {area} is the area of the flow; give {wanted[area]} another name"
-        )
-    table = attribute_table(tables, ids, wanted, ";", CLASSES)
-    ids = tuple(table)
+        if name not in forcings or name not in flows:
+            kind, files = ("forcing", forcings) if name not in forcings else ("streamflow", flows)
+            raise ConfigError(f"{root}: no {kind} file of basin {name!r}; {alternatives(name, files)}")
+    table = _attributes(root, ids, attributes, area)
     arrays, units = static(table, attributes, ATTRIBUTES)
-
-    spans = [_span(files[name]) for name in ids]
-    start, end = min(first for first, _ in spans), max(last for _, last in spans)
-
-    def pieces() -> Iterator[Chunk]:
-        areas = {}
-        for row, name in enumerate(ids):
-            weather = _forcing(files[name])
-            areas[name] = weather.area if area == "forcing_header" else table[name][area] * 1e6
-            if not 0 < areas[name] < np.inf:
-                raise AttributeTableError(
-                    f"{root}: basin {name}: {area} is {areas[name] / 1e6:g} km2, and must be above zero; "
-                    "choose another data.area, or leave the basin out"
-                )
-            basin, steps = slice(row, row + 1), (weather.days - start).astype(int)
-            yield Chunk(basin, steps, weather.variables(pet, files[name]))
-            days, values = _flow(flows[name], areas[name])
-            within = (days >= start) & (days <= end)
-            yield Chunk(basin, (days[within] - start).astype(int), {"Q": values[within]})
-        shown = ", ".join(f"{name} {a / 1e6:.1f}" for name, a in areas.items())
-        log.info("areas from %s (km2): %s", area, shown)
-        log.info("PET by %s; SRAD is the files' daylight mean x Dayl / 86400", pet.replace("_", "-"))
-
+    spans = [_span(forcings[name]) for name in table]
+    days = np.arange(min(first for first, _ in spans), max(last for _, last in spans) + 1)
+    areas = {name: None if area == "forcing_header" else row[area] for name, row in table.items()}
+    basin_files = {name: _Basin(forcings[name], flows[name], areas[name]) for name in table}
     return Source(
-        ids=ids,
-        times=np.arange(start, end + 1).astype("datetime64[s]"),
-        step=86400.0,
+        ids=tuple(table),
+        times=days.astype("datetime64[s]"),
+        step=DAY,
         attributes=arrays,
         units={**FORCINGS, **units, "Q": "mm"},
         forcings=tuple(FORCINGS),
         targets=("Q",),
-        pieces=pieces,
-        files=tuple(file for name in ids for file in (files[name], flows[name])),
+        chunks=partial(_chunks, basin_files, days, pet, area),
+        files=tuple(file for basin in basin_files.values() for file in (basin.forcing, basin.flow)),
         options={"reader": "camels", "pet": pet, "area": area},
     )
+
+
+@dataclass(frozen=True)
+class _Basin:
+    """Files of one basin, and its area in km2 from the tables of attributes."""
+
+    forcing: Path
+    flow: Path
+    area: float | None
+
+
+def _chunks(basins: Mapping[str, _Basin], days: TimeArray, pet: Pet, area: Area) -> Iterator[Chunk]:
+    """Read the series of each basin, at their places in `days`."""
+    areas = {}
+    for row, (name, basin) in enumerate(basins.items()):
+        weather = _forcing(basin.forcing)
+        areas[name] = weather.area if basin.area is None else basin.area * 1e6
+        if not 0 < areas[name] < np.inf:
+            raise AttributeTableError(
+                f"{basin.forcing}: basin {name}: {area} is {areas[name] / 1e6:g} km2, and must be above "
+                "zero; choose another data.area, or leave the basin out"
+            )
+        rows, steps = slice(row, row + 1), (weather.days - days[0]).astype(int)
+        yield Chunk(rows, steps, weather.variables(pet, basin.forcing))
+        measured, values = _flow(basin.flow, areas[name])
+        within = (measured >= days[0]) & (measured <= days[-1])
+        yield Chunk(rows, (measured[within] - days[0]).astype(int), {"Q": values[within]})
+    shown = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in areas.items())
+    log.info("areas from %s (km2): %s", area, shown)
+    log.info("PET by %s; SRAD is the files' daylight mean x Dayl / 86400", pet.replace("_", "-"))
+
+
+def _series_files(root: Path, forcing: str) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the files of forcing and of flow by gauge id."""
+    forcings = _files(_folder(root, "basin_mean_forcing"), forcing, "_forcing")
+    flow_folder = _folder(root, "usgs_streamflow")
+    return forcings, _files(flow_folder.parent, flow_folder.name, "_streamflow")
+
+
+def _attributes(root: Path, ids: Sequence[str], attributes: Names, area: Area) -> dict[str, dict[str, float]]:
+    """Read the attributes, and the area where a table gives it."""
+    columns = as_mapping(attributes)
+    if area != "forcing_header" and columns.setdefault(area, area) != area:
+        raise ConfigError(
+            f"data.attributes: {area} is the area of the flow; give {columns[area]} another name"
+        )
+    return attribute_table(_tables(root), ids, columns, ";", CLASSES)
 
 
 @dataclass(frozen=True)
@@ -230,13 +267,13 @@ class _Weather:
     columns: dict[str, FloatArray]
 
     def variables(self, method: Pet, file: Path) -> dict[str, FloatArray]:
-        """The series named in :data:`FORCINGS`."""
+        """Return the series named in :data:`FORCINGS`."""
         c = self.columns
         mean = (c["tmax"] + c["tmin"]) / 2.0
         values = {
             "P": c["prcp"],
             "T": mean,
-            "SRAD": c["srad"] * c["dayl"] / 86400.0,
+            "SRAD": c["srad"] * c["dayl"] / DAY,
             "VP": c["vp"],
             "daylength": c["dayl"],
         }
@@ -260,45 +297,45 @@ class _Weather:
 
 
 def _folder(root: Path, name: str) -> Path:
-    """The folder of that name in the root or in folders of it, the nearest one."""
+    """Return the nearest folder of that name in the root or in folders below it."""
     for depth in DEPTHS:
-        found = sorted(folder for folder in root.glob(depth + name) if folder.is_dir())
-        if len(found) > 1:
-            both = ", ".join(str(folder) for folder in found)
+        folders = sorted(folder for folder in root.glob(depth + name) if folder.is_dir())
+        if len(folders) > 1:
+            both = ", ".join(str(folder) for folder in folders)
             raise ConfigError(f"{root}: has several folders {name}: {both}; give the path of one of them")
-        if found:
-            return found[0]
+        if folders:
+            return folders[0]
     raise ConfigError(
         f"{root}: has no folder {name}; give the folder of CAMELS-US that holds it as data.path"
     )
 
 
-def _files(parent: Path, given: str, suffix: str) -> dict[str, Path]:
-    """Gauge id to file, with or without folders of the HUC-2 regions; capital letters do not matter."""
-    there = {folder.name: folder for folder in sorted(parent.glob("*/"))}
-    folder = there.get(given) or {name.lower(): f for name, f in there.items()}.get(given.lower())
+def _files(parent: Path, name: str, suffix: str) -> dict[str, Path]:
+    """Return gauge id to file, with or without folders of the HUC-2 regions; ignore case in `name`."""
+    folders = {folder.name: folder for folder in sorted(parent.glob("*/"))}
+    folder = folders.get(name) or {key.lower(): f for key, f in folders.items()}.get(name.lower())
     if folder is None:
-        raise ConfigError(f"{parent}: has no folder {given}; {alternatives(given, there)}")
-    found: dict[str, Path] = {}
+        raise ConfigError(f"{parent}: has no folder {name}; {alternatives(name, folders)}")
+    files: dict[str, Path] = {}
     for file in sorted([*folder.glob("*.txt"), *folder.glob("*/*.txt")]):
         if suffix not in file.name or file.name.startswith("."):
             continue
-        first = found.setdefault(file.name.split("_")[0], file)
+        first = files.setdefault(file.name.split("_")[0], file)
         if first != file:
             raise ConfigError(f"{first} and {file} are of one basin; remove one of them")
-    if not found:
+    if not files:
         has = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
         raise ConfigError(
             f"{folder}: has no file <id>*{suffix}*.txt, nor have the folders in it; it holds {has}"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(files.items()))
 
 
 def _tables(root: Path) -> list[Path]:
-    """The tables of attributes of the folder that is nearest to the root."""
+    """Return the tables of attributes in the folder that is nearest to the root."""
     for depth in DEPTHS:
-        found = [file for table in TABLES for file in root.glob(f"{depth}camels_{table}.txt")]
-        folders = sorted({file.parent for file in found}, key=lambda folder: folder.name != OFFICIAL)
+        files = [file for table in TABLES for file in root.glob(f"{depth}camels_{table}.txt")]
+        folders = sorted({file.parent for file in files}, key=lambda folder: folder.name != OFFICIAL)
         if len(folders) > 1 and folders[0].name != OFFICIAL:
             both = ", ".join(str(folder) for folder in folders)
             raise ConfigError(f"{root}: has several folders of camels_*.txt: {both}; keep one of them")
@@ -311,7 +348,7 @@ def _tables(root: Path) -> list[Path]:
 
 
 def _span(file: Path) -> tuple[np.datetime64, np.datetime64]:
-    """First and last day of a forcing file."""
+    """Return the first and last day of a forcing file."""
     lines = read_text(file, ForcingError).rstrip().splitlines()
     try:
         ends = [
@@ -347,14 +384,14 @@ def _forcing(file: Path) -> _Weather:
         if units and units != COLUMNS.get(short, units).lower():
             raise ForcingError(f"{file}: column {name} must be in {COLUMNS[short]}; convert it")
         columns[short] = without_fills(values, f"{file}: {name}") if short in COLUMNS else values
-    lacking = [name for name in COLUMNS if name not in columns]
-    if lacking:
-        raise ForcingError(f"{file}: has no column {', '.join(lacking)}; it has {' '.join(names)}")
+    absent = [name for name in COLUMNS if name not in columns]
+    if absent:
+        raise ForcingError(f"{file}: has no column {', '.join(absent)}; it has {' '.join(names)}")
     return _Weather(latitude, elevation, area, days, columns)
 
 
 def _flow(file: Path, area: float) -> tuple[TimeArray, FloatArray]:
-    """Days, and flow in mm d-1 over an area in m2; below zero (-999) nothing was measured."""
+    """Return days, and flow in mm d-1 over an area in m2; NaN where it is below zero (-999)."""
     lines = read_text(file, ForcingError).splitlines()
     try:
         table = _rows(lines, usecols=(1, 2, 3, 4))
@@ -362,29 +399,29 @@ def _flow(file: Path, area: float) -> tuple[TimeArray, FloatArray]:
     except (ValueError, IndexError, RuntimeError) as error:
         raise ForcingError(f"{file}: not a CAMELS-US streamflow file: {error}") from error
     cfs = np.where(table[:, 3] < 0, np.nan, table[:, 3])
-    return days, cfs * CUBIC_FOOT * 86400.0 * 1000.0 / area
+    return days, cfs * CUBIC_FOOT * DAY * 1000.0 / area
 
 
 def _rows(lines: Iterable[str], usecols: tuple[int, ...] | None = None) -> FloatArray:
-    there = [line for line in lines if line.strip()]
-    if not there:
+    filled = [line for line in lines if line.strip()]
+    if not filled:
         raise ValueError("it has no rows")
-    return np.loadtxt(there, usecols=usecols, ndmin=2)
+    return np.loadtxt(filled, usecols=usecols, ndmin=2)
 
 
 def _days(ymd: FloatArray) -> TimeArray:
-    """Days of a calendar, in order; ValueError for others."""
+    """Return days of the calendar, in order; raise ValueError for others."""
     year, month, day = ymd.T
     whole = np.isfinite(ymd).all(axis=1) & (ymd == np.round(np.nan_to_num(ymd))).all(axis=1)
-    right = whole & (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
-    wrong = ymd[~right]
+    valid = whole & (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    wrong = ymd[~valid]
     if not len(wrong):
-        years, since, on = ymd.astype(int).T
-        months = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (since - 1)
-        days: TimeArray = months.astype("datetime64[D]") + (on - 1)
+        years, month_numbers, month_days = ymd.astype(int).T
+        months = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month_numbers - 1)
+        days: TimeArray = months.astype("datetime64[D]") + (month_days - 1)
         wrong = ymd[days.astype("datetime64[M]") != months]
     if len(wrong):
-        raise ValueError(f"{wrong[0][0]:g} {wrong[0][1]:g} {wrong[0][2]:g} is no day of a calendar")
+        raise ValueError(f"{wrong[0][0]:g} {wrong[0][1]:g} {wrong[0][2]:g} is not a day of the calendar")
     if (np.diff(days).astype(int) <= 0).any():
         raise ValueError("its days are not in order")
     return days

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
-from ...arrays import FloatArray, TimeArray
+from ...arrays import DAY, FloatArray, TimeArray
 from ...errors import ConfigError, ForcingError, alternatives
 from ...io.cf_time import parse_dates
 from ...io.csv_table import CsvTable
 from ...io.netcdf import open_netcdf, part_of, standard_units, times_of, to_standard
 from .attributes import Names, attribute_table, static
+from .base import FileData
 from .loading import Chunk, Source, without_fills
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ PET_COLUMNS: Mapping[Pet, tuple[str, ...]] = {
     "fao_penman_monteith": ("potential_evaporation_sum_FAO_PENMAN_MONTEITH",),
     "era5_land": ("potential_evaporation_sum_ERA5_LAND", "potential_evaporation_sum"),
 }
-#: Units where a file does not say them.
+#: Units where a file does not state them.
 UNITS = {
     "total_precipitation": "mm",
     "temperature_2m": "degC",
@@ -65,22 +67,15 @@ UNITS = {
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-def caravan(
-    path: str | Path,
-    basins: Sequence[str] | None = None,
-    attributes: Names = tuple(ATTRIBUTES),
-    *,
-    pet: Pet = "fao_penman_monteith",
-    inputs: Sequence[str] = (),
-    targets: Mapping[str, str] = NOTHING,
-) -> Source:
-    """Find weather, flow and attributes.
+@dataclass(frozen=True, kw_only=True)
+class CaravanData(FileData):
+    """Basins of Caravan.
 
     Parameters
     ----------
     path : path
         Folder that holds ``timeseries`` and ``attributes``.
-    basins : sequence of str, optional
+    basins : sequence of str, or path, optional
         Such as ``camels_01013500``; all that have a file by default.
     attributes : sequence of str, or mapping of str to str
         Numeric columns of any attribute table, or names and the columns that give them. A basin that
@@ -93,6 +88,31 @@ def caravan(
     targets : mapping of flux to str
         Further columns to compare fluxes with, such as ``{SWE: snow_depth_water_equivalent_mean}``
         (which ERA5-Land has simulated, not observed).
+    """
+
+    reader: str = "caravan"
+    attributes: tuple[str, ...] | dict[str, str] = tuple(ATTRIBUTES)
+    pet: Pet = "fao_penman_monteith"
+    inputs: tuple[str, ...] = ()
+    targets: dict[str, str] = field(default_factory=dict)
+
+    def source(self, basins: Sequence[str] | None) -> Source:
+        """Find the files; see :func:`caravan`."""
+        return caravan(
+            self.path, basins, self.attributes, pet=self.pet, inputs=self.inputs, targets=self.targets
+        )
+
+
+def caravan(
+    path: str | Path,
+    basins: Sequence[str] | None = None,
+    attributes: Names = tuple(ATTRIBUTES),
+    *,
+    pet: Pet = "fao_penman_monteith",
+    inputs: Sequence[str] = (),
+    targets: Mapping[str, str] = NOTHING,
+) -> Source:
+    """Find weather, flow and attributes; parameters are those of :class:`CaravanData`.
 
     Returns
     -------
@@ -102,7 +122,7 @@ def caravan(
     Raises
     ------
     ConfigError
-        If the folder, a basin's file, a column or an attribute is not there.
+        If the folder, a basin's file, a column or an attribute does not exist.
     ForcingError, AttributeTableError
         If a file cannot be read as what it should be, or no basin is left.
     """
@@ -112,14 +132,9 @@ def caravan(
     for name in ids:
         if name not in files:
             raise ConfigError(f"{root}: no file of basin {name!r}; {alternatives(name, files)}")
-    folders = dict.fromkeys(files[name].parent.name for name in ids)
-    tables = [table for folder in folders for table in sorted((root / "attributes" / folder).glob("*.csv"))]
-    if not tables:
-        raise ConfigError(f"{root}: has no attributes/<source>/*.csv of {', '.join(folders)}; download them")
-    table = attribute_table(tables, ids, attributes)
-    ids = tuple(table)
-    arrays, known = static(table, attributes, ATTRIBUTES)
-
+    table = attribute_table(_tables(root, [files[name] for name in ids]), ids, attributes)
+    files = {name: files[name] for name in table}
+    arrays, attribute_units = static(table, attributes, ATTRIBUTES)
     columns = {
         "P": ("total_precipitation_sum",),
         "T": ("temperature_2m_mean",),
@@ -128,68 +143,86 @@ def caravan(
         "Q": ("streamflow",),
         **{flux: (name,) for flux, name in targets.items()},
     }
-    spans: list[tuple[np.datetime64, np.datetime64]] = []
-    units: dict[str, str] = {}
-    for name in ids:
-        with _open(files[name]) as data:
-            spans.append((data.days[0], data.days[-1]))
-            if not units:
-                said = {n: data.units(data.column(c)) for n, c in columns.items()}
-                units = {n: standard_units(n, given) for n, given in said.items()}
-    start, end = min(first for first, _ in spans), max(last for _, last in spans)
-
-    def pieces() -> Iterator[Chunk]:
-        for row, name in enumerate(ids):
-            with _open(files[name]) as data:
-                steps = (data.days - start).astype(int)
-                values = {n: data.series(n, data.column(c)) for n, c in columns.items()}
-            yield Chunk(slice(row, row + 1), steps, _checked(values, files[name]))
-
+    days, units = _days_and_units([*files.values()], columns)
     log.info("PET of Caravan: %s", pet)
     return Source(
-        ids=ids,
-        times=np.arange(start, end + 1).astype("datetime64[s]"),
-        step=86400.0,
+        ids=tuple(files),
+        times=days.astype("datetime64[s]"),
+        step=DAY,
         attributes=arrays,
-        units={**units, **known},
+        units={**units, **attribute_units},
         forcings=("P", "T", "PET", *inputs),
         targets=("Q", *targets),
-        pieces=pieces,
-        files=tuple(files[name] for name in ids),
+        chunks=partial(_chunks, [*files.values()], columns, days[0]),
+        files=tuple(files.values()),
         options={"reader": "caravan", "pet": pet, **targets},
     )
 
 
+def _tables(root: Path, files: Iterable[Path]) -> list[Path]:
+    """Return the tables of attributes of all sources that the files are of."""
+    folders = dict.fromkeys(file.parent.name for file in files)
+    tables = [table for folder in folders for table in sorted((root / "attributes" / folder).glob("*.csv"))]
+    if not tables:
+        raise ConfigError(f"{root}: has no attributes/<source>/*.csv of {', '.join(folders)}; download them")
+    return tables
+
+
+def _days_and_units(
+    files: Sequence[Path], columns: Mapping[str, Sequence[str]]
+) -> tuple[TimeArray, dict[str, str]]:
+    """Return all days of the files, and the units of each series by the first file."""
+    spans: list[tuple[np.datetime64, np.datetime64]] = []
+    units: dict[str, str] = {}
+    for file in files:
+        with _open(file) as data:
+            spans.append((data.days[0], data.days[-1]))
+            if not units:
+                units = {n: standard_units(n, data.units(data.column(c))) for n, c in columns.items()}
+    return np.arange(min(first for first, _ in spans), max(last for _, last in spans) + 1), units
+
+
+def _chunks(
+    files: Sequence[Path], columns: Mapping[str, Sequence[str]], start: np.datetime64
+) -> Iterator[Chunk]:
+    """Read the series of each file, at their places from `start` on."""
+    for row, file in enumerate(files):
+        with _open(file) as data:
+            steps = (data.days - start).astype(int)
+            values = {n: data.series(n, data.column(c)) for n, c in columns.items()}
+        yield Chunk(slice(row, row + 1), steps, _checked(values, file))
+
+
 @dataclass(frozen=True)
 class _File:
-    """One basin's file: days, names of the columns, their values, and the text that tells units."""
+    """One basin's file: days, names of the columns, their values, and the text that states units."""
 
     path: Path
     days: TimeArray
     names: tuple[str, ...]
     values: Callable[[str], Any]
-    said: str
+    units_text: str
 
     def column(self, names: Sequence[str]) -> str:
-        """The first of some names that the file has."""
+        """Return the first of some names that the file has."""
         for name in names:
             if name in self.names:
                 return name
         hint = "; data.pet: era5_land takes the other" if names == PET_COLUMNS["fao_penman_monteith"] else ""
-        there = ", ".join(sorted(self.names))
-        raise ConfigError(f"{self.path}: has no {' or '.join(names)}{hint}; there is {there}")
+        available = ", ".join(sorted(self.names))
+        raise ConfigError(f"{self.path}: has no {' or '.join(names)}{hint}; available: {available}")
 
     def units(self, column: str) -> str:
-        """What the file tells of the band that a column aggregates."""
-        lines = re.findall(r"^(\w+):.*?\[(.+?)\]", self.said, re.MULTILINE)
-        told = {band: units for band, units in lines if column.startswith(band)}
-        known = {band: units for band, units in UNITS.items() if column.startswith(band)}
-        found = max(told, key=len, default=None)
-        units = told[found] if found else next(iter(known.values()), "")
+        """Return the units that the file states for the band that a column aggregates, or their default."""
+        lines = re.findall(r"^(\w+):.*?\[(.+?)\]", self.units_text, re.MULTILINE)
+        stated = {band: units for band, units in lines if column.startswith(band)}
+        defaults = [units for band, units in UNITS.items() if column.startswith(band)]
+        band = max(stated, key=len, default=None)
+        units = stated[band] if band else next(iter(defaults), "")
         return units.replace("°C", "degC")
 
     def series(self, name: str, column: str) -> FloatArray:
-        """A column in the units of a variable."""
+        """Return a column in the units of a variable."""
         try:
             values = np.ma.filled(np.ma.asarray(self.values(column)).astype(np.float64), np.nan)
         except (ValueError, RuntimeError, OSError) as error:
@@ -198,12 +231,12 @@ class _File:
             raise ForcingError(f"{self.path}: {column} cannot be read: {error}") from error
         if values.shape != self.days.shape:
             raise ForcingError(f"{self.path}: {column} has shape {values.shape}, not a value a day")
-        scale, offset = to_standard(name, self.units(column), 86400.0)
+        scale, offset = to_standard(name, self.units(column), DAY)
         return np.asarray(without_fills(values, f"{self.path}: {column}") * scale + offset)
 
 
 def _files(root: Path) -> dict[str, Path]:
-    """Basin to file; NetCDF where both are."""
+    """Return basin to file; NetCDF files where there are CSV files too."""
     for kind, end in (("netcdf", "nc"), ("csv", "csv")):
         files = {file.stem: file for file in sorted((root / "timeseries" / kind).glob(f"*/[!.]*.{end}"))}
         if files:
@@ -228,13 +261,12 @@ def _open(file: Path) -> Iterator[_File]:
             raise ForcingError(f"{file}: has no variable 'date'; is this a file of Caravan?")
         days = times_of(data["date"], str(file)).astype("datetime64[D]")
         names = tuple(name for name in data.variables if name != "date")
-        said = str(getattr(data, "Units", ""))
         yield _File(
             file,
             _in_order(days, file),
             names,
             lambda name: part_of(data[name], slice(None), file, ForcingError),
-            said,
+            str(getattr(data, "Units", "")),
         )
 
 

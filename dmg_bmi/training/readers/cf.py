@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ...errors import AttributeTableError, ConfigError, ForcingError, alternatives
@@ -10,7 +12,30 @@ from ...io.csv_table import CsvTable
 from ...io.netcdf import Reader, standard_units, to_standard
 from ...io.timeseries import COORDINATES, Series
 from .attributes import Names, as_mapping, attribute_table, static
+from .base import FileData
 from .loading import Chunk, Source, without_fills
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetcdfData(FileData):
+    """Basins of one NetCDF file.
+
+    Parameters
+    ----------
+    path : path
+        A file such as the ``forcing.nc`` of a run folder (see :mod:`dmg_bmi.io.netcdf`).
+    attributes : sequence of str, or mapping of str to str, optional
+        All of the file, or of the table, by default. Coordinates come along for maps.
+    table : path, optional
+        CSV file of attributes, ids in its first column, in place of those in the file.
+    """
+
+    reader: str = "netcdf"
+    table: Path | None = None
+
+    def source(self, basins: Sequence[str] | None) -> Source:
+        """Find the series and attributes; see :func:`cf`."""
+        return cf(self.path, basins, self.attributes, table=self.table)
 
 
 def cf(
@@ -20,18 +45,7 @@ def cf(
     *,
     table: str | Path | None = None,
 ) -> Source:
-    """Find forcing, observations and attributes.
-
-    Parameters
-    ----------
-    path : path
-        A file such as the ``forcing.nc`` of a training's folder (see :mod:`dmg_bmi.io.netcdf`).
-    basins : sequence of str, optional
-        All of the file by default.
-    attributes : sequence of str, optional
-        All of the file, or of the table, by default. Coordinates come along for maps.
-    table : path, optional
-        CSV file of attributes, ids in its first column, in place of those in the file.
+    """Find forcing, observations and attributes; parameters are those of :class:`NetcdfData`.
 
     Returns
     -------
@@ -41,7 +55,7 @@ def cf(
     Raises
     ------
     ConfigError
-        If a basin or an attribute is not there, or units measure something else.
+        If a basin or an attribute does not exist, or units measure something else.
     ForcingError, AttributeTableError
         If a file cannot be read as what it should be, or no basin is left.
     """
@@ -52,52 +66,70 @@ def cf(
         if unknown:
             raise ConfigError(f"{path}: no basin {unknown[0]}; {alternatives(unknown[0], file.ids)}")
         if table is None:
-            column = as_mapping(file.attributes if attributes is None else attributes)
-            lacking = [name for name in column.values() if name not in file.attributes]
-            if lacking:
-                what = alternatives(lacking[0], file.attributes)
-                raise ConfigError(f"{path}: no attribute {', '.join(lacking)}; {what}")
-            kept = column | {name: name for name in COORDINATES if name in file.attributes}
-            of_file = {name: k for k, name in enumerate(file.ids)}
-            place = [of_file[name] for name in ids]
-            arrays: Series = {name: file.attribute(of)[place] for name, of in kept.items()}
-            known = {name: file.units[of] for name, of in kept.items()}
+            arrays, attribute_units = _attributes(file, ids, attributes)
         else:
-            _, *every = CsvTable.read(Path(table), AttributeTableError).columns
-            names = every if attributes is None else attributes
-            rows = attribute_table([Path(table)], ids, names)
-            ids = tuple(rows)
-            arrays, known = static(rows, names, {})
-        series = (*file.forcings, *file.targets)
-        scales = {}
-        for name in series:
-            try:
-                scales[name] = to_standard(name, file.units[name], file.step)
-            except ConfigError as error:
-                raise ForcingError(f"{path}: {name}: {error}") from error
-        of_file = {name: k for k, name in enumerate(file.ids)}
-        columns = [of_file[name] for name in ids]
+            ids, arrays, attribute_units = _table_attributes(Path(table), ids, attributes)
+        scales = _scales(file)
+        column = {name: k for k, name in enumerate(file.ids)}
+        return Source(
+            ids=ids,
+            times=file.times,
+            step=file.step,
+            attributes=arrays,
+            units={**{n: standard_units(n, file.units[n]) for n in scales}, **attribute_units},
+            forcings=tuple(file.forcings),
+            targets=tuple(file.targets),
+            chunks=partial(_chunks, path, [column[name] for name in ids], scales),
+            files=(path,),
+            options={"reader": "netcdf"},
+        )
 
-    def pieces() -> Iterator[Chunk]:
-        every, length = slice(0, len(ids)), max(1, 2**22 // len(file.ids))
-        with Reader(path) as again:
-            for first in range(0, len(file.times), length):
-                steps = slice(first, min(first + length, len(file.times)))
-                values = {}
-                for name, (scale, offset) in scales.items():
-                    given = without_fills(again.series(name, steps)[:, columns].T, f"{path}: {name}")
-                    values[name] = given * scale + offset
-                yield Chunk(every, steps, values)
 
-    return Source(
-        ids=ids,
-        times=file.times,
-        step=file.step,
-        attributes=arrays,
-        units={**{n: standard_units(n, file.units[n]) for n in series}, **known},
-        forcings=tuple(file.forcings),
-        targets=tuple(file.targets),
-        pieces=pieces,
-        files=(path,),
-        options={"reader": "netcdf"},
+def _attributes(file: Reader, ids: Sequence[str], attributes: Names | None) -> tuple[Series, dict[str, str]]:
+    """Return attributes and coordinates of the file, ``[basins]``, and their units."""
+    column = as_mapping(file.attributes if attributes is None else attributes)
+    absent = [name for name in column.values() if name not in file.attributes]
+    if absent:
+        what = alternatives(absent[0], file.attributes)
+        raise ConfigError(f"{file.path}: no attribute {', '.join(absent)}; {what}")
+    column |= {name: name for name in COORDINATES if name in file.attributes}
+    place = {name: k for k, name in enumerate(file.ids)}
+    rows = [place[name] for name in ids]
+    return (
+        {name: file.attribute(source)[rows] for name, source in column.items()},
+        {name: file.units[source] for name, source in column.items()},
     )
+
+
+def _table_attributes(
+    table: Path, ids: Sequence[str], attributes: Names | None
+) -> tuple[tuple[str, ...], Series, dict[str, str]]:
+    """Return the basins that have all attributes in a CSV file, these, ``[basins]``, and their units."""
+    _, *columns = CsvTable.read(table, AttributeTableError).columns
+    names = columns if attributes is None else attributes
+    rows = attribute_table([table], ids, names)
+    return (tuple(rows), *static(rows, names, {}))
+
+
+def _scales(file: Reader) -> dict[str, tuple[float, float]]:
+    """Return the factor and offset that bring each series to standard units."""
+    scales = {}
+    for name in (*file.forcings, *file.targets):
+        try:
+            scales[name] = to_standard(name, file.units[name], file.step)
+        except ConfigError as error:
+            raise ForcingError(f"{file.path}: {name}: {error}") from error
+    return scales
+
+
+def _chunks(path: Path, columns: list[int], scales: Mapping[str, tuple[float, float]]) -> Iterator[Chunk]:
+    """Read the series of all basins, some steps at a time."""
+    with Reader(path) as file:
+        length = max(1, 2**22 // len(file.ids))
+        for first in range(0, len(file.times), length):
+            steps = slice(first, min(first + length, len(file.times)))
+            values = {}
+            for name, (scale, offset) in scales.items():
+                series = without_fills(file.series(name, steps)[:, columns].T, f"{path}: {name}")
+                values[name] = series * scale + offset
+            yield Chunk(slice(0, len(columns)), steps, values)

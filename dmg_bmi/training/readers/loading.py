@@ -1,7 +1,8 @@
 """Series of many basins from their files into arrays, in memory or mapped from disk.
 
-What is larger than memory is kept as one file per variable, a basin's steps side by side, and read
-where a window or a basin needs it. All that takes a :class:`~dmg_bmi.io.timeseries.BasinDataset` takes both.
+Data larger than memory are kept as one file per variable, a basin's steps side by side, and read
+where a window or a basin needs them. Everything that takes a :class:`~dmg_bmi.io.timeseries.BasinDataset`
+takes both.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ...runtime.catchments import FILLS
 
 log = logging.getLogger(__name__)
 
-Missing = Literal["error", "interpolate", "leave_out"]
+Missing = Literal["error", "drop", "interpolate"]
 Series = Mapping[str, FloatingArray]
 
 
@@ -49,20 +50,20 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Source:
-    """Files of one layout, read piece by piece.
+    """Files of one layout, read chunk by chunk.
 
     Parameters
     ----------
     ids, times, step, attributes, units
-        Of the dataset that it makes (see :class:`~dmg_bmi.io.timeseries.BasinDataset`).
+        Those of the dataset that it becomes (see :class:`~dmg_bmi.io.timeseries.BasinDataset`).
     forcings, targets : tuple of str
-        Names of its series.
-    pieces : callable
-        Reads the files; what no piece says is missing.
+        Names of the series.
+    chunks : callable
+        Reads the files; values that no chunk holds are missing.
     files : tuple of Path
-        That it reads.
+        All files that `chunks` reads.
     options : mapping of str to str
-        What else its series depend on.
+        Everything else that the series depend on.
     """
 
     ids: tuple[str, ...]
@@ -72,30 +73,35 @@ class Source:
     units: Mapping[str, str]
     forcings: tuple[str, ...]
     targets: tuple[str, ...]
-    pieces: Callable[[], Iterator[Chunk]]
+    chunks: Callable[[], Iterator[Chunk]]
     files: tuple[Path, ...]
     options: Mapping[str, str]
 
     def fingerprint(self, missing: Missing) -> str:
-        """Changes with its files and with everything that its series depend on."""
+        """Return a key that changes with the files and with everything that the series depend on."""
         stats = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in self.files]
         names = [*self.ids], [*self.forcings], [*self.targets]
         period = str(self.times[0]), len(self.times), self.step
         return sha256(canonical([stats, names, period, dict(self.options), missing]))[:16]
 
 
-def gather(source: Source, missing: Missing = "error", cache: str | Path | None = None) -> BasinDataset:
-    """All of a source as a dataset.
+def load(source: Source, missing: Missing = "error", cache: str | Path | None = None) -> BasinDataset:
+    """Load all of a source as a dataset.
 
     Parameters
     ----------
     source : Source
-    missing : {"error", "interpolate", "leave_out"}
-        ``interpolate`` fills gaps within each forcing series linearly in time and reports how many
+    missing : {"error", "drop", "interpolate"}
+        ``interpolate`` fills gaps within each forcing series linearly in time and logs how many
         steps; otherwise they stay NaN.
     cache : path, optional
         Folder for arrays mapped from disk, in float32, for data larger than memory. It is
-        filled once; a change of the source's files fills another folder within.
+        filled once; a change of the source's files fills another subfolder.
+
+    Raises
+    ------
+    ForcingError
+        If a value is infinite, a cached array is corrupt, or the disk has no room for the cache.
     """
     shape = (len(source.ids), len(source.times))
     names = (*source.forcings, *source.targets)
@@ -125,12 +131,12 @@ def _cached(file: Path, shape: tuple[int, int]) -> FloatingArray:
     except ForcingError as problem:
         raise ForcingError(f"{problem}; {remedy}") from problem
     if series.shape != shape or series.dtype != np.float32:
-        raise ForcingError(f"{file}: is torn; {remedy}")
+        raise ForcingError(f"{file}: is corrupt or truncated; {remedy}")
     return series
 
 
 def _write(folder: Path, source: Source, missing: Missing) -> None:
-    """The folder whole or not at all; of several processes the first writes it."""
+    """Write the cache, whole or not at all; of several processes the first writes it."""
     shape = (len(source.ids), len(source.times))
     names = (*source.forcings, *source.targets)
     size = 4 * shape[0] * shape[1] * len(names)
@@ -155,18 +161,18 @@ def _write(folder: Path, source: Source, missing: Missing) -> None:
 
 
 def _fill(series: Series, source: Source, missing: Missing) -> None:
-    for piece in source.pieces():
-        for name, values in piece.values.items():
-            series[name][piece.basins, piece.steps] = values
+    for chunk in source.chunks():
+        for name, values in chunk.values.items():
+            series[name][chunk.basins, chunk.steps] = values
             if np.isinf(values).any():
                 _refuse_infinite(series[name], name, source)
     if missing != "interpolate":
         return
     for row, basin in enumerate(source.ids):
         filled = {name: interpolate(series[name][row]) for name in source.forcings}
-        said = ", ".join(f"{count} of {name}" for name, count in filled.items() if count)
-        if said:
-            log.warning("basin %s: steps interpolated: %s", basin, said)
+        counts = ", ".join(f"{count} of {name}" for name, count in filled.items() if count)
+        if counts:
+            log.warning("basin %s: steps interpolated: %s", basin, counts)
 
 
 def _refuse_infinite(series: FloatingArray, name: str, source: Source) -> None:
@@ -178,7 +184,7 @@ def _refuse_infinite(series: FloatingArray, name: str, source: Source) -> None:
 
 
 def without_fills(values: FloatArray, where: str) -> FloatArray:
-    """Values with NaN where a number such as -9999 stands for a missing one; `where` is told of it."""
+    """Return the values with NaN for numbers such as -9999 that mark missing ones; log them under `where`."""
     marked = np.isin(values, FILLS)
     if not marked.any():
         return values
@@ -188,11 +194,11 @@ def without_fills(values: FloatArray, where: str) -> FloatArray:
 
 
 def interpolate(values: FloatingArray) -> int:
-    """Fill gaps ``[time]`` linearly, in place; those at the ends stay. Returns how many steps."""
-    there = np.flatnonzero(np.isfinite(values))
-    if not len(there):
+    """Fill gaps ``[time]`` linearly, in place, and return the number of steps; gaps at the ends stay."""
+    present = np.flatnonzero(np.isfinite(values))
+    if not len(present):
         return 0
-    within = slice(there[0], there[-1] + 1)
-    gaps = np.flatnonzero(~np.isfinite(values[within])) + there[0]
-    values[gaps] = np.interp(gaps, there, values[there])
+    within = slice(present[0], present[-1] + 1)
+    gaps = np.flatnonzero(~np.isfinite(values[within])) + present[0]
+    values[gaps] = np.interp(gaps, present, values[present])
     return len(gaps)

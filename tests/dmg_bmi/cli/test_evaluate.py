@@ -16,7 +16,7 @@ from dmg_bmi.physics import run
 from dmg_bmi import Bundle, DeltaModelBmi
 from dmg_bmi.cli import driver, main
 from dmg_bmi.io import netcdf
-from dmg_bmi.training import experiment
+from dmg_bmi.training.readers.synthetic import SyntheticData
 
 CONFIG = """
 name: small <model>
@@ -30,7 +30,7 @@ model:
   nn: {static: {name: mlp, hidden_sizes: [4]}, dynamic: {name: lstm, hidden_size: 4}}
   phy_model: {name: hbv, nmul: 2, routing: 3}
   roles: [{network: static}, {network: dynamic, inputs: [P, T, PET], attributes: [], dynamic: [BETA]}]
-training: {steps: 3, batch: 6, window: 100}
+training: {max_steps: 3, batch_size: 6, seq_length: 100}
 """
 
 
@@ -80,10 +80,10 @@ def test_a_bmi_that_says_something_else_is_found_out(folder, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["{run}", "--split", "tests"], "there is no tests; there is train, validation, test"),
+        (["{run}", "--split", "tests"], "no split tests; available: train, validation, test"),
         (["{run}/nothing"], "no bundle found"),
         (["{run}", "--set", "periods.test=[2010-01-01, 2011-01-01]"], "no data from 2010"),
-        (["muskingum_cunge"], "does not say on what it was trained"),
+        (["muskingum_cunge"], "does not record its training data"),
     ],
 )
 def test_what_cannot_be_scored_is_named(folder, arguments, said, capsys):
@@ -163,13 +163,13 @@ def test_learned_parameters_are_those_that_the_equations_get(folder):
 
 
 def test_data_without_an_attribute_of_the_model_is_refused_by_name(folder, monkeypatch, capsys):
-    read = experiment.read
+    read = SyntheticData.read
 
-    def lacking(config):
-        dataset = read(config)
+    def lacking(data):
+        dataset = read(data)
         return replace(dataset, attributes={"elev_mean": dataset.attributes["elev_mean"]})
 
-    monkeypatch.setattr(experiment, "read", lacking)
+    monkeypatch.setattr(SyntheticData, "read", lacking)
     assert main(["evaluate", str(folder / "bundle")]) == 2
     assert "the model needs attribute aridity; the data has elev_mean" in capsys.readouterr().err
 

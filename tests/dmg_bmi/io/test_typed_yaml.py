@@ -1,9 +1,10 @@
 """Typed configuration: what fits becomes a dataclass, what does not is named."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -22,22 +23,37 @@ class Inner:
 
 
 @dataclass(frozen=True)
-class File:
-    kind: Literal["file"]
-    path: Path
+class Source(ABC):
+    TAG: ClassVar[str] = "kind"
+    kind: str
+
+    @abstractmethod
+    def open(self): ...
+
+    @classmethod
+    def variants(cls):
+        return {"file": lambda: File, "made": lambda: Made}
 
 
 @dataclass(frozen=True)
-class Made:
-    kind: Literal["made"]
+class File(Source):
+    path: Path
+
+    def open(self): ...
+
+
+@dataclass(frozen=True)
+class Made(Source):
     count: int = 3
+
+    def open(self): ...
 
 
 @dataclass(frozen=True)
 class Outer:
     name: str
     inner: Inner
-    source: File | Made = Made("made")
+    source: Source = Made("made")
     mode: Literal["fast", "slow"] = "fast"
     on: bool = False
     count: int | None = None

@@ -19,7 +19,7 @@ from dmg_bmi.model.normalisation import FeatureStatistics, Normaliser
 from dmg_bmi.model.training_range import check_trained
 from dmg_bmi.training import TrainingConfig
 from dmg_bmi.training.data import statistics
-from dmg_bmi.training.experiment import build, read
+from dmg_bmi.training.experiment import Experiment
 
 numbers = st.floats(-1e6, 1e6).map(lambda v: round(v, 6))
 RANGE = {"aridity": (0.5, 1.5), "slope": (2.0, 30.0)}
@@ -102,8 +102,8 @@ model:
 
 def test_a_training_gives_its_bundle_the_ranges_and_takes_its_own_basins_in_silence(tmp_path, caplog):
     config = TrainingConfig.from_plain(yaml.safe_load(CONFIG), "small")
-    dataset = read(config)
-    model = build(config, dataset)
+    experiment = Experiment.load(config)
+    dataset, model = experiment.dataset, experiment.build_model()
     info = Bundle(model, "small").save(tmp_path / "bundle")
     for name in ("elev_mean", "aridity"):
         values = dataset.attributes[name]
@@ -188,8 +188,8 @@ def test_values_that_are_set_or_restored_pass_the_same_check(ranged, tmp_path, m
 def test_evaluate_refuses_a_basin_far_outside(tmp_path, capsys):
     (tmp_path / "small.yaml").write_text(CONFIG)
     config = TrainingConfig.read(tmp_path / "small.yaml")
-    dataset = read(config)
-    model = build(config, dataset)
+    experiment = Experiment.load(config)
+    dataset, model = experiment.dataset, experiment.build_model()
     values = dataset.attributes["elev_mean"]
     low = statistics(dataset, ["elev_mean"])["elev_mean"]
     model.statistics["elev_mean"] = replace(low, lower=values.min() - 3e5, upper=values.min() - 2.9e5)

@@ -14,7 +14,7 @@ import torch
 
 from dmg_bmi.plotting.hydrographs import pyplot
 from dmg_bmi.training import train
-from dmg_bmi.training.experiment import CHECKPOINT
+from dmg_bmi.training.run_folder import CHECKPOINT
 
 torch.set_num_threads(1)
 pyplot()  # loads matplotlib, and the optimiser half of torch, once for all

@@ -62,10 +62,12 @@ with distributed.processes("cpu"):
     broken.forcing["P"][:, 2] = float("nan")
     with pytest.raises(TrainingError, match="not finite in basin 2"):
         trained(data=broken)
-    with pytest.raises(ConfigError, match=r"training\.batch is 3; it must be a multiple of the 2 processes"):
-        trained(replace(OPTIONS, batch=3))
+    with pytest.raises(
+        ConfigError, match=r"training\.batch_size is 3; it must be a multiple of the 2 processes"
+    ):
+        trained(replace(OPTIONS, batch_size=3))
 
-    (folder / "small.yaml").write_text(CONFIG.replace("batch: 7", "batch: 8"))
+    (folder / "small.yaml").write_text(CONFIG.replace("batch_size: 7", "batch_size: 8"))
     torch.distributed.barrier()
-    run = train(folder / "small.yaml", folder / "run", ["training.steps=4"])
+    run = train(folder / "small.yaml", folder / "run", ["training.max_steps=4"])
     assert bool(run.scores) == (distributed.rank() == 0)

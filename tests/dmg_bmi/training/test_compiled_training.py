@@ -21,7 +21,8 @@ model:
   nn: {name: lstm, hidden_size: 3, dropout: 0.3}
   phy_model: {name: linear_reservoir}
   roles: [{inputs: [P, T, PET], dynamic: [k]}]
-training: {steps: 8, batch: 6, window: 21, learning_rate: 0.03, average: 0.1, save_every: 2, seed: 1}
+training: {max_steps: 8, batch_size: 6, seq_length: 21, learning_rate: 0.03, ema: 0.1,
+  checkpoint_every: 2, seed: 1}
 """
 
 

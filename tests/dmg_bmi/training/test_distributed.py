@@ -47,4 +47,4 @@ def test_the_first_process_alone_leaves_a_run(together):
     assert (together / "run" / "metrics.csv").exists()
     log = (together / "run" / "train.log").read_text()
     assert log.count("trained 4 steps") == 1
-    assert Bundle.load(together / "run" / "bundle").provenance["training"]["training"]["batch"] == 8
+    assert Bundle.load(together / "run" / "bundle").provenance["training"]["training"]["batch_size"] == 8

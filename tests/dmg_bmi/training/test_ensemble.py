@@ -11,7 +11,7 @@ from dmg_bmi.errors import ConfigError
 from dmg_bmi.training import train
 from dmg_bmi.training.config import Model, Training
 from dmg_bmi.training.data import Tensors
-from dmg_bmi.training.ensemble import equal, of_each, replicate
+from dmg_bmi.training.ensemble import equalize, replicate, split_members
 from dmg_bmi.training.trainer import fit
 
 SPEC = Model(
@@ -22,7 +22,7 @@ SPEC = Model(
         {"network": "dynamic", "inputs": ["P", "T"], "dynamic": ["BETA"]},
     ],
 )
-OPTIONS = Training(steps=6, batch=4, learning_rate=0.05, average=0.1, clip=1e9)
+OPTIONS = Training(max_steps=6, batch_size=4, learning_rate=0.05, ema=0.1, clip_gradient_norm=1e9)
 CONFIG = """
 name: small
 data: {reader: synthetic, basins: 6, years: 3, seed: 3, attributes: [elev_mean, aridity]}
@@ -33,7 +33,7 @@ periods:
 model:
   nn: {name: mlp, hidden_sizes: [8]}
   phy_model: {name: hbv, routing: 5}
-training: {steps: 3, batch: 6, window: 200, members: 2}
+training: {max_steps: 3, batch_size: 6, seq_length: 200, ensemble: 2}
 """
 
 
@@ -53,7 +53,7 @@ def test_members_learn_what_each_learns_alone(data):
     torch.manual_seed(0)
     alone = make(SPEC)
     together = make(replicate(SPEC, 2, ["aridity"]))
-    equal(together)
+    equalize(together)
     for name in ("static", "dynamic"):
         for number in (1, 2):
             weights = alone.networks[name].state_dict()
@@ -61,7 +61,7 @@ def test_members_learn_what_each_learns_alone(data):
     before = alone.networks["static"].layers[0].weight.clone()
     losses = fit(alone, data, OPTIONS, window=30, spin_up=10).loss
     # The loss is the members' mean: doubled, each has the gradient that it has alone.
-    twice = replace(OPTIONS, members=2, loss={"nse": 2.0})
+    twice = replace(OPTIONS, ensemble=2, loss={"nse": 2.0})
     doubled = fit(together, data, twice, window=30, spin_up=10).loss
     assert not torch.equal(alone.networks["static"].layers[0].weight, before)
     torch.testing.assert_close(torch.tensor(doubled), 2 * torch.tensor(losses))
@@ -75,11 +75,11 @@ def test_members_learn_what_each_learns_alone(data):
 def test_flow_is_the_mean_of_members_that_differ(data):
     torch.manual_seed(0)
     model = make(replicate(SPEC, 3, ["aridity"]))
-    equal(model)
-    fit(model, data, replace(OPTIONS, members=3, weight_decay=1.0), window=30, spin_up=10)
+    equalize(model)
+    fit(model, data, replace(OPTIONS, ensemble=3, weight_decay=1.0), window=30, spin_up=10)
     with torch.no_grad():
         fluxes, _ = model(data.forcing, data.attributes)
-    flows = torch.stack([member["Q"] for member in of_each(model, fluxes)])
+    flows = torch.stack([member["Q"] for member in split_members(model, fluxes)])
     assert len(flows) == 3
     assert (flows - flows[0]).abs()[1:].amax((1, 2)).min() > 1e-3
     torch.testing.assert_close(fluxes["Q"], flows.mean(0))
@@ -97,15 +97,15 @@ def test_members_of_several_process_models_have_each_its_own_networks_and_one_me
     )
     torch.manual_seed(0)
     model = make(replicate(several, 2, ["aridity"]))
-    equal(model)
+    equalize(model)
     assert [*model.process_models] == ["wet_1", "dry_1", "wet_2", "dry_2"]
     before = {name: values.clone() for name, values in model.state_dict().items()}
-    fit(model, data, replace(OPTIONS, members=2), window=30, spin_up=10)
+    fit(model, data, replace(OPTIONS, ensemble=2), window=30, spin_up=10)
     still = [name for name, values in model.state_dict().items() if torch.equal(values, before[name])]
     assert all(name.startswith("nn.mean.") for name in still)
     with torch.no_grad():
         fluxes, _ = model(data.forcing, data.attributes)
-    flows = torch.stack([member["Q"] for member in of_each(model, fluxes)])
+    flows = torch.stack([member["Q"] for member in split_members(model, fluxes)])
     assert len(flows) == 4
     torch.testing.assert_close(fluxes["Q"], flows.mean(0))
 
@@ -115,7 +115,7 @@ def test_members_run_side_by_side_as_each_runs_alone(data):
     model = make(replicate(SPEC, 3, ["aridity"])).eval()
     with torch.no_grad():
         fluxes, state = model(data.forcing, data.attributes)
-        for number, member in enumerate(of_each(model, fluxes), start=1):
+        for number, member in enumerate(split_members(model, fluxes), start=1):
             alone = make(SPEC).eval()
             for name, network in alone.networks.items():
                 network.load_state_dict(model.networks[f"{name}_{number}"].state_dict())
@@ -151,7 +151,7 @@ def test_an_ensemble_is_one_bundle_with_one_flow_to_score(tmp_path):
             ["model.phy_model={}", "model.roles=[{role: output, inputs: [P], outputs: [Q]}]"],
             "no process model and roles output",
         ),
-        (["training.members=0"], "members must be above zero"),
+        (["training.ensemble=0"], "ensemble must be above zero"),
     ],
 )
 def test_what_cannot_be_copied_is_named(tmp_path, changes, said):

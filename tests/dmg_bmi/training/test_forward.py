@@ -42,7 +42,7 @@ def gradient(model, fluxes):
 @pytest.mark.parametrize("block", [1, 7, 40, 100])
 def test_recomputing_changes_neither_flow_nor_gradient(model, batch, spin_up_gradient, block):
     whole = simulate(model, batch, SPIN_UP, spin_up_gradient)
-    parts = simulate(model, batch, SPIN_UP, spin_up_gradient, recompute=block)
+    parts = simulate(model, batch, SPIN_UP, spin_up_gradient, activation_checkpointing=block)
     for name, series in whole.items():
         assert series.shape == (LENGTH - SPIN_UP, 4)
         torch.testing.assert_close(parts[name], series, rtol=1e-5, atol=1e-6)
@@ -52,7 +52,7 @@ def test_recomputing_changes_neither_flow_nor_gradient(model, batch, spin_up_gra
 def test_recomputing_repeats_the_dropout(model, batch):
     model.networks["moving"].drop.p = 0.5
     torch.manual_seed(3)
-    fluxes = simulate(model.train(), batch, SPIN_UP, recompute=10)
+    fluxes = simulate(model.train(), batch, SPIN_UP, activation_checkpointing=10)
     once = gradient(model, fluxes)
     torch.manual_seed(3)
     # The same blocks, whose dropout is drawn in the same order, with everything kept.
@@ -76,10 +76,10 @@ def _in_blocks(model, batch, steps, detach=False):
     return {name: torch.cat([piece[name] for piece in pieces]) for name in ("Q", "ET")}
 
 
-@pytest.mark.parametrize("recompute", [0, 5, 8])
-def test_truncation_cuts_the_gradient_and_leaves_the_flow(model, batch, recompute):
+@pytest.mark.parametrize("block", [0, 5, 8])
+def test_truncation_cuts_the_gradient_and_leaves_the_flow(model, batch, block):
     whole = simulate(model, batch, SPIN_UP)
-    cut = simulate(model, batch, SPIN_UP, truncate=10, recompute=recompute)
+    cut = simulate(model, batch, SPIN_UP, tbptt=10, activation_checkpointing=block)
     for name, series in whole.items():
         torch.testing.assert_close(cut[name], series, rtol=1e-5, atol=1e-6)
     found, expected = gradient(model, cut), gradient(model, _in_blocks(model, batch, 10, detach=True))
@@ -99,7 +99,7 @@ def test_recomputing_keeps_a_small_part_for_the_gradient(model, batch):
             simulate(model, batch, SPIN_UP, **options)
         return sum(sizes)
 
-    assert kept(recompute=10) < 0.1 * kept()
+    assert kept(activation_checkpointing=10) < 0.1 * kept()
 
 
 def test_mixed_precision_reaches_the_networks_alone(model, batch):

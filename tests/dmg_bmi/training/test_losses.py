@@ -97,7 +97,7 @@ def test_the_log_nse_is_the_nse_of_transformed_flow_with_its_own_spread(series):
         (1 - metrics.nse(sim[:, b], obs[:, b])) * (obs[:, b].std() / (obs[:, b].std() + EPSILON)) ** 2
         for b in range(3)
     ]
-    assert loss(simulated, observed, loss.observed_std(observed)) == pytest.approx(np.mean(each))
+    assert loss(simulated, observed, loss.fit(observed)) == pytest.approx(np.mean(each))
 
 
 # -- several losses, several targets ----------------------------------------------
@@ -129,7 +129,7 @@ def test_each_target_has_its_losses_and_each_row_the_spread_of_its_basin(series)
 def test_spreads_do_not_depend_on_how_many_basins_there_are(series):
     _, observed, observed_std = series
     many = observed.repeat(1, 50)
-    torch.testing.assert_close(LOSSES["nse"].observed_std(many), observed_std.repeat(50))
+    torch.testing.assert_close(LOSSES["nse"].fit(many), observed_std.repeat(50))
 
 
 def test_a_number_is_the_weight_of_a_loss_of_the_flow():
@@ -139,9 +139,9 @@ def test_a_number_is_the_weight_of_a_loss_of_the_flow():
 
 
 def test_an_unknown_loss_is_refused_with_those_that_exist():
-    with pytest.raises(ConfigError, match=r"no loss 'nes'; known are mse, rmse, nse"):
+    with pytest.raises(ConfigError, match=r"no loss named 'nes'; registered are kge, log_mse"):
         by_target({"nes": 1.0})
-    with pytest.raises(ConfigError, match="no loss 'nes'"):
+    with pytest.raises(ConfigError, match="no loss named 'nes'"):
         by_target({"nse": 1.0, "ET": {"nes": 1.0}})
     for nothing in ({}, {"Q": {}}):
         with pytest.raises(ConfigError, match="no loss is named"):

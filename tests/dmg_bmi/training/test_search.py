@@ -13,7 +13,7 @@ periods: {train: [2000-10-01, 2001-09-30], validation: [2001-10-01, 2002-03-31],
 model:
   nn: {name: mlp, hidden_sizes: [4]}
   phy_model: {name: hbv, routing: 3}
-training: {steps: 2, batch: 4, window: 40}
+training: {max_steps: 2, batch_size: 4, seq_length: 40}
 """
 SPACE = {"training.learning_rate": {"low": 0.001, "high": 0.1, "log": True}, "training.seed": [1, 2]}
 

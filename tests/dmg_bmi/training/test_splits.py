@@ -10,11 +10,14 @@ import torch
 from dmg_bmi import Bundle
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.synthetic.basins import generate
-from dmg_bmi.training import TrainingConfig, experiment, train
+from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.config import Basins
 from dmg_bmi.training.evaluate import evaluate, predict
+from dmg_bmi.training.experiment import Experiment
 from dmg_bmi.training.metrics import nse
-from dmg_bmi.training.splits import folds, listed, splits
+from dmg_bmi.training.readers.basin_ids import read_ids
+from dmg_bmi.training.readers.synthetic import SyntheticData
+from dmg_bmi.training.splits import folds, splits
 
 CONFIG = """
 name: small
@@ -31,7 +34,7 @@ model:
   roles:
     - {network: static}
     - {network: dynamic, inputs: [P, T, PET], dynamic: [BETA]}
-training: {steps: 3, batch: 6, window: 120, learning_rate: 0.03, check_every: 3, seed: 1}
+training: {max_steps: 3, batch_size: 6, seq_length: 120, learning_rate: 0.03, validate_every: 3, seed: 1}
 """
 
 
@@ -147,7 +150,7 @@ def test_overrides_choose_the_basins(tmp_path):
 
 def test_a_split_is_scored_over_its_basins_and_years_after_the_spin_up(config, dataset):
     config = replace(config, basins=Basins(test=named(6, 2)))
-    model = experiment.build(config, dataset)
+    model = Experiment.load(config, dataset).build_model()
     simulated = predict(model, dataset)["Q"]
     parts = splits(config, dataset)
     found = evaluate(model, dataset, parts.values(), ["Q"], spin_up=60)
@@ -165,7 +168,7 @@ def test_a_split_is_scored_over_its_basins_and_years_after_the_spin_up(config, d
 
 def test_nothing_outside_the_training_basins_and_years_reaches_the_model(config, tmp_path, monkeypatch):
     config = replace(config, basins=Basins(test=named(6, 2)))
-    monkeypatch.setattr(experiment, "_hydrographs", lambda *_: None)
+    monkeypatch.setattr("dmg_bmi.training.experiment._draw_hydrographs", lambda *_: None)
     trained = []
     for changed in (False, True):
         data = generate(7, 3, seed=3)
@@ -176,7 +179,7 @@ def test_nothing_outside_the_training_basins_and_years_reaches_the_model(config,
                 series[:, [1, 5]] *= rng.uniform(0.1, 2.0)
             for values in data.attributes.values():
                 values[[1, 5]] *= 3.0
-        monkeypatch.setattr(experiment, "read", lambda _, data=data: data)
+        monkeypatch.setattr(SyntheticData, "read", lambda _, data=data: data)
         run = train(config, tmp_path / str(changed))
         trained.append((Bundle.load(run.bundle).model, run))
     (one, before), (other, after) = trained
@@ -195,13 +198,13 @@ def test_nothing_outside_the_training_basins_and_years_reaches_the_model(config,
 )
 def test_a_list_may_have_a_byte_order_mark_comments_and_any_line_ends(tmp_path, text):
     (tmp_path / "list.txt").write_text(text, encoding="utf-8", newline="")
-    assert listed(tmp_path / "list.txt", "data.basins") == ["a", "b"]
+    assert read_ids(tmp_path / "list.txt", "data.basins") == ["a", "b"]
 
 
 def test_lists_of_windows_and_with_comments_are_read(tmp_path):
     file = tmp_path / "basins.txt"
     file.write_bytes(b"\xef\xbb\xbf01022500\r\n# not these\r\n01547700  # the second\r\n\r\n")
-    assert listed(file, "data.basins") == ["01022500", "01547700"]
+    assert read_ids(file, "data.basins") == ["01022500", "01547700"]
 
 
 @pytest.mark.parametrize(
@@ -216,6 +219,6 @@ def test_lists_that_cannot_be_meant_are_refused(tmp_path, content, said):
     file = tmp_path / "basins.txt"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=f"data.basins: .*{said}"):
-        listed(file, "data.basins")
+        read_ids(file, "data.basins")
     with pytest.raises(ConfigError, match=r"data\.basins lists a more than once"):
-        listed(("a", "a"), "data.basins")
+        read_ids(("a", "a"), "data.basins")

@@ -20,7 +20,7 @@ from dmg_bmi.synthetic.basins import generate
 from dmg_bmi.training import train
 from dmg_bmi.training.config import Training
 from dmg_bmi.training.data import Tensors
-from dmg_bmi.training.experiment import CHECKPOINT
+from dmg_bmi.training.run_folder import CHECKPOINT
 from dmg_bmi.training.trainer import fit
 
 CONFIG = """
@@ -35,7 +35,8 @@ model:
   roles:
     - {network: static}
     - {network: dynamic, inputs: [P, T, PET], attributes: [], dynamic: [BETA], dropout: 0.2}
-training: {steps: 24, batch: 7, window: 50, average: 0.1, check_every: 5, save_every: 1, seed: 1}
+training: {max_steps: 24, batch_size: 7, seq_length: 50, ema: 0.1,
+  validate_every: 5, checkpoint_every: 1, seed: 1}
 """
 
 
@@ -54,7 +55,7 @@ def test_sigkill_at_any_time_and_the_same_command_give_the_same_run(config, tmp_
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 3  # kills that came in time
     steps = [
-        int(line.split()[-1]) for line in (killed / "train.log").read_text().splitlines() if "goes on" in line
+        int(line.split()[-1]) for line in (killed / "train.log").read_text().splitlines() if "resumes" in line
     ]
     assert len({*steps}) >= 3
     one, other = (Bundle.load(folder / "bundle").model.state_dict() for folder in (peaceful, killed))
@@ -93,7 +94,9 @@ def test_where_another_process_trains_nobody_else_does(config, tmp_path):
 
 # -- the loop alone ---------------------------------------------------------------
 
-OPTIONS = Training(steps=9, batch=4, check_every=4, save_every=2, learning_rate=0.05, average=0.1)
+OPTIONS = Training(
+    max_steps=9, batch_size=4, validate_every=4, checkpoint_every=2, learning_rate=0.05, ema=0.1
+)
 SIZES = {"window": 20, "spin_up": 5}
 
 
@@ -140,22 +143,22 @@ def stop_at(step):
 @pytest.mark.parametrize("step", [1, 3, 5, 8])
 def test_a_checkpoint_gives_the_same_losses_and_weights(data, tmp_path, step):
     whole, parts = Kept(), Kept()
-    expected = fit(make_model(), data, OPTIONS, **SIZES, keep=whole)
+    expected = fit(make_model(), data, OPTIONS, **SIZES, on_best=whole)
     saved = tmp_path / "checkpoint"
     with pytest.raises(Stopped):
-        fit(make_model(), data, OPTIONS, **SIZES, keep=parts, saved=saved, watch=stop_at(step))
-    history = fit(make_model(), data, OPTIONS, **SIZES, keep=parts, saved=saved)
+        fit(make_model(), data, OPTIONS, **SIZES, on_best=parts, saved=saved, on_step=stop_at(step))
+    history = fit(make_model(), data, OPTIONS, **SIZES, on_best=parts, saved=saved)
     assert history.loss == expected.loss
     assert torch.equal(parts[-1], whole[-1])
 
 
 def test_a_checkpoint_of_another_model_or_other_options_is_refused(data, tmp_path):
     saved = tmp_path / "checkpoint"
-    fit(make_model(), data, replace(OPTIONS, steps=2), **SIZES, saved=saved)
+    fit(make_model(), data, replace(OPTIONS, max_steps=2), **SIZES, saved=saved)
     with pytest.raises(TrainingError, match="was saved by a training of another model"):
         fit(make_model(), data, OPTIONS, **SIZES, saved=saved)
     saved.write_bytes(saved.read_bytes()[:100])
-    with pytest.raises(TrainingError, match=r"is no checkpoint .*; remove it to begin anew"):
+    with pytest.raises(TrainingError, match=r"is not a checkpoint .*; remove it to start again"):
         fit(make_model(), data, OPTIONS, **SIZES, saved=saved)
 
 
@@ -177,8 +180,8 @@ def test_a_full_disk_stops_with_the_remedy_and_what_was_saved_is_whole(data, tmp
         if step == 6:
             no_file_beyond(100)
 
-    with pytest.raises(TrainingError, match=r"checkpoint: cannot be written .*the same command goes on"):
-        fit(make_model(), data, OPTIONS, **SIZES, saved=saved, watch=fill_the_disk)
+    with pytest.raises(TrainingError, match=r"checkpoint: cannot be written .*the same command resumes"):
+        fit(make_model(), data, OPTIONS, **SIZES, saved=saved, on_step=fill_the_disk)
     no_file_beyond(None)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
     model = make_model()
@@ -195,7 +198,7 @@ def test_a_netcdf_file_that_does_not_fit_is_told_of_and_leaves_nothing(tmp_path,
 
 # -- a run folder -----------------------------------------------------------------
 
-FEW = ["training.steps=6", "training.check_every=2"]
+FEW = ["training.max_steps=6", "training.validate_every=2"]
 
 
 def test_a_run_that_cannot_save_its_bundle_keeps_the_last_one_and_goes_on_later(
@@ -246,7 +249,7 @@ def test_nan_names_the_basin_and_the_day_and_keeps_the_last_good_bundle(config, 
     with pytest.raises(
         TrainingError, match=r"not finite in basin synthetic-003 from 200[01]-.*last good"
     ) as told:
-        train(config, tmp_path / "run", ["training.batch=1", "training.check_every=1"])
+        train(config, tmp_path / "run", ["training.batch_size=1", "training.validate_every=1"])
     model = Bundle.load(tmp_path / "run" / "bundle").model
     assert all(weights.isfinite().all() for weights in model.parameters())
     assert str(told.value) in (tmp_path / "run" / "train.log").read_text()
@@ -257,7 +260,7 @@ def test_an_unfinished_run_of_another_configuration_is_not_touched(config, tmp_p
     train(config, folder, FEW)
     (folder / "metrics.csv").unlink()
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    said = r"unfinished run with training\.seed 1 and not 2, training\.steps 6 and not 24; choose another"
+    said = r"unfinished run with training\.max_steps 6 and not 24, training\.seed 1 and not 2; choose another"
     with pytest.raises(TrainingError, match=said):
-        train(config, folder, ["training.check_every=2", "training.seed=2"])
+        train(config, folder, ["training.validate_every=2", "training.seed=2"])
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before

@@ -15,7 +15,7 @@ from dmg_bmi.errors import ConfigError, TrainingError
 from dmg_bmi.model.bundle import BundleInfo
 from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.evaluate import predict
-from dmg_bmi.training.experiment import build, read
+from dmg_bmi.training.experiment import Experiment
 from dmg_bmi.training.metrics import per_basin
 
 CONFIG = """
@@ -35,7 +35,7 @@ model:
   roles:
     - {network: static}
     - {network: dynamic, inputs: [P, T, PET], attributes: [aridity], dynamic: [BETA]}
-training: {steps: 40, batch: 24, window: 300, learning_rate: 0.03, check_every: 10, seed: 1}
+training: {max_steps: 40, batch_size: 24, seq_length: 300, learning_rate: 0.03, validate_every: 10, seed: 1}
 """
 
 
@@ -53,8 +53,8 @@ def run(config, tmp_path_factory):
 
 def test_training_makes_the_validation_better(run, config):
     settings = TrainingConfig.read(config)
-    data = read(settings)
-    untrained = build(settings, data)
+    experiment = Experiment.load(settings)
+    data, untrained = experiment.dataset, experiment.build_model()
     years = slice(730, 1095)
     before, after = (
         np.median(per_basin(predict(model, data)["Q"][years], data.target["Q"][years])["NSE"])
@@ -68,7 +68,7 @@ def test_training_makes_the_validation_better(run, config):
 def test_the_same_seed_gives_the_same_bundle(config, tmp_path):
     weights = []
     for seed, folder in ((1, "a"), (1, "b"), (2, "c")):
-        made = train(config, tmp_path / folder, ["training.steps=3", f"training.seed={seed}"])
+        made = train(config, tmp_path / folder, ["training.max_steps=3", f"training.seed={seed}"])
         weights.append(Bundle.load(made.bundle).model.state_dict())
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name])
@@ -77,17 +77,17 @@ def test_the_same_seed_gives_the_same_bundle(config, tmp_path):
 
 def test_statistics_know_the_training_years_alone(config):
     settings = TrainingConfig.read(config)
-    data = read(settings)
-    expected = build(settings, data).statistics
+    experiment = Experiment.load(settings)
+    data, expected = experiment.dataset, experiment.build_model().statistics
     assert expected["T"].mean == pytest.approx(data.forcing["T"][:730].mean())
     for values in data.forcing.values():
         values[730:] = 1e6
-    assert build(settings, data).statistics == expected
+    assert Experiment.load(settings, data).build_model().statistics == expected
 
 
 def test_a_role_sees_all_attributes_unless_it_names_its_own(config):
     settings = TrainingConfig.read(config)
-    roles = {r.network: r for r in build(settings, read(settings)).roles}
+    roles = {r.network: r for r in Experiment.load(settings).build_model().roles}
     assert roles["static"].attributes == ("elev_mean", "aridity")
     assert roles["dynamic"].attributes == ("aridity",)
 
@@ -157,7 +157,7 @@ def test_the_trained_bundle_steps_through_bmi_to_the_flow_that_was_scored(run):
         simulated.append(bmi.get_value("land_surface_water__runoff_depth", flow).copy())
     bmi.finalize()
     settings = TrainingConfig.read(run.folder / "config.yaml")
-    data = read(settings)
+    data = settings.data.read()
     expected = predict(Bundle.load(run.bundle).model, data)["Q"][:200]
     np.testing.assert_allclose(np.array(simulated) * 1000.0, expected, rtol=1e-3, atol=1e-4)
 
@@ -179,7 +179,7 @@ def test_a_mistake_in_the_data_leaves_no_bundle_and_the_folder_usable(config, tm
     with pytest.raises(ConfigError, match="no data from 1980"):
         train(config, tmp_path / "run", ["periods.train=[1980-01-01, 1981-01-01]"])
     assert not (tmp_path / "run" / "bundle").exists()
-    train(config, tmp_path / "run", ["training.steps=1"])
+    train(config, tmp_path / "run", ["training.max_steps=1"])
 
 
 @pytest.mark.parametrize(
@@ -208,10 +208,10 @@ def test_a_gpu_that_is_not_there_is_told_of(config, tmp_path):
 
 
 def test_a_period_may_end_after_the_data_and_is_said_to(config, tmp_path):
-    keys = ["training.steps=1", "periods.test=[2003-10-01, 2019-09-30]"]
+    keys = ["training.max_steps=1", "periods.test=[2003-10-01, 2019-09-30]"]
     whole = train(config, tmp_path / "run", keys)
     assert "periods.test: the data end on 2004-09-30" in (whole.folder / "train.log").read_text()
-    expected = train(config, tmp_path / "same", ["training.steps=1"])
+    expected = train(config, tmp_path / "same", ["training.max_steps=1"])
     np.testing.assert_array_equal(whole.scores["test"].values["NSE"], expected.scores["test"].values["NSE"])
 
 
@@ -230,8 +230,8 @@ def test_a_training_of_real_basins_is_scored_on_the_test_years(shared_data, tmp_
         [
             f"data.path={shared_data / 'camels_us'}",
             "data.basins=['01022500', '01333000', '03010655']",
-            "training.steps=2",
-            "training.batch=4",
+            "training.max_steps=2",
+            "training.batch_size=4",
         ],
     )
     assert run.scores["test"].ids == ("01333000", "03010655")
@@ -255,7 +255,7 @@ periods: {{train: [1999-10-01, 2000-09-30], test: [2000-10-01, 2001-09-30], spin
 model:
   nn: {{name: mlp, hidden_sizes: [4]}}
   phy_model: {{name: hbv_2, nmul: 2, routing: 15}}
-training: {{steps: 3, batch: 2, window: 150}}
+training: {{max_steps: 3, batch_size: 2, seq_length: 150}}
 """
 
 

@@ -13,7 +13,7 @@ from dmg_bmi.training.forward import simulate
 from dmg_bmi.training.losses import MARGIN, normalized_parameters, standard_deviation
 from dmg_bmi.training.trainer import fit
 
-OPTIONS = Training(steps=8, batch=4, check_every=3, learning_rate=0.05)
+OPTIONS = Training(max_steps=8, batch_size=4, validate_every=3, learning_rate=0.05)
 SIZES = {"window": 30, "spin_up": 10}
 
 
@@ -51,7 +51,7 @@ def test_training_halves_the_error(data):
     model = make_model()
     before = error(model)
     # Windows of all steps, because stores begin empty in the truth too.
-    history = fit(model, data, replace(OPTIONS, steps=60), window=80, spin_up=10)
+    history = fit(model, data, replace(OPTIONS, max_steps=60), window=80, spin_up=10)
     assert len(history.loss) == 60
     assert error(model) < 0.5 * before
 
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(data):
 def test_without_validation_the_latest_is_kept_at_every_check(data):
     kept = []
     model = make_model()
-    history = fit(model, data, OPTIONS, **SIZES, keep=lambda m: kept.append(weights(m)))
+    history = fit(model, data, OPTIONS, **SIZES, on_best=lambda m: kept.append(weights(m)))
     assert len(kept) == 3  # after steps 3, 6 and 8
     assert torch.equal(kept[-1], weights(model))
     assert history.scores == []
@@ -83,7 +83,7 @@ def test_with_validation_only_what_is_better_is_kept(data):
         assert not model.training
         return next(scores)
 
-    history = fit(make_model(), data, OPTIONS, **SIZES, validate=validate, keep=lambda m: kept.append(1))
+    history = fit(make_model(), data, OPTIONS, **SIZES, validate=validate, on_best=lambda m: kept.append(1))
     assert history.scores == [(3, 0.3), (6, 0.1), (8, 0.5)]
     assert history.best == (8, 0.5)
     assert len(kept) == 2
@@ -97,7 +97,7 @@ def test_averaged_weights_are_the_running_average(data):
         kept.append(weights(averaged))
         steps.append(weights(model))
 
-    fit(model, data, replace(OPTIONS, average=0.3, check_every=1, steps=5), **SIZES, keep=keep)
+    fit(model, data, replace(OPTIONS, ema=0.3, validate_every=1, max_steps=5), **SIZES, on_best=keep)
     # The mean of all at first, then 0.3 of the newest.
     torch.testing.assert_close(kept[2], (steps[0] + steps[1] + steps[2]) / 3)
     torch.testing.assert_close(kept[3], 0.7 * kept[2] + 0.3 * steps[3])
@@ -112,7 +112,7 @@ def test_each_target_of_the_loss_is_learned(data):
 
     def errors(loss):
         model = make_model()
-        options = replace(OPTIONS, steps=8, loss=loss, spin_up_gradient=True)
+        options = replace(OPTIONS, max_steps=8, loss=loss, spin_up_gradient=True)
         fit(model, data, options, window=80, spin_up=10)
         with torch.no_grad():
             found, _ = model.eval()(data.forcing)
@@ -129,7 +129,7 @@ def test_a_range_penalty_draws_parameters_from_their_bounds(data):
         model = make_model()
         with torch.no_grad():
             model.networks["nn"].linear_out.bias[::2] = 3.5
-        options = replace(OPTIONS, steps=25, range_penalty=weight)
+        options = replace(OPTIONS, max_steps=25, range_penalty=weight)
         fit(model, data, options, **SIZES)
         with torch.no_grad(), normalized_parameters(model) as found:
             model.eval()(data.forcing)
@@ -158,9 +158,9 @@ def test_flow_that_is_not_finite_stops_naming_the_basin_and_the_window(data):
     data.forcing["P"][70, 1] = float("nan")
     kept = []
     label = "basin b{} from step {}".format
-    options = replace(OPTIONS, steps=100, check_every=1, batch=1)
+    options = replace(OPTIONS, max_steps=100, validate_every=1, batch_size=1)
     with pytest.raises(TrainingError, match=r"not finite in basin b1 from step (4[1-9]|50); the last good"):
-        fit(make_model(), data, options, **SIZES, label=label, keep=lambda m: kept.append(weights(m)))
+        fit(make_model(), data, options, **SIZES, label=label, on_best=lambda m: kept.append(weights(m)))
     assert kept
     assert kept[-1].isfinite().all()
 
@@ -178,8 +178,8 @@ def test_a_constant_schedule_keeps_the_rate_and_one_cycle_ends_near_zero(data):
     moved = {}
     for schedule in ("constant", "one_cycle"):
         model, kept = make_model(), []
-        options = replace(OPTIONS, schedule=schedule, check_every=1, steps=10)
-        fit(model, data, options, **SIZES, keep=lambda m, kept=kept: kept.append(weights(m)))
+        options = replace(OPTIONS, schedule=schedule, validate_every=1, max_steps=10)
+        fit(model, data, options, **SIZES, on_best=lambda m, kept=kept: kept.append(weights(m)))
         moved[schedule] = (kept[-1] - kept[-2]).norm() / (kept[2] - kept[1]).norm()
     assert moved["constant"] > 0.2
     assert moved["one_cycle"] < 0.1
@@ -194,9 +194,14 @@ def test_standard_deviation_is_that_of_what_was_observed():
 
 def test_training_stops_when_patience_is_over_and_keeps_the_best(data):
     kept, scores = [], iter([0.3, 0.5, 0.4, 0.5, 0.6])
-    options = replace(OPTIONS, steps=40, check_every=2, patience=2)
+    options = replace(OPTIONS, max_steps=40, validate_every=2, patience=2)
     history = fit(
-        make_model(), data, options, **SIZES, validate=lambda m: next(scores), keep=lambda m: kept.append(1)
+        make_model(),
+        data,
+        options,
+        **SIZES,
+        validate=lambda m: next(scores),
+        on_best=lambda m: kept.append(1),
     )
     assert [step for step, _ in history.scores] == [2, 4, 6, 8]
     assert len(history.loss) == 8
@@ -207,17 +212,19 @@ def test_training_stops_when_patience_is_over_and_keeps_the_best(data):
 def test_a_mapping_says_the_learning_rate_from_each_step_on(data):
     rates = []
     options = replace(OPTIONS, learning_rate={0: 0.01, 3: 0.002, 6: 0.001})
-    fit(make_model(), data, options, **SIZES, watch=lambda step, v: rates.append(v.get("learning_rate")))
+    fit(make_model(), data, options, **SIZES, on_step=lambda step, v: rates.append(v.get("learning_rate")))
     assert [r for r in rates if r] == [0.01] * 3 + [0.002] * 3 + [0.001] * 2
 
 
-@pytest.mark.parametrize(("options", "near"), [({"recompute": 7}, 1e-3), ({"precision": "bfloat16"}, 0.05)])
+@pytest.mark.parametrize(
+    ("options", "near"), [({"activation_checkpointing": 7}, 1e-3), ({"precision": "bfloat16"}, 0.05)]
+)
 def test_cheaper_ways_learn_the_same(data, options, near):
     found = []
     for more in ({}, options):
         model = make_model()
         model.networks["nn"].drop.p = 0.0
-        history = fit(model, data, replace(OPTIONS, steps=10, range_penalty=0.1, **more), **SIZES)
+        history = fit(model, data, replace(OPTIONS, max_steps=10, range_penalty=0.1, **more), **SIZES)
         found.append(history.loss)
     assert found[1] == pytest.approx(found[0], rel=near)
 
@@ -232,6 +239,6 @@ def test_days_of_options_become_steps_of_the_model(data, monkeypatch):
     monkeypatch.setattr("dmg_bmi.training.trainer.simulate", spy)
     model = make_model()
     model.step = 21600.0
-    options = replace(OPTIONS, steps=1, truncate=2, recompute=3, spin_up_gradient=True)
+    options = replace(OPTIONS, max_steps=1, tbptt=2, activation_checkpointing=3, spin_up_gradient=True)
     fit(model, data, options, **SIZES)
     assert seen == [(10, True, 8, 12)]

@@ -12,8 +12,9 @@ from dmg_bmi.cli import main
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.model.bundle import Bundle
 from dmg_bmi.training import TrainingConfig
-from dmg_bmi.training.config import SHIPPED, CamelsData, SyntheticData, bounds
-from dmg_bmi.training.readers.camels import ATTRIBUTES
+from dmg_bmi.training.config import SHIPPED, bounds
+from dmg_bmi.training.readers.camels import ATTRIBUTES, CamelsData
+from dmg_bmi.training.readers.synthetic import SyntheticData
 
 GOOD = {
     "name": "small",
@@ -24,7 +25,7 @@ GOOD = {
         "phy_model": {"name": "hbv"},
         "roles": [{}],
     },
-    "training": {"steps": 5, "window": 500, "loss": {"nse": 1}},
+    "training": {"max_steps": 5, "seq_length": 500, "loss": {"nse": 1}},
 }
 
 ALONE = """
@@ -34,7 +35,7 @@ periods: {train: [2000-10-01, 2001-09-30], test: [2001-10-01, 2002-09-30], spin_
 model:
   nn: {name: lstm, hidden_size: 4}
   roles: [{role: output, inputs: [P, T, PET], outputs: [Q]}]
-training: {steps: 3, batch: 6, window: 100}
+training: {max_steps: 3, batch_size: 6, seq_length: 100}
 """
 
 
@@ -100,7 +101,7 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ({"data.area": "area"}, "'data.area' must be one of area_gages2"),
         ({"data.basins": [1022500]}, r"'data.basins\[0\]' must be text.*put it in quotes: '1022500'"),
         ({"data.basins": 1022500}, r"'data.basins' must be a list or a path.*write \['1022500'\] for a list"),
-        ({"data.noise": 0.1}, "unknown key 'data.noise'; .*known keys are reader, path"),
+        ({"data.noise": 0.1}, "unknown key 'data.noise'; .*known keys are reader, attributes, path"),
         ({"periods.train": ["1993-10-01"]}, "'periods.train' must be a list of 2 values"),
         ({"periods.train": date(1993, 10, 1)}, "'periods.train' must be a list of 2 values, not 1993-10-01"),
         ({"periods.train": ["2003-10-01", "1993-10-01"]}, "train ends on 1993-10-01, before it starts"),
@@ -108,29 +109,32 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ({"periods.spin_up": -1}, "spin_up must not be negative"),
         ({"model.nn": None}, "missing key 'model.nn'"),
         ({"model.step": 3600}, "unknown key 'model.step'"),
-        ({"training.steps": 0}, "steps must be above zero"),
-        ({"training.steps": 1.5}, "'training.steps' must be a whole number"),
+        ({"training.max_steps": 0}, "max_steps must be above zero"),
+        ({"training.max_steps": 1.5}, "'training.max_steps' must be a whole number"),
         ({"training.learning_rat": 0.1}, "unknown key 'training.learning_rat'; did you mean 'learning_rate'"),
-        ({"training.loss": {"nes": 1}}, "no loss 'nes'; known are"),
+        ({"training.loss": {"nes": 1}}, "no loss named 'nes'; registered are"),
         ({"training.loss": {"nse": -1.0}}, "the weight of loss nse must be a number from 0, it is -1.0"),
         ({"training.loss": {"Q": {"kge": float("nan")}}}, "'training.loss.Q.kge' must be a finite number"),
         ({"training.weight_decay": -0.1}, "weight_decay must not be negative, it is -0.1"),
         ({"training.range_penalty": -1}, "range_penalty must not be negative"),
-        ({"training.clip": float("nan")}, "'training.clip' must be a finite number, not nan"),
+        (
+            {"training.clip_gradient_norm": float("nan")},
+            "'training.clip_gradient_norm' must be a finite number, not nan",
+        ),
         ({"training.loss": "nse"}, "'training.loss' must be a mapping"),
         ({"training.schedule": "cosine"}, "'training.schedule' must be one of one_cycle, constant"),
         ({"training.learning_rate": {10: 0.1}}, "learning_rate must map steps, of which 0 is one, to rates"),
         ({"training.learning_rate": {0: 0.1, 5: 0.0}}, "learning_rate must be above zero"),
-        ({"training.truncate": -1}, "truncate must not be negative"),
+        ({"training.tbptt": -1}, "tbptt must not be negative"),
         ({"training.precision": "float16"}, "'training.precision' must be one of float32, bfloat16"),
         (
-            {"training.engine": "compiled", "training.recompute": 30},
-            "engine: compiled and recompute exclude each other",
+            {"training.engine": "compiled", "training.activation_checkpointing": 30},
+            "engine: compiled and activation_checkpointing exclude each other",
         ),
         ({"training.patience": 3}, "patience needs periods.validation"),
         ({"basins": {"validation": ["a"]}}, "basins.validation needs periods.validation"),
-        ({"training.average": 1.0}, "average must be at least 0 and below 1"),
-        ({"training.window": 365}, "window .365 days. must be longer than periods.spin_up"),
+        ({"training.ema": 1.0}, "ema must be at least 0 and below 1"),
+        ({"training.seq_length": 365}, "seq_length .365 days. must be longer than periods.spin_up"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_file(written, changes, said):
@@ -164,13 +168,13 @@ def test_a_folder_that_has_the_name_of_a_shipped_configuration_does_not_hide_it(
         assert TrainingConfig.read("demo_daily").name == "demo_daily"
         assert Bundle.load("demo_daily").model is not None
         told = Path("demo_daily").exists()
-        assert (said.format("file", "configuration") in caplog.text) is told
+        assert ("demo_daily: is not a file; the shipped configuration of that" in caplog.text) is told
         assert (said.format("bundle", "bundle") in caplog.text) is told
 
 
 def test_a_file_that_is_not_there_is_named_with_those_that_are_shipped():
     with pytest.raises(
-        ConfigError, match=r"none\.yaml: there is no such file; shipped are camels,.* demo_daily"
+        ConfigError, match=r"none\.yaml: no such file; shipped configurations: camels,.* demo_daily"
     ):
         TrainingConfig.read("none.yaml")
 

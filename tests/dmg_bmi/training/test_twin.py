@@ -32,7 +32,7 @@ def test_a_parameter_field_is_recovered_in_basins_that_were_never_seen():
         statistics=statistics(dataset, shown),
     )
     data = tensors(dataset, model.forcing_names, model.attribute_names, ["Q"], columns=range(16))
-    fit(model, data, Training(steps=30, batch=16, learning_rate=0.1), window=240, spin_up=60)
+    fit(model, data, Training(max_steps=30, batch_size=16, learning_rate=0.1), window=240, spin_up=60)
     with torch.no_grad():
         found = model.learned_parameters(data.forcing, data.attributes)
     for name in learned:

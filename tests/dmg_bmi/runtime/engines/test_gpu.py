@@ -98,7 +98,9 @@ def test_a_training_there_goes_down_as_on_the_processor(bundles, weather, attrib
             device=device,
         )
         model = bundles("lstm_mlp").load_model().requires_grad_(True).to(device)
-        return fit(model, data, Training(steps=20, batch=16, window=80), window=80, spin_up=40).loss
+        return fit(
+            model, data, Training(max_steps=20, batch_size=16, seq_length=80), window=80, spin_up=40
+        ).loss
 
     here, there = losses("cpu"), losses("cuda")
     assert here[-1] < 0.9 * here[0]

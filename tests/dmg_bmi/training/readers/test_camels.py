@@ -8,9 +8,7 @@ import torch
 from dmg_bmi.physics import pet
 
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
-from dmg_bmi.training.config import CamelsData
-from dmg_bmi.training.readers.camels import ATTRIBUTES, read_camels
-from dmg_bmi.training.readers.source import read
+from dmg_bmi.training.readers.camels import ATTRIBUTES, CamelsData, read_camels
 
 HEADER = "Year Mnth Day Hr\tDayl(s)\tPRCP(mm/day)\tSRAD(W/m2)\tSWE(mm)\tTmax(C)\tTmin(C)\tVp(Pa)\n"
 
@@ -167,10 +165,10 @@ def forcing_file(root):
     ("old", "new", "said"),
     [
         ("\tVp(Pa)", "", "line 4 names 10 columns, the rows have 11"),
-        ("2000 02 29", "2001 02 29", "2001 2 29 is no day of a calendar"),
-        ("2000 02 29", "2000 13 01", "2000 13 1 is no day of a calendar"),
-        ("2000 02 29", "2000 02 nan", "is no day of a calendar"),
-        ("2000 03 01", "99999999999 03 01", "is no day of a calendar"),
+        ("2000 02 29", "2001 02 29", "2001 2 29 is not a day of the calendar"),
+        ("2000 02 29", "2000 13 01", "2000 13 1 is not a day of the calendar"),
+        ("2000 02 29", "2000 02 nan", "is not a day of the calendar"),
+        ("2000 03 01", "99999999999 03 01", "is not a day of the calendar"),
         (" 40.00\n", " 4000.0\n", "latitude in degrees"),
         ("Tmax(C)", "Tmax(K)", r"column Tmax\(K\) must be in C"),
         ("Tmin(C)", "Tmax(C)", r"column Tmax\(C\) appears twice"),
@@ -398,7 +396,7 @@ def test_classes_are_numbered_as_those_of_all_671_basins_sorted(shared_data, tab
 
 def test_an_empty_list_of_basins_is_named(camels):
     with pytest.raises(ConfigError, match=r"data\.basins is an empty list"):
-        read(CamelsData("camels", camels, basins=(), attributes=NAMES))
+        CamelsData(path=camels, basins=(), attributes=NAMES).read()
 
 
 def test_a_class_that_camels_does_not_have_is_named(camels):
@@ -437,6 +435,6 @@ def test_a_day_without_weather_has_no_pet_and_is_refused_or_filled(tmp_path):
     for method in ("priestley_taylor", "oudin", "hargreaves"):
         data = read_camels(tmp_path, attributes=NAMES, pet=method)
         assert np.isnan(data.forcing["PET"][:, 0]).tolist() == [False, True, False]
-    about = CamelsData("camels", str(tmp_path), attributes=NAMES, missing_forcing="interpolate")
-    filled = read(about)
+    about = CamelsData(path=tmp_path, attributes=NAMES, missing_forcing="interpolate")
+    filled = about.read()
     np.testing.assert_array_equal(filled.forcing["T"][:, 0], [6.0, 8.0, 10.0])

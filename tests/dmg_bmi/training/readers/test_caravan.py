@@ -10,9 +10,8 @@ from dmg_bmi import Bundle
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
 from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.evaluate import evaluate
-from dmg_bmi.training.experiment import read
 from dmg_bmi.training.readers.caravan import ATTRIBUTES, caravan
-from dmg_bmi.training.readers.loading import gather
+from dmg_bmi.training.readers.loading import load
 from dmg_bmi.training.splits import splits
 
 # As Caravan's own code writes it into each file (caravan_utils.get_metadata_info).
@@ -82,7 +81,7 @@ def root(tmp_path):
 
 
 def test_basins_of_all_sources_stand_side_by_side_by_date(root):
-    data = gather(caravan(root, attributes=NAMES))
+    data = load(caravan(root, attributes=NAMES))
     assert data.ids == ("camels_01022500", "camelsgb_39001")
     assert [str(t)[:10] for t in data.times[[0, -1]]] == ["1981-01-01", "1981-01-06"]
     nan = np.nan
@@ -105,8 +104,8 @@ def test_basins_of_all_sources_stand_side_by_side_by_date(root):
 
 def test_pet_is_that_of_penman_and_monteith_or_by_choice_era5s(root):
     basin = ["camels_01022500"]
-    assert (gather(caravan(root, basin, NAMES)).forcing["PET"] == 2.0).all()
-    assert (gather(caravan(root, basin, NAMES, pet="era5_land")).forcing["PET"] == 5.0).all()
+    assert (load(caravan(root, basin, NAMES)).forcing["PET"] == 2.0).all()
+    assert (load(caravan(root, basin, NAMES, pet="era5_land")).forcing["PET"] == 5.0).all()
 
 
 def test_files_before_version_1_5_have_era5s_pet_under_its_old_name(root):
@@ -116,18 +115,18 @@ def test_files_before_version_1_5_have_era5s_pet_under_its_old_name(root):
     basin = ["camels_01022500"]
     with pytest.raises(ConfigError, match=r"has no potential_evaporation_sum_FAO.*data.pet: era5_land"):
         caravan(root, basin, NAMES)
-    assert (gather(caravan(root, basin, NAMES, pet="era5_land")).forcing["PET"] == 6.0).all()
+    assert (load(caravan(root, basin, NAMES, pet="era5_land")).forcing["PET"] == 6.0).all()
 
 
 def test_the_sign_of_pet_is_upward_and_a_little_dew_is_no_pet(root):
     write_basin(root, "camels_01022500", **{FAO: np.array([2.0, -0.01, 1.0, 3.0])})
     basin = ["camels_01022500"]
-    np.testing.assert_array_equal(gather(caravan(root, basin, NAMES)).forcing["PET"][:, 0], [2, 0, 1, 3])
+    np.testing.assert_array_equal(load(caravan(root, basin, NAMES)).forcing["PET"][:, 0], [2, 0, 1, 3])
     write_basin(root, "camels_01022500", **{ERA5: np.full(4, -5.0)})
     with pytest.raises(
         ForcingError, match=r"camels_01022500.nc: potential evaporation is negative on average"
     ):
-        gather(caravan(root, basin, NAMES, pet="era5_land"))
+        load(caravan(root, basin, NAMES, pet="era5_land"))
 
 
 def test_units_are_those_the_file_says(root):
@@ -135,14 +134,14 @@ def test_units_are_those_the_file_says(root):
         "Total precipitation [mm]", "Total precipitation [m]"
     )
     write_basin(root, "camels_01022500", units=said, temperature_2m_mean=np.full(4, 283.15))
-    data = gather(caravan(root, ["camels_01022500"], NAMES))
+    data = load(caravan(root, ["camels_01022500"], NAMES))
     np.testing.assert_allclose(data.forcing["T"], 10.0, atol=1e-4)
     np.testing.assert_allclose(data.forcing["P"][:, 0], [500, 1500, 2500, 3500])
     write_basin(root, "camels_01022500", units="")
-    np.testing.assert_array_equal(gather(caravan(root, ["camels_01022500"], NAMES)).forcing["P"][0], 0.5)
+    np.testing.assert_array_equal(load(caravan(root, ["camels_01022500"], NAMES)).forcing["P"][0], 0.5)
     write_basin(root, "camels_01022500", units=UNITS.replace("streamflow [mm/d]", "streamflow [m3/s]"))
     with pytest.raises(ConfigError, match="measure different things"):
-        gather(caravan(root, ["camels_01022500"], NAMES))
+        load(caravan(root, ["camels_01022500"], NAMES))
 
 
 def test_further_columns_are_inputs_in_their_own_units_or_targets(root):
@@ -152,7 +151,7 @@ def test_further_columns_are_inputs_in_their_own_units_or_targets(root):
         inputs=["surface_pressure_mean"],
         targets={"SWE": "snow_depth_water_equivalent_mean"},
     )
-    data = gather(source)
+    data = load(source)
     assert data.units["surface_pressure_mean"] == "kPa"
     assert np.nanmax(data.forcing["surface_pressure_mean"]) == 95.0
     assert [*data.target] == ["Q", "SWE"]
@@ -161,7 +160,7 @@ def test_further_columns_are_inputs_in_their_own_units_or_targets(root):
 
 def test_negative_and_missing_flow_is_masked(root):
     write_basin(root, "camels_01022500", streamflow=np.array([1.0, -999.0, np.nan, 0.0]))
-    flow = gather(caravan(root, ["camels_01022500"], NAMES)).target["Q"][:, 0]
+    flow = load(caravan(root, ["camels_01022500"], NAMES)).target["Q"][:, 0]
     np.testing.assert_array_equal(flow, [1.0, np.nan, np.nan, 0.0])
 
 
@@ -178,7 +177,7 @@ def test_a_basin_without_an_attribute_is_left_out_and_reported(root, caplog):
         ({"basins": ["camels_1"]}, ConfigError, "no file of basin 'camels_1'; available: camels_01022500"),
         ({"attributes": ["p_means"]}, ConfigError, "no attribute p_means; did you mean p_mean. there"),
         ({"attributes": ["country"]}, AttributeTableError, "country is 'Wales', not a number; .* choose"),
-        ({"attributes": NAMES, "inputs": ["dew"]}, ConfigError, "has no dew; there is .*streamflow"),
+        ({"attributes": NAMES, "inputs": ["dew"]}, ConfigError, "has no dew; available: .*streamflow"),
     ],
 )
 def test_what_is_not_there_is_named(root, options, error, said):
@@ -226,7 +225,7 @@ periods: {{train: [1981-01-01, 1981-05-31], test: [1981-06-01, 1981-07-15], spin
 model:
   nn: {{name: mlp, hidden_sizes: [4]}}
   phy_model: {{name: hbv}}
-training: {{steps: 2, batch: 4, window: 60}}
+training: {{max_steps: 2, batch_size: 4, seq_length: 60}}
 """
     )
     config = TrainingConfig.read(tmp_path / "caravan.yaml", ["basins.folds=3", "basins.fold=1"])
@@ -234,7 +233,7 @@ training: {{steps: 2, batch: 4, window: 60}}
     assert {*run.scores} == {"train", "test", "ungauged"}
     assert np.isfinite(run.scores["ungauged"].values["NSE"]).all()
     mapped = TrainingConfig.read(tmp_path / "run" / "config.yaml", [f"data.cache={tmp_path / 'cache'}"])
-    dataset = read(mapped)
+    dataset = mapped.data.read()
     assert isinstance(dataset.forcing["P"], np.memmap)
     chosen = splits(mapped, dataset).values()
     found = evaluate(Bundle.load(run.bundle).model, dataset, chosen, ["Q"], mapped.periods.spin_up)
@@ -268,7 +267,7 @@ def test_an_index_that_pandas_wrote_before_the_ids_is_passed_over(root):
 def test_infinite_series_are_named_with_basin_and_date(root):
     write_basin(root, "camels_01022500", streamflow=np.array([1.0, np.inf, 1.0, 1.0]))
     with pytest.raises(ForcingError, match="Q of basin camels_01022500 is infinite on 1981-01-02"):
-        gather(caravan(root, attributes=NAMES))
+        load(caravan(root, attributes=NAMES))
 
 
 def test_a_folder_without_attributes_is_named(root):
@@ -295,9 +294,9 @@ def as_csv(root):
 
 def test_the_csv_files_of_caravan_give_what_its_netcdf_files_give(root):
     write_basin(root, "camels_01022500", streamflow=np.array([1.5, np.nan, -1.0, 2.5]))
-    expected = gather(caravan(root, attributes=NAMES))
+    expected = load(caravan(root, attributes=NAMES))
     as_csv(root)
-    found = gather(caravan(root, attributes=NAMES))
+    found = load(caravan(root, attributes=NAMES))
     assert found.ids == expected.ids
     np.testing.assert_array_equal(found.times, expected.times)
     for kind in ("forcing", "target", "attributes"):
@@ -321,7 +320,7 @@ def test_a_wrong_csv_file_is_named_with_line_and_column(root, old, new, said):
     file = as_csv(root)[0]
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(ForcingError, match=f"{file.name}.*{said}"):
-        gather(caravan(root, attributes=NAMES))
+        load(caravan(root, attributes=NAMES))
 
 
 def test_a_series_of_another_shape_or_of_text_is_named(root):
@@ -333,7 +332,7 @@ def test_a_series_of_another_shape_or_of_text_is_named(root):
             if dimensions:
                 series[:] = np.array(["a"] * 4, dtype=object)
         with pytest.raises(ForcingError, match=r"camels_01022500\.nc: streamflow"):
-            gather(caravan(root, attributes=NAMES))
+            load(caravan(root, attributes=NAMES))
 
 
 def test_a_mark_of_missing_values_is_missing_and_no_evaporation_of_zero(root, caplog):
@@ -342,7 +341,7 @@ def test_a_mark_of_missing_values_is_missing_and_no_evaporation_of_zero(root, ca
     pet, rain = np.full(days, 2.0), np.full(days, 1.0)
     pet[7] = rain[9] = -9999.0
     write_basin(root, "camels_01022500", days=days, **{FAO: pet, "total_precipitation_sum": rain})
-    data = gather(caravan(root, ["camels_01022500"], NAMES))
+    data = load(caravan(root, ["camels_01022500"], NAMES))
     assert np.flatnonzero(np.isnan(data.forcing["PET"][:, 0])).tolist() == [7]
     assert np.flatnonzero(np.isnan(data.forcing["P"][:, 0])).tolist() == [9]
     assert caplog.text.count("1 values are -9999, and taken as missing") == 2

@@ -10,9 +10,9 @@ from dmg_bmi.errors import ConfigError, ForcingError
 from dmg_bmi.io import netcdf
 from dmg_bmi.synthetic.basins import generate
 from dmg_bmi.training import TrainingConfig
-from dmg_bmi.training.experiment import build, read
+from dmg_bmi.training.experiment import Experiment
 from dmg_bmi.training.readers.cf import cf
-from dmg_bmi.training.readers.loading import gather
+from dmg_bmi.training.readers.loading import load
 
 CONFIG = """
 name: small
@@ -48,7 +48,7 @@ def same(one, other):
 
 
 def test_what_was_written_comes_back(dataset, file):
-    found = gather(cf(file))
+    found = load(cf(file))
     same(found, dataset)
     assert found.step == 86400.0
     assert {n: found.units[n] for n in ("P", "T", "area", "Q")} == {
@@ -69,7 +69,7 @@ def test_the_file_says_what_is_summed_and_what_is_averaged(file):
 def test_names_and_notes_in_a_file_are_no_attributes(dataset, file):
     with netCDF4.Dataset(file, "a") as data:
         data.createVariable("river", str, ("catchment",))[:] = np.array(["a", "b", "c", "d"], dtype=object)
-    same(gather(cf(file)), dataset)
+    same(load(cf(file)), dataset)
 
 
 def test_other_units_become_those_of_the_models(dataset, tmp_path):
@@ -84,7 +84,7 @@ def test_other_units_become_those_of_the_models(dataset, tmp_path):
         units={**dataset.units, "P": "kg m-2 s-1", "T": "K", "PET": "mm h-1", "Q": "m d-1"},
     )
     netcdf.write(tmp_path / "other.nc", other)
-    found = gather(cf(tmp_path / "other.nc"))
+    found = load(cf(tmp_path / "other.nc"))
     np.testing.assert_allclose(found.forcing["T"], dataset.forcing["T"], atol=1e-9)
     same(replace(found, forcing={**found.forcing, "T": dataset.forcing["T"]}), dataset)
     with netCDF4.Dataset(tmp_path / "other.nc") as data:
@@ -92,14 +92,14 @@ def test_other_units_become_those_of_the_models(dataset, tmp_path):
 
 
 def test_some_basins_and_attributes_may_be_chosen_and_coordinates_come_along(dataset, file):
-    found = gather(cf(file, ["synthetic-003", "synthetic-001"], ["aridity"]))
+    found = load(cf(file, ["synthetic-003", "synthetic-001"], ["aridity"]))
     chosen = dataset.columns([2, 0])
     same(found, replace(chosen, attributes={n: chosen.attributes[n] for n in ("aridity", "gauge_lat")}))
 
 
 def test_attributes_may_stand_in_a_table_of_their_own(dataset, file, tmp_path, caplog):
     (tmp_path / "table.csv").write_text("id,slope\nsynthetic-002,0.5\nsynthetic-004,0.25\n")
-    found = gather(cf(file, table=tmp_path / "table.csv"))
+    found = load(cf(file, table=tmp_path / "table.csv"))
     assert found.ids == ("synthetic-002", "synthetic-004")
     np.testing.assert_array_equal(found.attributes["slope"], [0.5, 0.25])
     np.testing.assert_array_equal(found.forcing["P"], dataset.forcing["P"][:, [1, 3]])
@@ -125,7 +125,7 @@ def test_networks_see_coordinates_only_when_asked_to(file, tmp_path):
     (tmp_path / "a.yaml").write_text(CONFIG.format(data=f"{{reader: netcdf, path: {file}}}"))
     for more, seen in (([], False), (["data.attributes=[aridity, gauge_lat]"], True)):
         config = TrainingConfig.read(tmp_path / "a.yaml", more)
-        (role,) = build(config, read(config)).roles
+        (role,) = Experiment.load(config).build_model().roles
         assert ("gauge_lat" in role.attributes) is seen
         assert "aridity" in role.attributes
 
@@ -136,9 +136,9 @@ def test_the_forcing_of_a_training_trains_the_same_model_again(tmp_path):
         CONFIG.format(data=f"{{reader: synthetic, basins: 4, years: 1, seed: 5, {given}}}")
     )
     first = TrainingConfig.read(tmp_path / "a.yaml")
-    netcdf.write(tmp_path / "forcing.nc", read(first))
+    netcdf.write(tmp_path / "forcing.nc", first.data.read())
     (tmp_path / "b.yaml").write_text(
         CONFIG.format(data=f"{{reader: netcdf, path: {tmp_path}/forcing.nc, {given}}}")
     )
     again = TrainingConfig.read(tmp_path / "b.yaml")
-    assert build(again, read(again)).statistics == build(first, read(first)).statistics
+    assert Experiment.load(again).build_model().statistics == Experiment.load(first).build_model().statistics

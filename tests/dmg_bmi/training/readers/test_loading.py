@@ -15,10 +15,10 @@ from dmg_bmi.io import netcdf
 from dmg_bmi.synthetic.basins import generate
 from dmg_bmi.training import TrainingConfig
 from dmg_bmi.training.data import Windows, require, statistics, tensors
-from dmg_bmi.training.experiment import build, read
+from dmg_bmi.training.experiment import Experiment
 from dmg_bmi.training.readers.cf import cf
-from dmg_bmi.training.readers.loading import gather, interpolate
-from dmg_bmi.training.splits import between, splits
+from dmg_bmi.training.readers.loading import interpolate, load
+from dmg_bmi.training.splits import splits
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def batches(dataset, count=5, **options):
 
 
 def test_batches_from_disk_are_bitwise_those_from_memory(file, tmp_path):
-    memory, mapped = gather(cf(file)), gather(cf(file), cache=tmp_path)
+    memory, mapped = load(cf(file)), load(cf(file), cache=tmp_path)
     assert isinstance(mapped.forcing["P"], np.memmap)
     for one, other in zip(batches(memory), batches(mapped), strict=True):
         assert torch.equal(one.basins, other.basins)
@@ -50,25 +50,25 @@ def test_batches_from_disk_are_bitwise_those_from_memory(file, tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "other", "objects"])
 def test_a_torn_cache_is_refused_with_the_remedy(file, tmp_path, damage):
-    gather(cf(file), cache=tmp_path)
+    load(cf(file), cache=tmp_path)
     (torn,) = tmp_path.glob("*/P.npy")
     if damage in ("other", "objects"):
         np.save(torn, np.zeros((2, 2), np.float32) if damage == "other" else np.array([{}], object))
     else:
         torn.write_bytes(torn.read_bytes()[:-40] if damage == "cut" else b"")
     with pytest.raises(ForcingError, match=r"P\.npy: .*remove the folder"):
-        gather(cf(file), cache=tmp_path)
+        load(cf(file), cache=tmp_path)
 
 
 def test_batches_of_chosen_basins_are_of_these_alone(file, tmp_path):
-    memory, mapped = gather(cf(file)), gather(cf(file), cache=tmp_path)
+    memory, mapped = load(cf(file)), load(cf(file), cache=tmp_path)
     for dataset in (memory, mapped):
         found = torch.cat([batch.basins for batch in batches(dataset, columns=[3, 1])])
         assert {*found.tolist()} == {1, 3}
 
 
 def test_series_stay_on_disk_and_batches_go_where_the_model_is(file, tmp_path):
-    mapped = gather(cf(file), cache=tmp_path)
+    mapped = load(cf(file), cache=tmp_path)
     data = tensors(mapped, ["P"], ["area"], ["Q"], device="meta")
     assert data.forcing["P"].device.type == data.target["Q"].device.type == "cpu"
     assert data.forcing["P"].data_ptr() == mapped.forcing["P"].ctypes.data  # no copy
@@ -79,8 +79,8 @@ def test_series_stay_on_disk_and_batches_go_where_the_model_is(file, tmp_path):
 
 def test_statistics_differ_by_single_precision_alone(file, tmp_path):
     names = ["P", "T", "PET", "area"]
-    memory = statistics(gather(cf(file)), names, [0, 2])
-    mapped = statistics(gather(cf(file), cache=tmp_path), names, [0, 2])
+    memory = statistics(load(cf(file)), names, [0, 2])
+    mapped = statistics(load(cf(file), cache=tmp_path), names, [0, 2])
     for name in names:
         assert mapped[name].mean == pytest.approx(memory[name].mean, rel=1e-6)
         assert mapped[name].std == pytest.approx(memory[name].std, rel=1e-6)
@@ -89,14 +89,14 @@ def test_statistics_differ_by_single_precision_alone(file, tmp_path):
 def test_the_disk_is_written_once_and_again_when_the_files_change(file, tmp_path):
     copy = tmp_path / "copy.nc"
     copy.write_bytes(file.read_bytes())
-    gather(cf(copy), cache=tmp_path / "cache")
+    load(cf(copy), cache=tmp_path / "cache")
     (written,) = (tmp_path / "cache").iterdir()
     before = {p: p.stat().st_mtime_ns for p in written.iterdir()}
-    gather(cf(copy), cache=tmp_path / "cache")
+    load(cf(copy), cache=tmp_path / "cache")
     assert {p: p.stat().st_mtime_ns for p in written.iterdir()} == before
     os.utime(copy, (1, 1))
-    gather(cf(copy), cache=tmp_path / "cache")
-    gather(cf(copy, ["synthetic-001"]), cache=tmp_path / "cache")
+    load(cf(copy), cache=tmp_path / "cache")
+    load(cf(copy, ["synthetic-001"]), cache=tmp_path / "cache")
     assert len([*(tmp_path / "cache").iterdir()]) == 3
 
 
@@ -110,10 +110,10 @@ def test_a_reading_that_fails_leaves_nothing_that_looks_whole(file, tmp_path, mo
 
     monkeypatch.setattr(netcdf.Reader, "series", torn)
     with pytest.raises(ForcingError, match="torn"):
-        gather(cf(file), cache=tmp_path / "cache")
+        load(cf(file), cache=tmp_path / "cache")
     assert [*(tmp_path / "cache").iterdir()] == []
     with pytest.raises(WriteError, match="cannot be written"):
-        gather(cf(file), cache=file)
+        load(cf(file), cache=file)
 
 
 # -- missing forcing --------------------------------------------------------------
@@ -143,7 +143,7 @@ periods: {{train: [2000-11-01, 2001-05-31], spin_up: 30}}
 model:
   nn: {{name: mlp, hidden_sizes: [4]}}
   phy_model: {{name: hbv}}
-training: {{steps: 1, batch: 4, window: 60}}
+training: {{max_steps: 1, batch_size: 4, seq_length: 60}}
 """
     )
     return tmp_path
@@ -151,10 +151,10 @@ training: {{steps: 1, batch: 4, window: 60}}
 
 def trained_on(folder, *overrides):
     config = TrainingConfig.read(folder / "small.yaml", overrides)
-    dataset = read(config)
-    columns = splits(config, dataset)["train"].columns
-    require(between(dataset, config), build(config, dataset), ["Q"], columns)
-    return [dataset.ids[column][-1] for column in columns]
+    experiment = Experiment.load(config)
+    columns = experiment.splits["train"].columns
+    require(experiment.observed, experiment.build_model(), ["Q"], columns)
+    return [experiment.dataset.ids[column][-1] for column in columns]
 
 
 @pytest.mark.parametrize("cache", [False, True])
@@ -165,13 +165,13 @@ def test_missing_forcing_is_reported_or_filled_or_its_basin_left_out(gappy, capl
         trained_on(gappy, *more)
     assert trained_on(gappy, "data.missing_forcing=interpolate", *more) == [*"1234"]
     assert "basin synthetic-003: steps interpolated: 3 of T" in caplog.text
-    assert trained_on(gappy, "data.missing_forcing=leave_out", *more) == [*"124"]
+    assert trained_on(gappy, "data.missing_forcing=drop", *more) == [*"124"]
     assert "basin synthetic-003 is left out: no T on 2000-11-20T00:00:00 and on 2 other steps" in caplog.text
 
 
 def test_a_gap_outside_the_periods_leaves_no_basin_out(gappy):
-    config = TrainingConfig.read(gappy / "small.yaml", ["data.missing_forcing=leave_out"])
-    found = splits(config, gather(cf(gappy / "forcing.nc")))
+    config = TrainingConfig.read(gappy / "small.yaml", ["data.missing_forcing=drop"])
+    found = splits(config, load(cf(gappy / "forcing.nc")))
     assert found["train"].columns == [0, 1, 3]
 
 
@@ -183,7 +183,7 @@ from pathlib import Path
 import numpy as np, torch
 from itertools import islice
 from dmg_bmi import DeltaModel
-from dmg_bmi.training.blocks import Piece, Source, gather
+from dmg_bmi.training.readers.loading import Chunk, Source, load
 from dmg_bmi.training.data import Windows, require, statistics, tensors
 from dmg_bmi.training.losses import Objective
 from dmg_bmi.training.evaluate import evaluate
@@ -194,22 +194,22 @@ torch.set_num_threads(1)
 basins, days, cache, allowance = int(sys.argv[1]), 4000, sys.argv[2], int(sys.argv[3])
 ids = tuple(f"b{k}" for k in range(basins))
 
-def pieces():
+def chunks():
     rng = np.random.default_rng(0)
     for row in range(basins):
         rain = rng.uniform(0.0, 9.0, (1, days))
-        yield Piece(slice(row, row + 1), slice(0, days), {"P": rain, "T": rain, "PET": rain, "Q": rain})
+        yield Chunk(slice(row, row + 1), slice(0, days), {"P": rain, "T": rain, "PET": rain, "Q": rain})
 
 source = Source(
     ids, np.datetime64("1980-01-01", "s") + np.arange(days) * np.timedelta64(86400, "s"), 86400.0,
-    {"area": np.arange(basins) + 1.0}, {}, ("P", "T", "PET"), ("Q",), pieces, (), {},
+    {"area": np.arange(basins) + 1.0}, {}, ("P", "T", "PET"), ("Q",), chunks, (), {},
 )
 model = DeltaModel.build(
     nn={"name": "mlp", "hidden_sizes": [2]}, phy_model={"name": "hbv"}, roles=[{"attributes": ["area"]}]
 )
 held = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
 resource.setrlimit(resource.RLIMIT_DATA, (1024 * held + allowance,) * 2)
-dataset = gather(source, cache=None if cache == "memory" else cache)
+dataset = load(source, cache=None if cache == "memory" else cache)
 dataset = dataset.period(dataset.times[0], dataset.times[3000])
 statistics(dataset, ["P", "T", "PET", "area"])
 require(dataset, model, ["Q"])

@@ -1,0 +1,94 @@
+"""What every reader of training data has: its keys in a configuration, and a method that reads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from ...errors import ConfigError
+from ...io.timeseries import BasinDataset
+from ...model.registry import load_registered, registered_names
+from .basin_ids import read_ids
+from .loading import Missing, Source, load
+
+#: Readers of this package; those of others join by an entry point in the group :data:`GROUP`.
+READERS = {
+    "camels": "dmg_bmi.training.readers.camels:CamelsData",
+    "caravan": "dmg_bmi.training.readers.caravan:CaravanData",
+    "netcdf": "dmg_bmi.training.readers.cf:NetcdfData",
+    "synthetic": "dmg_bmi.training.readers.synthetic:SyntheticData",
+}
+GROUP = "dmg_bmi.readers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(ABC):
+    """The section ``data`` of a training configuration; a reader is a subclass with its own keys.
+
+    Parameters
+    ----------
+    reader : str
+        Its registered name.
+    attributes : sequence of str, or mapping of str to str, optional
+        Attributes that networks see, or names and the columns that give them; all by default.
+    """
+
+    TAG: ClassVar[str] = "reader"
+
+    reader: str
+    attributes: tuple[str, ...] | dict[str, str] | None = None
+
+    @abstractmethod
+    def read(self) -> BasinDataset:
+        """Read the data, in memory or mapped from disk."""
+
+    @classmethod
+    def variants(cls) -> dict[str, Callable[[], type[DataConfig]]]:
+        """Return what loads the class of each registered reader, by name."""
+        return {name: partial(_load_class, name) for name in registered_names(READERS, GROUP)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileData(DataConfig):
+    """Keys of readers of files.
+
+    Parameters
+    ----------
+    path : path
+    basins : sequence of str, or path, optional
+        Ids, or a text file of one id a line; all basins by default.
+    missing_forcing : {"error", "drop", "interpolate"}
+        ``drop`` leaves out basins that lack forcing in the periods; for ``interpolate`` see
+        :func:`~dmg_bmi.training.readers.loading.load`.
+    cache : path, optional
+        See :func:`~dmg_bmi.training.readers.loading.load`.
+    """
+
+    path: Path
+    basins: tuple[str, ...] | Path | None = None
+    missing_forcing: Missing = "error"
+    cache: Path | None = None
+
+    @abstractmethod
+    def source(self, basins: Sequence[str] | None) -> Source:
+        """Find the files of the basins; of all without `basins`."""
+
+    def read(self) -> BasinDataset:
+        """Read the data, in memory or mapped from disk if there is a cache."""
+        basins = read_ids(self.basins, "data.basins")
+        if basins is not None and not basins:
+            raise ConfigError(
+                "data.basins is an empty list; list ids, or leave the key out to read all basins"
+            )
+        return load(self.source(basins), self.missing_forcing, self.cache)
+
+
+def _load_class(name: str) -> type[DataConfig]:
+    found = load_registered("reader", READERS, GROUP, name)
+    if not (isinstance(found, type) and issubclass(found, DataConfig)):
+        raise ConfigError(f"reader {name!r} is not a subclass of {DataConfig.__module__}.DataConfig")
+    return found

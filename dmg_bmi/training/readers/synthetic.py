@@ -1,0 +1,36 @@
+"""Synthetic basins as training data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...arrays import DAY
+from ...io.timeseries import BasinDataset
+from ...synthetic.basins import generate
+from .base import DataConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticData(DataConfig):
+    """Synthetic basins; see :func:`dmg_bmi.synthetic.basins.generate`."""
+
+    reader: str = "synthetic"
+    basins: int = 12
+    years: int = 8
+    step: float = DAY
+    start: datetime = datetime(2000, 10, 1)
+    attributes: tuple[str, ...] = ("elev_mean", "area", "aridity", "frac_snow", "frac_forest", "clay_frac")
+    noise: float = 0.05
+    seed: int = 0
+
+    def read(self) -> BasinDataset:
+        """Generate the basins."""
+        return generate(
+            self.basins,
+            self.years,
+            step=self.step,
+            start=f"{self.start:%Y-%m-%d}",
+            noise=self.noise,
+            seed=self.seed,
+        )

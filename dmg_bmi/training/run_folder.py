@@ -1,0 +1,138 @@
+"""The folder of a training: the names of its files, and what they say of its progress."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import ConfigError, TrainingError
+from ..io.atomic import write_atomic
+from ..io.typed_yaml import read_yaml
+from . import checkpoint
+from .config import TrainingConfig
+
+log = logging.getLogger("dmg_bmi")
+BUNDLE, CONFIG, LOG = "bundle", "config.yaml", "train.log"
+CHECKPOINT, TENSORBOARD = "checkpoint.safetensors", "tensorboard"
+METRICS, HISTORY = "metrics.csv", "history.csv"
+#: What steps the bundle through its BMI.
+BMI, FORCING = "bmi.yaml", "forcing.nc"
+CURVE, REPORT = "training_curve.png", "report.html"
+#: Basins whose hydrographs are drawn, by their NSE.
+RANKS = ("best", "median", "worst")
+#: Journal of a search, beside the run folders of its trials.
+STUDY = "study.log"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one training.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    path: Path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def hydrograph(self, rank: str) -> Path:
+        """Return the picture of one of :data:`RANKS`."""
+        return self.path / f"hydrograph_{rank}.png"
+
+    @property
+    def is_run(self) -> bool:
+        """Return whether the folder holds a configuration and a bundle."""
+        return os.path.exists(self / CONFIG) and os.path.isdir(self / BUNDLE)
+
+    def read_config(self, overrides: tuple[str, ...] | list[str] = ()) -> TrainingConfig:
+        """Read the configuration, whatever version of the package wrote it."""
+        file = self / CONFIG
+        return TrainingConfig.from_stored(read_yaml(file), str(file), overrides)
+
+    def write_config(self, config: TrainingConfig) -> None:
+        """Write the configuration with all defaults."""
+        text = yaml.safe_dump(config.plain(), sort_keys=False)
+        with checkpoint.writing(self.path):
+            write_atomic(self / CONFIG, text.encode("utf-8"))
+
+    def require_finished(self) -> None:
+        """Check that the folder holds a finished run.
+
+        Raises
+        ------
+        ConfigError
+            Naming the missing file.
+        """
+        for name in (CONFIG, METRICS, HISTORY, FORCING):
+            if not os.path.exists(self / name):
+                raise ConfigError(f"{self.path}: holds no finished run (no {name}); see dmg-bmi train")
+
+    def require_unfinished(self, config: TrainingConfig) -> None:
+        """Check that the folder is new, or holds an unfinished run of this very configuration.
+
+        Raises
+        ------
+        TrainingError
+            If it holds a finished run, or another one.
+        """
+        if not os.path.exists(self / CONFIG):
+            return
+        if os.path.exists(self / METRICS) and not os.path.exists(self / CHECKPOINT):
+            raise TrainingError(f"{self.path}: holds a finished run; choose another folder or remove it")
+        present, requested = _flat(self.read_config().plain()), _flat(config.plain())
+        keys = present.keys() | requested.keys()
+        other = sorted(key for key in keys if present.get(key) != requested.get(key))
+        if other:
+            differences = ", ".join(
+                f"{key} {present.get(key)!r} and not {requested.get(key)!r}" for key in other[:3]
+            )
+            raise TrainingError(
+                f"{self.path}: holds an unfinished run with {differences}; choose another folder, remove it, "
+                "or resume that run by giving its configuration"
+            )
+
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Copy the log into a file, whatever the console shows of it."""
+        with checkpoint.writing(self / LOG):
+            handler = _LogFile(self / LOG, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        level = log.level
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            yield
+        except BaseException as error:
+            # Into the file alone: on the console the command line reports it.
+            text = str(error) or type(error).__name__
+            handler.handle(logging.LogRecord(log.name, logging.ERROR, __file__, 0, text, None, None))
+            raise
+        finally:
+            log.setLevel(level)
+            log.removeHandler(handler)
+            with suppress(OSError):
+                handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Ignore a full disk here: it is reported by the files that a run cannot do without."""
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return ``section.key`` to value."""
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        result |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return result
