@@ -55,7 +55,7 @@ def test_every_other_command_is_one(command):
 
 
 def test_the_table_names_every_option_and_its_default():
-    text = PAGE[PAGE.index("## The configuration") : PAGE.index("## Stopped")]
+    text = PAGE[PAGE.index("## The configuration") : PAGE.index("## Interrupted")]
     rows = re.findall(r"^\| (`.*?) \| (.*?) \|", text, re.MULTILINE)
     told = {}
     for names, defaults in rows:

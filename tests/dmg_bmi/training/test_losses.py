@@ -139,7 +139,7 @@ def test_a_number_is_the_weight_of_a_loss_of_the_flow():
 
 
 def test_an_unknown_loss_is_refused_with_those_that_exist():
-    with pytest.raises(ConfigError, match=r"no loss named 'nes'; registered are kge, log_mse"):
+    with pytest.raises(ConfigError, match=r"no loss named 'nes'; registered: kge, log_mse"):
         by_target({"nes": 1.0})
     with pytest.raises(ConfigError, match="no loss named 'nes'"):
         by_target({"nse": 1.0, "ET": {"nes": 1.0}})
