@@ -138,7 +138,10 @@ def test_an_ensemble_is_one_bundle_with_one_flow_to_score(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["model.phy_model={a: {name: hbv}, b: {name: gr4j}}"], "does not name the model that it acts on; available: a, b"),
+        (
+            ["model.phy_model={a: {name: hbv}, b: {name: gr4j}}"],
+            "does not name the model.*; available: a, b",
+        ),
         (
             [
                 "model.nn={x: {name: mlp}, y: {name: mlp}, z: {name: mlp}}",
