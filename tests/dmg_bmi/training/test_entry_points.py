@@ -91,7 +91,7 @@ def test_a_loss_fits_its_statistic_to_each_basin_of_the_training_data(installed)
     [
         ("training.loss={number: 1.0}", "loss 'number' is not a dmg_bmi.training.losses.Loss"),
         ("training.loss={broken: 1.0}", r"loss 'broken' \(my_training:NOTHING\) cannot be imported"),
-        ("training.loss={unknown: 1.0}", "registered are .*nse.*scaled_mae"),
+        ("training.loss={unknown: 1.0}", "registered: .*nse.*scaled_mae"),
         ("data.reader=number", "reader 'number' is not a subclass of .*DataConfig"),
         ("data.reader=lysimeter", "must be one of .*lysimeters.*did you mean 'lysimeters'"),
         ("data.sed=3", "unknown key 'data.sed'; did you mean 'seed'"),

@@ -202,7 +202,7 @@ def test_what_cannot_be_is_said_before_the_training(config, tmp_path, keys, said
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there_is_told_of(config, tmp_path):
-    with pytest.raises(ConfigError, match="PyTorch finds no GPU here; choose cpu"):
+    with pytest.raises(ConfigError, match="PyTorch finds no GPU; choose cpu"):
         train(config, tmp_path / "run", ["training.device=cuda"])
     assert not (tmp_path / "run").exists()
 

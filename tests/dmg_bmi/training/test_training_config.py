@@ -112,7 +112,7 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ({"training.max_steps": 0}, "max_steps must be above zero"),
         ({"training.max_steps": 1.5}, "'training.max_steps' must be a whole number"),
         ({"training.learning_rat": 0.1}, "unknown key 'training.learning_rat'; did you mean 'learning_rate'"),
-        ({"training.loss": {"nes": 1}}, "no loss named 'nes'; registered are"),
+        ({"training.loss": {"nes": 1}}, "no loss named 'nes'; registered:"),
         ({"training.loss": {"nse": -1.0}}, "the weight of loss nse must be a number from 0, it is -1.0"),
         ({"training.loss": {"Q": {"kge": float("nan")}}}, "'training.loss.Q.kge' must be a finite number"),
         ({"training.weight_decay": -0.1}, "weight_decay must not be negative, it is -0.1"),

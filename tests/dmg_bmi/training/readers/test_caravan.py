@@ -175,7 +175,7 @@ def test_a_basin_without_an_attribute_is_left_out_and_reported(root, caplog):
     ("options", "error", "said"),
     [
         ({"basins": ["camels_1"]}, ConfigError, "no file of basin 'camels_1'; available: camels_01022500"),
-        ({"attributes": ["p_means"]}, ConfigError, "no attribute p_means; did you mean p_mean. there"),
+        ({"attributes": ["p_means"]}, ConfigError, "no attribute p_means; did you mean p_mean. available"),
         ({"attributes": ["country"]}, AttributeTableError, "country is 'Wales', not a number; .* choose"),
         ({"attributes": NAMES, "inputs": ["dew"]}, ConfigError, "has no dew; available: .*streamflow"),
     ],
