@@ -22,6 +22,7 @@ from .errors import (
 )
 from .model.bundle import BundleInfo
 from .model.variables import unknown_variable
+from .runtime.arguments import AnyArray, as_indices, as_numbers, fill
 from .runtime.clock import Clock
 from .runtime.component import Component
 from .runtime.config import RunConfig
@@ -29,7 +30,6 @@ from .runtime.metadata import ExtraVariables, Metadata, ReservedVariables
 from .runtime.ngen_protocols import NgenProtocols
 
 GRID = 0
-AnyArray = NDArray[np.generic]
 NDARRAY, FLOAT, INT = np.ndarray, np.dtype(np.float64), np.dtype(np.int32)
 
 
@@ -193,34 +193,34 @@ class DeltaModelBmi(Bmi):
     def get_var_units(self, name: str) -> str:
         """Return a UDUNITS string."""
         try:
-            known = self._about.units.get(name)
+            units = self._about.units.get(name)
         except TypeError as problem:
             raise unknown_variable(name) from problem
-        return self._reserved(name).find(name).units if known is None else known
+        return self._reserved(name).find(name).units if units is None else units
 
     def get_var_type(self, name: str) -> str:
         """Return ``float64``, or ``int64`` for ids."""
         try:
-            known = self._about.types.get(name)
+            dtype = self._about.types.get(name)
         except TypeError as problem:
             raise unknown_variable(name) from problem
-        return self._reserved(name).find(name).dtype if known is None else known
+        return self._reserved(name).find(name).dtype if dtype is None else dtype
 
     def get_var_itemsize(self, name: str) -> int:
         """Return 8 bytes."""
         try:
-            known = self._about.itemsizes.get(name)
+            size = self._about.itemsizes.get(name)
         except TypeError as problem:
             raise unknown_variable(name) from problem
-        return self._reserved(name).array(name).itemsize if known is None else known
+        return self._reserved(name).array(name).itemsize if size is None else size
 
     def get_var_nbytes(self, name: str) -> int:
         """Return the bytes of the whole array."""
         try:
-            known = self._about.nbytes.get(name)
+            size = self._about.nbytes.get(name)
         except TypeError as problem:
             raise unknown_variable(name) from problem
-        return self._reserved(name).array(name).nbytes if known is None else known
+        return self._reserved(name).array(name).nbytes if size is None else size
 
     def get_var_location(self, name: str) -> str:
         """Return ``node`` of the scalar grid for one catchment, ``none`` for many."""
@@ -265,16 +265,16 @@ class DeltaModelBmi(Bmi):
         Writing to that of a forcing sets it; all others are read-only.
         """
         try:
-            known = name in self._about.nbytes
+            in_table = name in self._about.nbytes
         except TypeError as problem:
             raise unknown_variable(name) from problem
-        if known:
+        if in_table:
             return self.component.pointer(name)
         return self._reserved(name).array(name)
 
     def get_value(self, name: str, dest: AnyArray) -> AnyArray:
         """Copy a variable into `dest`."""
-        return _fill(name, dest, self._values(name))
+        return fill(name, dest, self._values(name))
 
     def get_value_at_indices(self, name: str, dest: AnyArray, inds: NDArray[np.int_]) -> AnyArray:
         """Copy chosen items into `dest`, in place."""
@@ -296,7 +296,7 @@ class DeltaModelBmi(Bmi):
                 raise ValueShapeError(f"{name!r} cannot go into dest: {problem}") from problem
             return dest
         values = self._values(name)
-        return _fill(name, dest, values[_indices(name, inds, values.size)])
+        return fill(name, dest, values[as_indices(name, inds, values.size)])
 
     def set_value(self, name: str, src: AnyArray) -> None:
         """Set an input, attribute or state in place."""
@@ -307,15 +307,15 @@ class DeltaModelBmi(Bmi):
         if array is not None and type(src) is NDARRAY and src.dtype is FLOAT and src.size == 1:
             array.fill(src.item())
         elif name in self._about.nbytes:
-            self.component.set(name, _numbers(name, src))
+            self.component.set(name, as_numbers(name, src))
         else:
-            self._reserved(name).set(name, _numbers(name, src))
+            self._reserved(name).set(name, as_numbers(name, src))
 
     def set_value_at_indices(self, name: str, inds: NDArray[np.int_], src: AnyArray) -> None:
         """Set chosen items in place."""
         values = self._values(name).copy()
-        indices = _indices(name, inds, values.size)
-        new = _numbers(name, src)
+        indices = as_indices(name, inds, values.size)
+        new = as_numbers(name, src)
         if new.size != indices.size:
             raise ValueShapeError(f"{name!r}: {new.size} values for {indices.size} indices")
         values[indices] = new.reshape(-1)
@@ -379,20 +379,20 @@ class DeltaModelBmi(Bmi):
     def _require(self, name: str) -> None:
         """Raise VariableError for a name that does not exist."""
         try:
-            known = name in self._about.units
+            exists = name in self._about.units
         except TypeError as problem:
             raise unknown_variable(name) from problem
-        if not known:
+        if not exists:
             if self.bundle is None:
                 self.component  # noqa: B018  raises before initialize
             raise unknown_variable(name)
 
     def _values(self, name: str) -> AnyArray:
         try:
-            known = name in self._about.nbytes
+            in_table = name in self._about.nbytes
         except TypeError as problem:
             raise unknown_variable(name) from problem
-        if known:
+        if in_table:
             return self.component.values(name)
         return self._reserved(name).array(name)
 
@@ -420,38 +420,3 @@ def bundle_component(name: str, bundle: str | Path) -> type[DeltaModelBmi]:
     """
     info = BundleInfo.read(bundle)
     return type(name, (DeltaModelBmi,), {"bundle": info, "__doc__": info.summary or DeltaModelBmi.__doc__})
-
-
-def _fill(name: str, dest: AnyArray, values: AnyArray) -> AnyArray:
-    if not isinstance(dest, np.ndarray) or dest.size != values.size:
-        actual = f"{dest.size} items" if isinstance(dest, np.ndarray) else type(dest).__name__
-        raise ValueShapeError(f"{name!r}: dest must be an array of {values.size} items, not {actual}")
-    if dest.dtype.kind not in "fiuc":
-        raise ValueShapeError(f"{name!r}: {values.dtype} cannot go into dest, which is of {dest.dtype}")
-    try:
-        np.copyto(dest, values.reshape(dest.shape), casting="same_kind")
-    except (TypeError, ValueError) as problem:
-        raise ValueShapeError(f"{name!r}: {values.dtype} cannot go into dest: {problem}") from problem
-    return dest
-
-
-def _numbers(name: str, src: Any) -> AnyArray:
-    try:
-        values = np.asarray(src)
-    except ValueError as problem:
-        raise ValueShapeError(f"{name!r} must be set from an array of numbers: {problem}") from problem
-    if values.dtype.kind not in "fiu":
-        raise ValueShapeError(f"{name!r} must be set from numbers, not {values.dtype}")
-    if np.ma.is_masked(src):
-        raise ValueShapeError(f"{name!r}: {np.ma.count_masked(src)} values are masked; fill them first")
-    return values
-
-
-def _indices(name: str, inds: Any, size: int) -> NDArray[np.int_]:
-    try:
-        indices = np.asarray(inds)
-    except (ValueError, OverflowError) as problem:
-        raise ValueShapeError(f"{name!r}: indices must be an array of whole numbers: {problem}") from problem
-    if indices.dtype.kind not in "iu" or (indices.size and not 0 <= indices.min() <= indices.max() < size):
-        raise ValueShapeError(f"{name!r}: indices must be whole numbers from 0 to {size - 1}")
-    return indices.reshape(-1)

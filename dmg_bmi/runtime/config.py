@@ -202,7 +202,7 @@ class RunConfig:
 @lru_cache(maxsize=8)
 def _read_shared(path: Path, mtime_ns: int, size: int) -> RunConfig:
     if "shared" in read_yaml(path):
-        raise ConfigError(f"{path}: key 'shared' again; a shared configuration stands on its own")
+        raise ConfigError(f"{path}: key 'shared' again; a shared configuration cannot name another")
     return RunConfig.read(path)
 
 

@@ -56,27 +56,29 @@ class Metadata:
     table : sequence of Variable, optional
         Without it there are none.
     size : int, optional
-        Catchments, where they are known.
+        Number of catchments, where it is known.
     stored : bool
         Whether forcing is stored, so that there are no inputs.
     """
 
     def __init__(self, table: Sequence[Variable] = (), size: int | None = None, stored: bool = False) -> None:
-        known = {v.symbol: v for v in table} | {v.name: v for v in table}
+        by_name = {v.symbol: v for v in table} | {v.name: v for v in table}
         kinds = ("output",) if stored else ("input", "output")
-        self.by_name = known
+        self.by_name = by_name
         self.inputs, self.outputs = (
             tuple(dict.fromkeys(v.name for v in table if v.kind == kind and v.published and kind in kinds))
             for kind in ("input", "output")
         )
-        self.units = {name: v.units for name, v in known.items()}
-        self.types = {name: v.dtype for name, v in known.items()}
+        self.units = {name: v.units for name, v in by_name.items()}
+        self.types = {name: v.dtype for name, v in by_name.items()}
         self.nbytes: dict[str, int] = {}
         if table:
             self.units |= {IDS: "1", AREA: "km2"}
             self.types |= {IDS: "int64", AREA: "float64"}
         if size is not None:
-            self.nbytes = {name: 8 * size * (known[name].size if name in known else 1) for name in self.units}
+            self.nbytes = {
+                name: 8 * size * (by_name[name].size if name in by_name else 1) for name in self.units
+            }
         self.itemsizes = dict.fromkeys(self.units, 8)
 
     def extended(self, table: Mapping[str, Reserved]) -> Self:

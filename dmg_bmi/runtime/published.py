@@ -68,8 +68,8 @@ class PublishedOutputs:
         """
         if self._before is None:
             self._before = self.values.copy()
-        known, factors = self._factors
-        if known != shares:
+        last_shares, factors = self._factors
+        if last_shares != shares:
             factors = np.where(self._sums, self._scale / shares, self._scale)
             self._factors = (shares, factors)
         np.multiply(fluxes, factors, out=self.values)

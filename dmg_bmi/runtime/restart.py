@@ -46,12 +46,12 @@ def decode(content: bytes, source: str) -> Snapshot:
 # -- checks -----------------------------------------------------------------------
 
 
-def check(saved: Snapshot, own: Snapshot, step: ModelStep, group: Group, source: str) -> None:
+def check(saved: Snapshot, current: Snapshot, step: ModelStep, group: Group, source: str) -> None:
     """Refuse a snapshot that a component cannot go on from.
 
     Parameters
     ----------
-    saved, own : Snapshot
+    saved, current : Snapshot
         What was read, and what the component is now.
     step : ModelStep
         Of the component.
@@ -65,61 +65,61 @@ def check(saved: Snapshot, own: Snapshot, step: ModelStep, group: Group, source:
     StateError
         If it was saved by something else, at another time, or holds what cannot be.
     """
-    _check_origin(saved, own, source)
-    _check_shapes(saved, own, group, source)
-    _check_attributes(saved, own, group, source)
+    _check_origin(saved, current, source)
+    _check_shapes(saved, current, group, source)
+    _check_attributes(saved, current, group, source)
     try:
         position = step.restored(saved.header).position
     except ValueError as problem:
         raise StateError(f"{source}: its header is not valid: {problem}") from problem
-    if own.header["valid_time"] is not None and position != own.header["position"]:
+    if current.header["valid_time"] is not None and position != current.header["position"]:
         raise StateError(f"{source}: was saved with another day_start_hour")
-    _check_state(saved, own, group, source)
+    _check_state(saved, current, group, source)
     _check_runtime(saved, position, group, source)
 
 
-def _check_origin(saved: Snapshot, own: Snapshot, source: str) -> None:
+def _check_origin(saved: Snapshot, current: Snapshot, source: str) -> None:
     for key, meaning in (
         ("fingerprint", "another bundle"),
         ("ids", "other catchments"),
         ("time_step", "another time step"),
         ("stored_forcing", "another kind of forcing"),
     ):
-        if saved.header.get(key) != own.header[key]:
+        if saved.header.get(key) != current.header[key]:
             raise StateError(f"{source}: was saved by {meaning} ({key} differs)")
     time = saved.header.get("valid_time")
-    if time != own.header["valid_time"]:
+    if time != current.header["valid_time"]:
         raise StateError(
-            f"{source}: is valid at {time}, the component is at {own.header['valid_time']}: "
+            f"{source}: is valid at {time}, the component is at {current.header['valid_time']}: "
             "set start_time to the former"
         )
 
 
-def _check_shapes(saved: Snapshot, own: Snapshot, group: Group, source: str) -> None:
+def _check_shapes(saved: Snapshot, current: Snapshot, group: Group, source: str) -> None:
     settable = {f"{CHANGED}{name}" for name in (*group.attributes, *group.multipliers)}
     changed = {name: t for name, t in saved.tensors.items() if name in settable}
     shapes, expected = (
         {name: (t.shape, t.dtype) for name, t in snapshot.tensors.items() if name not in settable}
-        for snapshot in (saved, own)
+        for snapshot in (saved, current)
     )
-    rows = (len(own.header["ids"]),)
+    rows = (len(current.header["ids"]),)
     if shapes != expected or any(t.shape != rows or t.dtype != torch.float64 for t in changed.values()):
         raise StateError(f"{source}: its tensors do not fit this component")
 
 
-def _check_attributes(saved: Snapshot, own: Snapshot, group: Group, source: str) -> None:
-    digests, own_digests = saved.header.get("attributes"), own.header["attributes"]
-    if digests != own_digests:
+def _check_attributes(saved: Snapshot, current: Snapshot, group: Group, source: str) -> None:
+    digests, current_digests = saved.header.get("attributes"), current.header["attributes"]
+    if digests != current_digests:
         differing = [
             name
-            for name, digest in own_digests.items()
+            for name, digest in current_digests.items()
             if not isinstance(digests, dict) or digests.get(name) != digest
         ]
         raise StateError(
             f"{source}: was saved with other values of {', '.join(differing) or 'attributes'}; "
             "use the table of catchments of that run"
         )
-    ids = own.header["ids"]
+    ids = current.header["ids"]
     table = group.about(len(ids)).by_name
     for name, values in saved.changed.items():
         variable = table[name]
@@ -130,8 +130,8 @@ def _check_attributes(saved: Snapshot, own: Snapshot, group: Group, source: str)
             raise StateError(f"{source}: {problem}") from problem
 
 
-def _check_state(saved: Snapshot, own: Snapshot, group: Group, source: str) -> None:
-    ids = own.header["ids"]
+def _check_state(saved: Snapshot, current: Snapshot, group: Group, source: str) -> None:
+    ids = current.header["ids"]
     table = group.about(len(ids)).by_name
     for name, tensor in saved.state.items():
         values = tensor.to(torch.float64).reshape(len(ids), -1).numpy()

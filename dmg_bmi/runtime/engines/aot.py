@@ -1,6 +1,6 @@
 """Compiled steps: built once by ``dmg-bmi compile``, loaded in milliseconds.
 
-A package never lives in a bundle: it stands in the user's private cache, or in a folder that the
+A package never lives in a bundle: it lies in the user's private cache, or in a folder that the
 user's environment trusts (`DMG_BMI_TRUSTED_COMPILED`), which no file can ask for. Where none can be
 used, the eager engine gives the same answers.
 """

@@ -37,6 +37,9 @@ def make_engine(
         return eager
     package: Engine | None = SubstepEngine.find(info, model, device, graph) if graph else find(info, device)
     if package is None and name == "compiled":
-        log.warning("%s: there is no compiled step; run `dmg-bmi compile` first. Going on eagerly", info.name)
+        log.warning(
+            "%s: there is no compiled step; run `dmg-bmi compile` first. Going on eagerly",
+            info.name,
+        )
     engine = eager if package is None else package
     return CudaGraphEngine(engine) if torch.device(device).type == "cuda" else engine
