@@ -51,30 +51,34 @@ class CoupledComponent:
         with running(f"{name}: {config.bmi}()"):
             self.bmi = Guarded(cls(), name)
         self.bmi.initialize(str(config.config))
+        self.substeps, self._record = 1, 0
+        self._series: dict[str, FloatArray] = {}
         try:
-            self._begin()
+            self._unit, self._date = self._time_units()
+            self.step = self._time_step()
+            self.inputs = self._names("get_input_var_names")
+            self.outputs = self._names("get_output_var_names")
+            self._ids = None if config.ids is None else tuple(CsvTable.read(config.ids, ConfigError).rows())
+            names = self.outputs if config.outputs is None else config.outputs
+            self.written = {variable: self.read(variable) for variable in names}
         except BaseException:
             self.abandon()
             raise
 
-    def _begin(self) -> None:
-        config, name = self.config, self.name
-        unit, self._date = unit_and_date(str(self.bmi.get_time_units()))
+    def _time_units(self) -> tuple[float, str]:
+        """Return the seconds of a unit of time, and the date from which it counts, if any."""
+        unit, date = unit_and_date(str(self.bmi.get_time_units()))
         try:
-            self._unit = conversion(unit, "s")[0]
+            return conversion(unit, "s")[0], date
         except ConfigError as problem:
-            raise problem.within(f"{name}: time units") from problem
-        with running(f"{name}: get_time_step"):
-            self.step = float(self.bmi.get_time_step()) * self._unit
-        if not 0 < self.step < np.inf:
-            raise ConfigError(f"{name}: its time step is {self.step:g} s; it must be a positive number")
-        self.substeps = 1
-        self.inputs, self.outputs = self._names("get_input_var_names"), self._names("get_output_var_names")
-        self._series: dict[str, FloatArray] = {}
-        self._record = 0
-        self._ids = None if config.ids is None else tuple(CsvTable.read(config.ids, ConfigError).rows())
-        names = self.outputs if config.outputs is None else config.outputs
-        self.written = {variable: self.read(variable) for variable in names}
+            raise problem.within(f"{self.name}: time units") from problem
+
+    def _time_step(self) -> float:
+        with running(f"{self.name}: get_time_step"):
+            step = float(self.bmi.get_time_step()) * self._unit
+        if not 0 < step < np.inf:
+            raise ConfigError(f"{self.name}: its time step is {step:g} s; it must be a positive number")
+        return step
 
     def check_clock(self, now: datetime) -> None:
         """Warn if the component has a date, and another than the run."""

@@ -43,45 +43,48 @@ class Coupling:
     def __init__(self, config: CouplingConfig) -> None:
         self.config = config
         self.components: dict[str, CoupledComponent] = {}
+        self.done = 0
         try:
-            self._start()
+            for name, part in config.components.items():
+                self.components[name] = CoupledComponent(name, part)
+            self.step = max(component.step for component in self.components.values())
+            self._set_substeps()
+            self.steps = round(config.seconds / self.step)
+            if abs(self.steps * self.step - config.seconds) > 1e-6 * self.step:
+                raise ConfigError(
+                    f"end_time: {config.seconds:g} s is not a whole number of steps of {self.step:g} s"
+                )
+            self.exchanges = [self._exchange(part) for part in config.exchanges]
+            self._read_forcing()
+            self._save_every = steps_between(config.restart.every, self.step)
+            if config.restart.read is not None:
+                self._load(config.restart.read)
+            for component in self.components.values():
+                component.check_clock(self.now)
+            if config.restart.write is not None:
+                self._state()  # an error of saving comes now, not at the end
         except BaseException:
             self._abandon()
             raise
 
-    def _start(self) -> None:
-        config = self.config
-        for name, part in config.components.items():
-            self.components[name] = CoupledComponent(name, part)
-        self.step = max(component.step for component in self.components.values())
+    def _set_substeps(self) -> None:
         for name, component in self.components.items():
             component.substeps = round(self.step / component.step)
             if abs(component.substeps * component.step - self.step) > 1e-6 * component.step:
                 raise ConfigError(
                     f"{name}: its step of {component.step:g} s does not divide the longest, {self.step:g} s"
                 )
-        self.steps = round(config.seconds / self.step)
-        if abs(self.steps * self.step - config.seconds) > 1e-6 * self.step:
-            raise ConfigError(
-                f"end_time: {config.seconds:g} s is not a whole number of steps of {self.step:g} s"
-            )
-        self.exchanges = [self._exchange(part) for part in config.exchanges]
+
+    def _read_forcing(self) -> None:
+        """Let each component read forcing for the inputs that no exchange feeds."""
         fed = [(exchange.target.name, exchange.variable) for exchange in self.exchanges]
         twice = next((pair for pair in fed if fed.count(pair) > 1), None)
         if twice is not None:
             raise ConfigError(f"exchanges: {'.'.join(twice)} is the target of two of them")
         for name, component in self.components.items():
             component.read_forcing(
-                [v for n, v in fed if n == name], config.start_time, self.steps * component.substeps
+                [v for n, v in fed if n == name], self.config.start_time, self.steps * component.substeps
             )
-        self.done = 0
-        self._save_every = steps_between(config.restart.every, self.step)
-        if config.restart.read is not None:
-            self._load(config.restart.read)
-        for component in self.components.values():
-            component.check_clock(self.now)
-        if config.restart.write is not None:
-            self._state()  # an error of saving comes now, not at the end
 
     def _exchange(self, config: ExchangeConfig) -> Exchange:
         source, source_variable = self._end("source", config.source)

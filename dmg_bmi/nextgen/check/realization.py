@@ -179,12 +179,12 @@ def _open(context: CheckContext, where: str, block: Any, catchment: str | None =
     provider = block.get("provider", "CsvPerFeature")
     # A block of one catchment needs a path even where nothing is read.
     null = provider == "NullForcingProvider"
-    if not isinstance(block.get("path"), str) and (catchment is not None or not null):
+    name = block.get("path")
+    if not isinstance(name, str) and (catchment is not None or not null):
         context.findings.error(f"{where}.path", "is missing")
+    if null or not isinstance(name, str):
         return None
-    if null:
-        return None
-    path = context.base / block["path"]
+    path = context.base / name
     try:
         forcing = open_forcing(path, catchment)
     except DmgBmiError as problem:
