@@ -12,15 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
 from ..errors import ConfigError, DmgBmiError
-from ..model.bundle import BundleInfo
-from ..model.training_range import check_trained
 
 if TYPE_CHECKING:
     from ..io.timeseries import BasinDataset
+    from ..model.bundle import BundleInfo
     from ..training import TrainingConfig
 
 #: Allowed effect of splitting and of networks in float32 (docs/decisions.md): relative, and absolute for
@@ -44,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi evaluate``."""
+    from ..model.training_range import check_trained
     from ..training.config import bounds
     from ..training.data import require
     from ..training.evaluate import table, write_scores
@@ -77,6 +74,7 @@ def command(arguments: argparse.Namespace) -> None:
 
 def find(what: str, data: str | None, overrides: list[str]) -> tuple[BundleInfo, TrainingConfig]:
     """Return a bundle, and the training configuration of the data to score it on."""
+    from ..model.bundle import BundleInfo
     from ..training import TrainingConfig
     from ..training.run_folder import BUNDLE, RunFolder
 
@@ -131,6 +129,9 @@ def through_bmi(info: BundleInfo, dataset: BasinDataset) -> Agreement:
 
     The forward has networks in float32 and equations in float64, as the BMI runs them.
     """
+    import numpy as np
+    import torch
+
     from ..io import netcdf
     from ..runtime.config import write_config
     from ..training.evaluate import predict

@@ -12,20 +12,18 @@ with --as-dmg the window is dmg's, warm-up first, and the run starts on the day 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, ForcingError
-from ..interop.dmg import warmed_up
-from ..io.cf_time import parse_date
-from ..io.timeseries import BasinDataset
-from ..model.bundle import BundleInfo
-from ..runtime.catchments import CatchmentTable
-from ..runtime.config import RunConfig, utc
-from ..runtime.forcing import series
-from ..runtime.initial_state import write_initial_state
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..io.timeseries import BasinDataset
+    from ..model.bundle import BundleInfo
+    from ..runtime.config import RunConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +73,15 @@ def freeze(
     DmgBmiError
         If an input is wrong; then no file is written.
     """
+    import torch
+
+    from ..interop.dmg import warmed_up
+    from ..model.bundle import BundleInfo
+    from ..runtime.catchments import CatchmentTable
+    from ..runtime.config import RunConfig
+    from ..runtime.forcing import series
+    from ..runtime.initial_state import write_initial_state
+
     config = RunConfig.read(config_path)
     if not config.bundle:
         raise ConfigError(f"{config_path}: missing key 'bundle'; give a folder or a shipped bundle's name")
@@ -89,13 +96,7 @@ def freeze(
     if warmup is not None:
         _compare_start(config, window, warmup, config_path)
     catchments = CatchmentTable.load(config.catchments, [v.name for v in table if v.kind == "attribute"])
-    forcing = {}
-    for variable in (v for v in table if v.kind == "input"):
-        scale, offset = variable.to_model(model.step)
-        values = series.model_input(window, variable, catchments.ids, str(forcing_path)) * scale + offset
-        if not np.isfinite(values).all():
-            raise ForcingError(f"{forcing_path}: {variable.symbol} has gaps in the window; choose another")
-        forcing[variable.symbol] = torch.from_numpy(values)
+    forcing = _forcing(window, info, catchments.ids, forcing_path)
     attributes = {n: torch.from_numpy(v) for n, v in catchments.attributes.items()}
     with torch.inference_mode():
         if warmup is not None:
@@ -107,8 +108,29 @@ def freeze(
     return names
 
 
+def _forcing(window: BasinDataset, info: BundleInfo, ids: Sequence[str], path: Path) -> dict[str, Tensor]:
+    """Return the inputs of the model by symbol, in its units, ``[time, catchments]``."""
+    import numpy as np
+    import torch
+
+    from ..runtime.forcing import series
+
+    forcing = {}
+    for variable in (v for v in info.variables if v.kind == "input"):
+        scale, offset = variable.to_model(window.step)
+        values = series.model_input(window, variable, ids, str(path)) * scale + offset
+        if not np.isfinite(values).all():
+            raise ForcingError(f"{path}: {variable.symbol} is missing in the window; choose another")
+        forcing[variable.symbol] = torch.from_numpy(values)
+    return forcing
+
+
 def _compare_start(config: RunConfig, window: BasinDataset, warmup: int, path: Path) -> None:
     """Refuse a run that does not start where the warm-up ends."""
+    import numpy as np
+
+    from ..runtime.config import utc
+
     if not 0 < warmup < len(window.times):
         raise ConfigError(
             f"--as-dmg: a warm-up of {warmup} days does not lie within a window of {len(window.times)}"
@@ -123,6 +145,8 @@ def _compare_start(config: RunConfig, window: BasinDataset, warmup: int, path: P
 
 
 def _window(data: BasinDataset, start: str | None, end: str | None) -> BasinDataset:
+    from ..io.cf_time import parse_date
+
     first, last = data.times[0], data.times[-1] + 1
     if start:
         first = parse_date(start, "--start", ConfigError).astype("datetime64[D]")

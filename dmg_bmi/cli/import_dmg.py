@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..interop.import_dmg import import_dmg
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi import-dmg``."""
@@ -24,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi import-dmg``."""
+    from ..interop.import_dmg import import_dmg
+
     bundle = import_dmg(arguments.folder, arguments.config, arguments.epoch, arguments.output.name)
     info = bundle.save(arguments.output)
     print(f"{info.path}\nfreezing: {bundle.provenance['freezing']}")

@@ -59,7 +59,7 @@ def test_a_run_from_the_state_holds_what_the_network_says_at_the_end_of_the_wind
     ("kind", "options", "message"),
     [
         ("fixed", {}, "no static parameters to freeze"),
-        ("lstm", {"gap": True}, "P has gaps"),
+        ("lstm", {"gap": True}, "P is missing in the window"),
         ("lstm", {"step": 3600.0}, "steps by 3600 s, the model by 86400 s"),
         ("lstm", {"n": 1}, "no catchment cat-8"),
     ],

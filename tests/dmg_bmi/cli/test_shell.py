@@ -11,8 +11,6 @@ from dmg_bmi.cli.lazy_parser import LazyParser
 from dmg_bmi.nextgen.prepare.plan import Plan
 
 HEAVY = ("torch", "numpy", "netCDF4", "bmipy", "yaml", "matplotlib")
-#: Commands whose modules still import at once what only their work needs.
-LATER = ("evaluate", "import-dmg", "freeze")
 CODE = """
 import sys
 from dmg_bmi.cli import main
@@ -32,7 +30,7 @@ print(status, *(name for name in {heavy} if name in sys.modules))
         (["trian"], 2),
         (["nextgen", "chek"], 2),
         (["nextgen", "check", "--hydrofabrik", "x.gpkg", "r.json"], 2),
-        *(([name, "--unknown"], 2) for name in COMMANDS if name not in LATER),
+        *(([name, "--unknown"], 2) for name in COMMANDS),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
