@@ -1,7 +1,7 @@
-"""Neural networks that take and return their recurrent state. No physics, no BMI, no files."""
+"""Neural networks that take and return their recurrent state; no physics, no BMI, no files."""
 
-from .contract import Network, State
+from .contract import Network, State, make_dropout
 from .lstm import LSTM
 from .mlp import MLP
 
-__all__ = ["LSTM", "MLP", "Network", "State"]
+__all__ = ["LSTM", "MLP", "Network", "State", "make_dropout"]

@@ -1,16 +1,19 @@
-"""Process models in PyTorch: equations, parameter tables, states. No networks, no BMI, no files."""
+"""Process models in PyTorch: equations, parameter tables, states; no networks, no BMI, no files."""
 
 from .balance import mass_in, mass_out, residual, storage
 from .catchment import Catchment
 from .contract import (
+    NO_PROCESSES,
     Attribute,
     Balance,
     Declaration,
     Flux,
     Forcing,
     Parameter,
+    ProcessFunction,
     ProcessModel,
     Quantity,
+    Replaceable,
     State,
     StateVariable,
 )
@@ -18,6 +21,7 @@ from .exphydro import ExpHydro
 from .gr4j import GR4J
 from .hbv import HBV, HBV2, HBV11p
 from .photosynthesis import Photosynthesis
+from .routing.muskingum_cunge import MuskingumCunge
 from .run import run
 from .simhyd import SIMHYD
 
@@ -25,6 +29,7 @@ __all__ = [
     "GR4J",
     "HBV",
     "HBV2",
+    "NO_PROCESSES",
     "SIMHYD",
     "Attribute",
     "Balance",
@@ -34,10 +39,13 @@ __all__ = [
     "Flux",
     "Forcing",
     "HBV11p",
+    "MuskingumCunge",
     "Parameter",
     "Photosynthesis",
+    "ProcessFunction",
     "ProcessModel",
     "Quantity",
+    "Replaceable",
     "State",
     "StateVariable",
     "mass_in",

@@ -9,8 +9,8 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from . import unit_hydrograph
 from .contract import NO_PROCESSES, Flux, ProcessFunction, ProcessModel, State, StateVariable
+from .unit_hydrograph import PARAMETERS, gamma_ordinates, release
 
 GENERATED = "Q_generated"
 QUEUE = "queue"
@@ -46,7 +46,7 @@ class Catchment(ProcessModel):
         if routing is not None:
             inner = replace(
                 inner,
-                parameters=inner.parameters + unit_hydrograph.PARAMETERS,
+                parameters=inner.parameters + PARAMETERS,
                 states=(
                     *inner.states,
                     StateVariable(QUEUE, "mm", "runoff on its way to the outlet", (routing,), "sum"),
@@ -114,7 +114,7 @@ class Catchment(ProcessModel):
             )
             queue, routed = state[QUEUE], []
             for generated, spread in zip(fluxes["Q"].unbind(0), ordinates, strict=False):
-                outflow, queue = unit_hydrograph.release(queue, generated, spread)
+                outflow, queue = release(queue, generated, spread)
                 routed.append(outflow)
             fluxes["Q"], new[QUEUE] = torch.stack(routed), queue
         return {name: fluxes[name] for name in outputs}, new
@@ -123,7 +123,7 @@ class Catchment(ProcessModel):
         """Compute the ordinates of the unit hydrograph, and what the column derives."""
         derived = self.column.derive(parameters, dt)
         if self.routing is not None:
-            derived[ORDINATES] = unit_hydrograph.gamma_ordinates(
+            derived[ORDINATES] = gamma_ordinates(
                 parameters["route_a"], parameters["route_b"], self.routing, dt
             )
         return derived

@@ -8,7 +8,6 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from . import unit_hydrograph
 from .contract import (
     NO_PROCESSES,
     Balance,
@@ -21,6 +20,7 @@ from .contract import (
 )
 from .fluxes import ET, EXCHANGE, GROUNDWATER, SOIL_MOISTURE, Q
 from .forcings import PET, P
+from .unit_hydrograph import release
 
 PERRIN = "Perrin et al. (2003), https://doi.org/10.1016/S0022-1694(03)00225-7"
 SANTOS = "Santos et al. (2018), https://doi.org/10.5194/gmd-11-1591-2018"
@@ -115,8 +115,8 @@ class GR4J(ProcessModel):
         stored_after = production * remaining(production / (PERCOLATION * p["X1"]), dt)
         effective = surplus - stored + (production - stored_after)  # 6 to 8
 
-        routed, queue1 = unit_hydrograph.release(state["UH1"], ROUTED * effective, p["ordinates1"])
-        direct, queue2 = unit_hydrograph.release(state["UH2"], (1.0 - ROUTED) * effective, p["ordinates2"])
+        routed, queue1 = release(state["UH1"], ROUTED * effective, p["ordinates1"])
+        direct, queue2 = release(state["UH2"], (1.0 - ROUTED) * effective, p["ordinates2"])
         # No step ends with a fuller routing store, unless X3 has changed since.
         level = (state["R"] / p["X3"]).clamp(max=dt**-0.25)
         exchange = p["X2"] * dt * level**3.5  # 18

@@ -208,7 +208,9 @@ class BundleInfo:
             model = DeltaModel.build(**self.description)
             dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
             model.to(dtype).load_state_dict(weights)
-            derived = {(v.kind, v.symbol): (v.size, v.of) for v in check_table(variable_table(model))}
+            derived: dict[tuple[Kind, str], tuple[int, str]] = {
+                (v.kind, v.symbol): (v.size, v.of) for v in check_table(variable_table(model))
+            }
         except Exception as problem:  # a description may be wrong in any way
             raise BundleError(f"{self.path}: weights and description do not fit: {problem}") from problem
         self._check_variables(derived)

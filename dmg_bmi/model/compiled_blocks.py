@@ -181,7 +181,7 @@ class _LogTime:
     """A context that logs what is compiled, and how long it took."""
 
     def __init__(self, block: _Block, how: str) -> None:
-        self.name, self.how = block.model.declaration.name, how
+        self.name, self.how, self.begin = block.model.declaration.name, how, 0.0
 
     def __enter__(self) -> None:
         log.info("%s: compiling blocks of steps, %s; about a minute ...", self.name, self.how)

@@ -25,10 +25,10 @@ class GRU(Network):
         self.linear_out = nn.Linear(hidden_size, n_outputs)
 
     def init_state(self, n: int) -> State:
-        """Hidden state ``[n, hidden_size]``, zero. A network that is not recurrent leaves this out."""
+        """Return the hidden state ``[n, hidden_size]``, zero; a network that is not recurrent omits this."""
         return {"h": torch.zeros(n, self.hidden_size, dtype=self.dtype, device=self.device)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """``[time, rows, n_inputs]`` to ``[time, rows, n_outputs]``, unbounded, and the state after it."""
+        """Map ``[time, rows, n_inputs]`` to unbounded ``[time, rows, n_outputs]``; also return the new state."""
         x, h = self.gru(x, state["h"].unsqueeze(0))
         return self.linear_out(x), {"h": h.squeeze(0)}

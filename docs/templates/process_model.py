@@ -2,8 +2,16 @@
 
 from collections.abc import Mapping
 
-from dmg_bmi.physics import Balance, Declaration, Parameter, ProcessModel, State, StateVariable
-from dmg_bmi.physics.contract import NO_PROCESSES, ProcessFunction
+from dmg_bmi.physics import (
+    NO_PROCESSES,
+    Balance,
+    Declaration,
+    Parameter,
+    ProcessFunction,
+    ProcessModel,
+    State,
+    StateVariable,
+)
 from dmg_bmi.physics.fluxes import ET, Q, limited
 from dmg_bmi.physics.forcings import PET, P
 from torch import Tensor
