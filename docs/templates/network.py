@@ -29,6 +29,6 @@ class GRU(Network):
         return {"h": torch.zeros(n, self.hidden_size, dtype=self.dtype, device=self.device)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Map ``[time, rows, n_inputs]`` to unbounded ``[time, rows, n_outputs]``; also return the new state."""
+        """Map ``[time, rows, n_inputs]`` to unbounded ``[time, rows, n_outputs]`` and the state after it."""
         x, h = self.gru(x, state["h"].unsqueeze(0))
         return self.linear_out(x), {"h": h.squeeze(0)}

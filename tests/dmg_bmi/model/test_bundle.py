@@ -241,14 +241,14 @@ def test_a_bundle_of_a_newer_format_says_that_an_upgrade_helps(copied):
         (lambda c: c["model"].pop("step"), "not a valid bundle description: 'step'"),
         (lambda c: c["model"].update(step="a day"), "not a valid bundle description"),
         (lambda c: c["model"].update(step=float("nan")), "a number of seconds, not nan"),
-        (lambda c: c["model"]["roles"][0].update(inputs=["P", "T", "snow"]), "needs the input 'snow'"),
+        (lambda c: c["model"]["roles"][0].update(inputs=["P", "T", "snow"]), "requires the input 'snow'"),
         (
             lambda c: c.update(variables=[v for v in c["variables"] if v["symbol"] != "P"]),
-            "needs the input 'P', which is not in its table",
+            "requires the input 'P', which is not in its table",
         ),
         (
             lambda c: c.update(variables=[v for v in c["variables"] if v["symbol"] != "slope"]),
-            "needs the attribute 'slope', which is not in its table",
+            "requires the attribute 'slope', which is not in its table",
         ),
         (lambda c: [v.pop("of", None) for v in c["variables"]], "no output 'Q_flow' of size 1"),
     ],
