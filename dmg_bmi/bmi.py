@@ -276,7 +276,7 @@ class DeltaModelBmi(Bmi):
         """Copy a variable into `dest`."""
         return fill(name, dest, self._values(name))
 
-    def get_value_at_indices(self, name: str, dest: AnyArray, inds: NDArray[np.int_]) -> AnyArray:
+    def get_value_at_indices(self, name: str, dest: AnyArray, inds: NDArray[np.integer[Any]]) -> AnyArray:
         """Copy chosen items into `dest`, in place."""
         try:
             array = self._read.get(name)

@@ -116,4 +116,4 @@ def _to_jax(tensor: Tensor) -> jax.Array:
 
 def _to_torch(array: jax.Array) -> Tensor:
     # JAX may reuse the memory.
-    return torch.from_dlpack(array).clone()
+    return torch.utils.dlpack.from_dlpack(array).clone()

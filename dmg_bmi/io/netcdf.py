@@ -419,14 +419,14 @@ def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> ne
 
 
 def times_of(
-    variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
+    variable: netCDF4.Variable[Any], path: str | Path, error: type[DmgBmiError] = ForcingError
 ) -> TimeArray:
     """Decode a CF time variable; calendars without leap days, as climate models use, are allowed."""
     return _times(variable, path, error)[0]
 
 
 def _times(
-    variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError]
+    variable: netCDF4.Variable[Any], path: str | Path, error: type[DmgBmiError]
 ) -> tuple[TimeArray, TimeArray]:
     units, calendar = (getattr(variable, name, default) for name, default in _OF_TIME)
     values = part_of(variable, slice(None), path, error)
@@ -434,7 +434,7 @@ def _times(
 
 
 def ids_of(
-    variable: netCDF4.Variable, path: str | Path, error: type[DmgBmiError] = ForcingError
+    variable: netCDF4.Variable[Any], path: str | Path, error: type[DmgBmiError] = ForcingError
 ) -> tuple[str, ...]:
     """Read ids of any kind: text, arrays of characters, bytes, whole numbers; duplicates are refused."""
     values = part_of(variable, slice(None), path, error)
@@ -470,7 +470,7 @@ def ids_of(
     return tuple(ids)
 
 
-def part_of(variable: netCDF4.Variable, part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
+def part_of(variable: netCDF4.Variable[Any], part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
     """Read values of a variable; raise `error`, naming it, for what the library says of a damaged file."""
     for name in ("scale_factor", "add_offset"):
         if isinstance(packed := getattr(variable, name, 1.0), str):

@@ -131,7 +131,7 @@ def routed(
 
 
 def _hang(axes: Axes, times: TimeArray, precipitation: FloatArray, units: str) -> None:
-    axes.bar(times, precipitation, width=times[1] - times[0], color=GREY, linewidth=0)  # type: ignore[arg-type]
+    axes.bar(times, precipitation, width=times[1] - times[0], color=GREY, linewidth=0)
     top = float(np.nanmax(precipitation))
     axes.set_ylim(3.5 * top if top > 0 else 1.0, 0.0)
     axes.set_ylabel(f"precipitation ({units})", color=GREY)

@@ -18,6 +18,7 @@ from weakref import WeakSet, WeakValueDictionary
 import numpy as np
 import torch
 
+from ..arrays import FloatArray
 from ..errors import AttributeTableError, ModelError
 from ..model.bundle import BundleInfo
 from ..physics import Balance, State
@@ -25,7 +26,7 @@ from .clock import Clock
 from .config import RunConfig
 from .metadata import Metadata
 from .model_step import ModelStep, Phase
-from .row_states import FloatArray, Rows, RowStates
+from .row_states import Rows, RowStates
 from .shared_setup import SharedSetup
 
 log = logging.getLogger("dmg_bmi")

@@ -135,7 +135,7 @@ def _value(length: int, stored: bool, position: int, shares: int, due: bool, beg
 
 def _whole(header: Mapping[str, object], key: str) -> int:
     try:
-        return int(header[key])  # type: ignore[call-overload,no-any-return]
+        return int(header[key])  # type: ignore[call-overload]
     except KeyError:
         raise ValueError(f"{key!r} is missing") from None
     except (TypeError, ValueError, OverflowError) as problem:
