@@ -55,7 +55,7 @@ MEMORY = 8 * 2**30
 #: Mutants that nobody could tell from the code: module, source line, change.
 EQUIVALENT = {
     # A short cut that is not taken.
-    ("dmg_bmi/bmi.py", "and type(dest) is type(inds) is NDARRAY", "Is is IsNot"),
+    ("dmg_bmi/bmi.py", "and type(dest) is NDARRAY", "Is is IsNot"),
     # Nothing is so near to a tolerance; where it is, either answer is right.
     (f"{RUNTIME}/clock.py", "if self.ratio < 1 or abs(ratio - self.ratio) > 1e-9 * ratio:", "Gt is GtE"),
     (f"{RUNTIME}/clock.py", "if abs(exact - whole) > 1e-6:", "Gt is GtE"),

@@ -284,8 +284,9 @@ class DeltaModelBmi(Bmi):
             raise unknown_variable(name) from problem
         if (
             array is not None
-            and type(dest) is type(inds) is NDARRAY
+            and type(dest) is NDARRAY
             and dest.dtype is FLOAT
+            and type(inds) is NDARRAY
             and inds.dtype is INT
             and dest.size == inds.size == 1
             and not inds.item()
