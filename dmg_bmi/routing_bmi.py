@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -24,6 +24,14 @@ SOURCE_IDS = "land_surface_water_source__id"
 COUNTS = (f"{FLOW}__count", f"{SOURCE_IDS}__count")
 REACH_IDS = "channel_water__id"
 LATERAL = "lateral_inflow"
+#: Variables beyond those of the component.
+TABLE = {
+    FLOW: Reserved("m3 s-1", "float64"),
+    LATERAL: Reserved("m3 s-1", "float64"),
+    SOURCE_IDS: Reserved("1", "int32"),
+    REACH_IDS: Reserved("1", "int64"),
+    **dict.fromkeys(COUNTS, Reserved("1", "int64")),
+}
 
 
 def routing_model(
@@ -135,15 +143,8 @@ class Sources:
         Sources in the order of the flow's items.
     """
 
-    table: ClassVar[dict[str, Reserved]] = {
-        FLOW: Reserved("m3 s-1", "float64"),
-        LATERAL: Reserved("m3 s-1", "float64"),
-        SOURCE_IDS: Reserved("1", "int32"),
-        REACH_IDS: Reserved("1", "int64"),
-        **dict.fromkeys(COUNTS, Reserved("1", "int64")),
-    }
-
     def __init__(self, component: Component, fabric: Hydrofabric, kind: str) -> None:
+        self.table: Mapping[str, Reserved] = TABLE
         self._kind, self._path = kind, fabric.path
         self._inflow: Any = component.array(LATERAL)
         self._reaches = np.array([id_number(name, k) for k, name in enumerate(component.ids)], dtype=np.int64)

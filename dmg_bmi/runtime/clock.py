@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,6 +28,13 @@ class Clock:
         Seconds; no step may go beyond.
     phase : int
         Framework steps by which time zero lies after the start of a model step.
+    count : int
+        Framework steps taken.
+
+    Attributes
+    ----------
+    ratio : int
+        Framework steps of a model step.
     """
 
     step: float
@@ -35,6 +42,8 @@ class Clock:
     end: float = FAR_FUTURE
     phase: int = 0
     count: int = 0
+    ratio: int = field(init=False)
+    _latest: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._latest = self.end * (1 + 1e-12)

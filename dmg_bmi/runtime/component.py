@@ -52,27 +52,23 @@ class Component(SteppingRows):
         self.info, self.config = group.info, config
         with group.lock:
             super().__init__(group, (config.catchment,) if config.catchment is not None else group.table.ids)
+            self.settable = {n: v[self.part] for n, v in (group.attributes | group.multipliers).items()}
+            self.changed: dict[str, None] = {}
+            names = group.inputs.names if group.store is None else ()
+            self.arrays: dict[str, NDArray[np.generic]] = {
+                **self.settable,
+                **self.published.arrays,
+                **dict(zip(names, self._values, strict=bool(names))),
+                IDS: np.array([id_number(name, k) for k, name in enumerate(self.ids)], dtype=np.int64),
+                AREA: self.area,
+            }
+            self.about = group.about(self.size)
+            self._pointers: dict[str, NDArray[np.generic]] = {}
             try:
-                self._make_arrays()
                 self._begin_restarts()
             except BaseException:
                 group.leave(self)
                 raise
-
-    def _make_arrays(self) -> None:
-        group = self.group
-        self.settable = {n: v[self.part] for n, v in (group.attributes | group.multipliers).items()}
-        self.changed: dict[str, None] = {}
-        names = group.inputs.names if group.store is None else ()
-        self.arrays: dict[str, NDArray[np.generic]] = {
-            **self.settable,
-            **self.published.arrays,
-            **dict(zip(names, self._values, strict=bool(names))),
-            IDS: np.array([id_number(name, k) for k, name in enumerate(self.ids)], dtype=np.int64),
-            AREA: self.area,
-        }
-        self.about = group.about(self.size)
-        self._pointers: dict[str, NDArray[np.generic]] = {}
 
     def _begin_restarts(self) -> None:
         self._save_every = restart.steps_between(self.config.restart.every, self.clock.step)

@@ -143,9 +143,10 @@ class RunConfig:
     @property
     def end_seconds(self) -> float | None:
         """Seconds from the start to `end_time`."""
-        if isinstance(self.end_time, datetime) and self.start_time is not None:
-            return (utc(self.end_time) - utc(self.start_time)).total_seconds()
-        return self.end_time  # type: ignore[return-value]  # a datetime without start is refused
+        if not isinstance(self.end_time, datetime):
+            return self.end_time
+        assert self.start_time is not None  # noqa: S101  `__post_init__` says so
+        return (utc(self.end_time) - utc(self.start_time)).total_seconds()
 
     @classmethod
     def read(cls, path: str | Path) -> RunConfig:

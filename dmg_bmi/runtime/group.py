@@ -385,7 +385,7 @@ class Group:
 
 
 _SHARED: WeakValueDictionary[tuple[Path, int, str], Group] = WeakValueDictionary()
-_LOOKUP = Lock()
+_lookup = Lock()
 
 
 def group_of(info: BundleInfo, config: RunConfig) -> Group:
@@ -393,7 +393,7 @@ def group_of(info: BundleInfo, config: RunConfig) -> Group:
     if config.shared is None:
         return Group(info, config)
     key = (config.shared.resolve(), config.shared.stat().st_mtime_ns, info.fingerprint)
-    with _LOOKUP:
+    with _lookup:
         group = _SHARED.get(key)
         if group is None:
             group = _SHARED[key] = Group(info, config)
@@ -403,8 +403,8 @@ def group_of(info: BundleInfo, config: RunConfig) -> Group:
 
 def _after_fork() -> None:
     """Replace locks in a child process: no thread there holds them, whoever did in the parent."""
-    global _LOOKUP
-    _LOOKUP = Lock()
+    global _lookup
+    _lookup = Lock()
     for group in _GROUPS:
         group.lock = RLock()
 

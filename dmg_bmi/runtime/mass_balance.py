@@ -34,20 +34,15 @@ class WaterBudget:
         The same arrays for life.
     """
 
-    _store: FloatArray
-    _waiting: FloatArray
-    _supplied: FloatArray
-    _step_out: FloatArray
-    _step_leak: FloatArray
-    _booked_out: FloatArray
-    _booked_leak: FloatArray
-    _opened_with: FloatArray
-    _ran_early: bool
-
     def __init__(self, balance: Balance, outputs: Sequence[str], rows: int) -> None:
         self._out = [outputs.index(name) for name in balance.out]
         self._exchange = [outputs.index(name) for name in balance.exchange]
         self.mass_in, self.mass_out, self.stored, self.mass_leaked = (np.zeros(rows) for _ in range(4))
+        # Replaced and never written to, so that a mark is the references.
+        nothing = np.zeros(rows)
+        self._store = self._waiting = self._opened_with = self._supplied = nothing
+        self._step_out = self._step_leak = self._booked_out = self._booked_leak = nothing
+        self._ran_early = False
 
     def open(
         self,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
+from typing import Any
 
 
 class Phase(Enum):
@@ -111,7 +112,7 @@ class ModelStep:
         """Return what a state file holds of it."""
         return {"position": self.position, "shares": self.shares, "due": self.due, "begun": self.begun}
 
-    def restored(self, header: Mapping[str, object]) -> ModelStep:
+    def restored(self, header: Mapping[str, Any]) -> ModelStep:
         """Return the value that a state file holds.
 
         Raises
@@ -133,9 +134,9 @@ def _value(length: int, stored: bool, position: int, shares: int, due: bool, beg
     return ModelStep(length, stored, position, shares, due, begun)
 
 
-def _whole(header: Mapping[str, object], key: str) -> int:
+def _whole(header: Mapping[str, Any], key: str) -> int:
     try:
-        return int(header[key])  # type: ignore[call-overload]
+        return int(header[key])
     except KeyError:
         raise ValueError(f"{key!r} is missing") from None
     except (TypeError, ValueError, OverflowError) as problem:

@@ -168,7 +168,7 @@ class SharedSetup:
         table_rows : array ``[rows]``
             Their rows of the table of catchments.
         steps : array ``[rows]``
-            Which model step, as :attr:`.ModelStep.number`.
+            Which model step, as :meth:`dmg_bmi.runtime.model_step.ModelStep.number`.
         """
         start = self.config.start_time
         if not self.inputs.attributes or start is None:

@@ -111,6 +111,7 @@ class AotEngine:
         if len(series[0]) == 1:
             return self._one(series, state, constant)
         s, n, fluxes = self.signature, len(self.signature.fluxes), []
+        result: list[Tensor] = []
         for now in zip(*(values.split(1) for values in series), strict=True):
             result = self._one(now, state, constant)
             state = {**state, **dict(zip(s.renewed, result[n:], strict=True))}

@@ -143,7 +143,13 @@ class StoredForcing:
         return min(len(series) for series in self._series)
 
     def missing_seconds(self, step: int) -> float:
-        """Return the seconds of forcing missing to complete a model step (:attr:`.ModelStep.number`)."""
+        """Return the seconds of forcing that are missing to complete a model step.
+
+        Parameters
+        ----------
+        step : int
+            Which, as :meth:`dmg_bmi.runtime.model_step.ModelStep.number`.
+        """
         needed = self._first + (step + 1) * self._records
         if self._partial_end:
             needed -= self._records - 1
@@ -155,7 +161,7 @@ class StoredForcing:
         Parameters
         ----------
         step : int
-            Which model step, as :attr:`.ModelStep.number`.
+            Which model step, as :meth:`dmg_bmi.runtime.model_step.ModelStep.number`.
         first : bool
             Whether the run begins in it, perhaps after its start.
         """
