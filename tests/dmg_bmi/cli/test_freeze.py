@@ -151,7 +151,7 @@ def test_a_run_as_dmg_starts_on_the_day_after_the_warm_up(
         ("lstm", None, 30, "it is missing"),
         ("lstm", "2000-10-31", 0, "does not lie within"),
         ("lstm", "2000-10-31", 10**20, "does not lie within"),
-        ("lstm_mlp", "2000-10-31", 30, "freeze it without --as-dmg"),
+        ("lstm_mlp", "2000-10-31", 30, "freeze without --as-dmg"),
     ],
 )
 def test_a_start_that_dmg_does_not_make_is_refused(

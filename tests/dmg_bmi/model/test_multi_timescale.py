@@ -132,8 +132,8 @@ def test_a_pair_is_saved_whole(data, tmp_path):
 def test_models_that_are_no_pair_are_refused():
     daily, hourly = model(86400.0, 15), model(3600.0, 300)
     for slow, fast, options, message in (
-        (hourly, daily, {}, "no multiple"),
-        (model(5000.0, 15), hourly, {}, "no multiple"),
+        (hourly, daily, {}, "not a multiple"),
+        (model(5000.0, 15), hourly, {}, "not a multiple"),
         (model(86400.0, 15, phy="gr4j", dynamic=("X1",)), hourly, {}, "no store phy.SNOWPACK"),
         (
             model(86400.0, 15, slow={**MLP, "hidden_sizes": [9]}),
