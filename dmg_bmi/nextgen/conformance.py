@@ -1,4 +1,4 @@
-"""What NextGen requires of a component of one catchment beyond the Basic Model Interface.
+"""Requirements of NextGen on a component of one catchment, beyond the Basic Model Interface.
 
 Each check stands for what was observed to end a run of NOAA-OWP/ngen, or to spoil it silently.
 """

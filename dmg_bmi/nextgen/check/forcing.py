@@ -1,4 +1,4 @@
-"""What `ngen` would silently make of forcing files, found before a run."""
+"""Faults of forcing files that `ngen` would pass over in silence, found before a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What in a realization makes `ngen` crash, or compute something else than was meant.
+"""Mistakes in a realization that make `ngen` crash, or compute something else than was meant.
 
 `ngen` says nothing of most mistakes: a unit that does not convert is used as it is, a catchment that
 the forcing lacks gets that of another. Here they are looked for before a run.

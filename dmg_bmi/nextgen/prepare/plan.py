@@ -17,7 +17,7 @@ MissingAttributes = Literal["error", "drop", "neighbours"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be prepared.
+    """A run of `ngen` that is to be prepared.
 
     Parameters
     ----------
