@@ -139,7 +139,7 @@ class Declaration:
     ----------
     name : str
     forcings, attributes, parameters, states, fluxes : tuple
-        What goes in, what is kept, what comes out.
+        Inputs, constants, parameters, stores and outputs.
     balances : tuple of Balance
         Empty for a model that conserves nothing.
     processes : mapping of str to tuple of str

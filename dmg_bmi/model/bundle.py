@@ -331,7 +331,7 @@ def find(path: str | Path) -> Path:
         shipped = SHIPPED / str(path)
         if os.path.isfile(shipped / DESCRIPTION):
             if os.path.exists(folder):
-                log.warning("%s: is no bundle here; the shipped bundle of that name is taken", folder)
+                log.warning("%s: is not a bundle; the shipped bundle of that name is taken", folder)
             return shipped
         names = ", ".join(sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}")))
         raise BundleError(f"{folder}: no bundle found (no {DESCRIPTION}); shipped: {names or 'none'}")

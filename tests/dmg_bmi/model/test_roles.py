@@ -411,7 +411,7 @@ WRONG = {
         {"role": "output", "inputs": ["P"], "outputs": ["Q"], "network": "x"},
     ],
     "requires inputs or attributes": [{"network": "x"}],
-    "parameters has no key 'atributes'; did you mean attributes. there is": [
+    "parameters has no key 'atributes'; did you mean attributes. available: inputs": [
         {"network": "x", "atributes": ["slope"]}
     ],
     "attributes must be a list": [{"network": "x", "attributes": "slope"}],

@@ -162,7 +162,7 @@ def test_a_folder_that_has_the_name_of_a_shipped_configuration_does_not_hide_it(
     tmp_path, monkeypatch, caplog
 ):
     monkeypatch.chdir(tmp_path)
-    said = "demo_daily: is no {} here; the shipped {} of that name is taken"
+    said = "demo_daily: is not a {}; the shipped {} of that name is taken"
     for make in (lambda: None, lambda: Path("demo_daily").mkdir()):
         make()
         assert TrainingConfig.read("demo_daily").name == "demo_daily"
