@@ -25,7 +25,7 @@ from ..physics import Balance, State
 from .clock import Clock
 from .config import RunConfig
 from .metadata import Metadata
-from .model_step import ModelStep, Phase
+from .model_step import ModelStep
 from .row_states import Rows, RowStates
 from .shared_setup import SharedSetup
 
@@ -229,7 +229,7 @@ class Group:
             m
             for m in self.members
             if m not in self.ahead
-            and m.model_step.phase is Phase.READY
+            and m.model_step.begins
             and (m.clock.count, m.model_step.position) == (clock.count, step.position)
         ]
         rows = _concatenate(together)

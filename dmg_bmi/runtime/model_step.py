@@ -74,6 +74,11 @@ class ModelStep:
         return Phase.COMPLETE if self.due else Phase.COLLECTING
 
     @cached_property
+    def begins(self) -> bool:
+        """True where the next framework step runs a model step at once: the phase is ready."""
+        return self.phase is Phase.READY
+
+    @cached_property
     def collects(self) -> bool:
         """True where forcing is kept until that of a whole model step has come."""
         return not self.stored and self.length > 1

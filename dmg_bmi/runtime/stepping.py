@@ -9,7 +9,7 @@ import torch
 from ..arrays import FloatArray
 from .group import Group
 from .mass_balance import WaterBudget
-from .model_step import ModelStep, Phase
+from .model_step import ModelStep
 from .published import PublishedOutputs
 
 
@@ -88,7 +88,7 @@ class SteppingRows:
         clock, group, step = self.clock, self.group, self.model_step
         clock.check_step()
         if group.store is not None:
-            if step.phase is Phase.READY:
+            if step.begins:
                 group.begin(self)
                 self.model_step = step = step.begin()
                 self._publish()
@@ -108,7 +108,7 @@ class SteppingRows:
     def _collect(self, values: FloatArray) -> None:
         """Keep forcing of one framework step until that of its model step is complete."""
         group, step = self.group, self.model_step
-        if step.phase is Phase.COMPLETE:
+        if step.due:
             group.flush()
             self._publish()
         self.series[step.position] = values

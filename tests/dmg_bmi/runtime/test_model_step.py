@@ -59,6 +59,7 @@ def test_position_goes_round_and_everything_is_released_in_the_end(length, store
         assert (step.number(count), step.position) == divmod(start + count, length)
         assert 0 <= step.unreleased <= 1
         assert (step.phase is Phase.COMPLETE) == step.due
+        assert (step.phase is Phase.READY) == step.begins
         if step.position == 0:
             assert step.unreleased == 0
 
