@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,13 +14,17 @@ from ..errors import HydrofabricError
 from ..io.geopackage import GeoPackage
 from .hydrographs import pyplot, save
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PolyCollection
+
 #: Bytes of the envelope in a geometry's header, by its code.
 ENVELOPES = (0, 32, 48, 48, 64)
 DARK = "#08306b"
 
 
 def geometries(path: str | Path) -> tuple[dict[str, list[FloatArray]], dict[str, list[FloatArray]]]:
-    """Outer borders of divides and lines of flowpaths of a hydrofabric, by id: arrays ``[points, 2]``.
+    """Read outer borders of divides and lines of flowpaths of a hydrofabric, by id: arrays ``[points, 2]``.
 
     Raises
     ------
@@ -37,7 +41,7 @@ def geometries(path: str | Path) -> tuple[dict[str, list[FloatArray]], dict[str,
 
 
 def _parts(blob: Any, what: str) -> list[FloatArray]:
-    """Lines, or outer rings of polygons, of a GeoPackage geometry."""
+    """Return the lines, or the outer rings of polygons, of a GeoPackage geometry."""
     if not isinstance(blob, bytes) or blob[:2] != b"GP":
         raise HydrofabricError(f"{what} has no geometry")
     try:
@@ -47,7 +51,7 @@ def _parts(blob: Any, what: str) -> list[FloatArray]:
 
 
 def _read(blob: bytes, at: int) -> tuple[list[FloatArray], int]:
-    """Parts of the well-known binary at a place, and where it ends."""
+    """Return the parts of the well-known binary that starts at `at`, and where it ends."""
     order = "<" if blob[at] else ">"
     kind, count = struct.unpack_from(f"{order}II", blob, at + 1)
     # With Z or M a point has more numbers than two.
@@ -74,7 +78,7 @@ def _read(blob: bytes, at: int) -> tuple[list[FloatArray], int]:
             more, at = _read(blob, at)
             parts += more
         return parts, at
-    raise ValueError(f"type {kind} is no line and no polygon")
+    raise ValueError(f"type {kind} is neither a line nor a polygon")
 
 
 def basin(
@@ -100,44 +104,17 @@ def basin(
     marked : mapping of flowpath id to colour
         Where a dot is drawn on the reach.
     """
-    plt = pyplot()
-    from matplotlib.collections import LineCollection, PolyCollection
-    from matplotlib.lines import Line2D
-
     divides, flowpaths = geometries(fabric)
-    shapes = [(ring, depth[name]) for name, rings in divides.items() if name in depth for ring in rings]
-    every = np.concatenate([ring for ring, _ in shapes])
-    low, high = every.min(0), every.max(0)
+    rings = [(ring, depth[name]) for name, rings in divides.items() if name in depth for ring in rings]
+    points = np.concatenate([ring for ring, _ in rings])
+    low, high = points.min(0), points.max(0)
     wide, tall = (high - low) / 1e3
-    figure, axes = plt.subplots(figsize=(8.6, 1.3 + 6.6 * tall / wide), layout="constrained")
-    cells = PolyCollection(
-        [(ring - low) / 1e3 for ring, _ in shapes], cmap="YlGnBu", edgecolor="white", linewidth=0.7
-    )
-    values = np.array([value for _, value in shapes])
-    cells.set_array(values)
-    # The dark end of the colours belongs to the rivers.
-    span = float(np.ptp(values)) or 1.0
-    cells.set_clim(values.min() - 0.1 * span, values.max() + 0.9 * span)
-    axes.add_collection(cells)
-
+    figure, axes = pyplot().subplots(figsize=(8.6, 1.3 + 6.6 * tall / wide), layout="constrained")
+    values = np.array([value for _, value in rings])
+    cells = _draw_divides(axes, [(ring - low) / 1e3 for ring, _ in rings], values)
     top = max(flow.values())
-
-    def thickness(q: float) -> float:
-        return 0.5 + 5.5 * np.sqrt(max(q, 0.0) / top)
-
-    drawn = [(line, flow[name]) for name, lines in flowpaths.items() if name in flow for line in lines]
-    drawn.sort(key=lambda part: part[1])
-    for colour, extra in (("white", 1.6), (DARK, 0.0)):
-        axes.add_collection(
-            LineCollection(
-                [(line - low) / 1e3 for line, _ in drawn],
-                linewidths=[thickness(q) + extra for _, q in drawn],
-                colors=colour,
-                alpha=0.55 if extra else 1.0,
-                capstyle="round",
-                joinstyle="round",
-            )
-        )
+    rivers = [((line - low) / 1e3, flow[n]) for n, lines in flowpaths.items() if n in flow for line in lines]
+    _draw_rivers(axes, rivers, top)
     for name, colour in (marked or {}).items():
         line = flowpaths[name][-1]
         x, y = (line[round(0.7 * (len(line) - 1))] - low) / 1e3
@@ -146,17 +123,8 @@ def basin(
     axes.autoscale_view()
     axes.margins(0.03)
     axes.set_axis_off()
-    _scale_bar(axes, wide, tall)
-    samples = [q for q in _round_steps(top)]
-    axes.legend(
-        [Line2D([], [], color=DARK, linewidth=thickness(q), solid_capstyle="round") for q in samples],
-        [f"{q:g}" for q in samples],
-        title=flow_label,
-        loc="upper left",
-        bbox_to_anchor=(0.995, 0.98),
-        frameon=False,
-        alignment="left",
-    )
+    _draw_scale_bar(axes, wide, tall)
+    _draw_flow_legend(axes, top, flow_label)
     bar = figure.colorbar(cells, cax=axes.inset_axes((1.03, 0.08, 0.028, 0.42)), label=depth_label)
     bar.outline.set_visible(False)
     if np.ptp(values) > 0:
@@ -165,15 +133,65 @@ def basin(
     save(figure, path, dpi=150)
 
 
+def _draw_divides(axes: Axes, rings: list[FloatArray], values: FloatArray) -> PolyCollection:
+    from matplotlib.collections import PolyCollection
+
+    cells = PolyCollection(rings, cmap="YlGnBu", edgecolor="white", linewidth=0.7)
+    cells.set_array(values)
+    # The dark end of the colours belongs to the rivers.
+    span = float(np.ptp(values)) or 1.0
+    cells.set_clim(values.min() - 0.1 * span, values.max() + 0.9 * span)
+    axes.add_collection(cells)
+    return cells
+
+
+def _line_width(flow: float, top: float) -> float:
+    return float(0.5 + 5.5 * np.sqrt(max(flow, 0.0) / top))
+
+
+def _draw_rivers(axes: Axes, rivers: list[tuple[FloatArray, float]], top: float) -> None:
+    """Draw lines as wide as their flow, largest last, on white borders."""
+    from matplotlib.collections import LineCollection
+
+    rivers = sorted(rivers, key=lambda river: river[1])
+    for colour, border in (("white", 1.6), (DARK, 0.0)):
+        axes.add_collection(
+            LineCollection(
+                [line for line, _ in rivers],
+                linewidths=[_line_width(flow, top) + border for _, flow in rivers],
+                colors=colour,
+                alpha=0.55 if border else 1.0,
+                capstyle="round",
+                joinstyle="round",
+            )
+        )
+
+
+def _draw_flow_legend(axes: Axes, top: float, label: str) -> None:
+    from matplotlib.lines import Line2D
+
+    samples = _round_steps(top)
+    widths = [_line_width(flow, top) for flow in samples]
+    axes.legend(
+        [Line2D([], [], color=DARK, linewidth=width, solid_capstyle="round") for width in widths],
+        [f"{flow:g}" for flow in samples],
+        title=label,
+        loc="upper left",
+        bbox_to_anchor=(0.995, 0.98),
+        frameon=False,
+        alignment="left",
+    )
+
+
 def _round_steps(top: float) -> list[float]:
-    """Three round numbers up to `top`."""
+    """Return three round numbers up to `top`."""
     unit = 10.0 ** np.floor(np.log10(top)) if top > 0 else 1.0
     best = max(k for k in (1.0, 2.0, 4.0, 6.0, 8.0) if k * unit <= top) * unit if top > 0 else 1.0
     return [best / 10, best / 2, best]
 
 
-def _scale_bar(axes: Any, wide: float, tall: float) -> None:
-    """A line of a round number of kilometres below the map."""
+def _draw_scale_bar(axes: Axes, wide: float, tall: float) -> None:
+    """Draw a line of a round number of kilometres below the map."""
     unit = 10.0 ** np.floor(np.log10(wide / 3))
     length = max(k for k in (1.0, 2.0, 5.0) if k * unit <= wide / 3) * unit
     y = -0.06 * tall

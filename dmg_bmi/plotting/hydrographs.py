@@ -1,4 +1,4 @@
-"""Pictures that the command line makes; matplotlib is loaded when one is asked for."""
+"""Hydrographs, and what all pictures share; matplotlib is loaded when one is drawn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLUE, GREY, BLACK = "#1b6ca8", "#8fa3b0", "#222222"
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot on a backend without a window."""
+    """Import matplotlib.pyplot with a backend that needs no window."""
     try:
         import matplotlib
     except ImportError as problem:
@@ -97,7 +97,7 @@ def routed(
     flows : mapping of label to array ``[time]`` and colour
         m3 s-1; the first is drawn boldest.
     runoff : array ``[time]``
-        What all catchments together give to the rivers, m3 s-1.
+        Sum over all catchments, m3 s-1.
     precipitation : array ``[time]``, optional
         mm h-1.
     """

@@ -24,7 +24,7 @@ def training_curve(
     scores : sequence of (step, score)
         Empty without a validation.
     name : str
-        What the loss is called.
+        Name of the loss.
     """
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
@@ -48,7 +48,7 @@ def training_curve(
 def metric_cdf(
     path: Target, scores: Mapping[str, Mapping[str, FloatingArray]], metrics: Sequence[str]
 ) -> None:
-    """Save what share of basins lies below each value of some metrics.
+    """Save the share of basins below each value of some metrics.
 
     Parameters
     ----------
@@ -61,14 +61,14 @@ def metric_cdf(
     )
     for axes, metric in zip(row[0], metrics, strict=True):
         for split, values in scores.items():
-            there = np.sort(values[metric][np.isfinite(values[metric])])
-            if not len(there):
+            finite = np.sort(values[metric][np.isfinite(values[metric])])
+            if not len(finite):
                 continue
-            label = f"{split}: median {np.median(there):.2f}"
-            share = np.arange(1, len(there) + 1) / len(there)
+            label = f"{split}: median {np.median(finite):.2f}"
+            share = np.arange(1, len(finite) + 1) / len(finite)
             colour = COLOURS.get(split, BLACK)
             axes.step(
-                [-1.0, *np.clip(there, -1, 1), 1.0],
+                [-1.0, *np.clip(finite, -1, 1), 1.0],
                 [0.0, *share, 1.0],
                 where="post",
                 color=colour,
@@ -89,7 +89,7 @@ def parameters(
     units: Mapping[str, str],
     places: tuple[FloatingArray, FloatingArray] | None = None,
 ) -> None:
-    """Save learned parameters: maps where `places` are known, else their spread between the bounds.
+    """Save learned parameters: maps if `places` are given, else their spread between the bounds.
 
     Parameters
     ----------
@@ -101,8 +101,17 @@ def parameters(
     """
     if places is None:
         _spreads(path, values, bounds, units)
-        return
-    plt = pyplot()
+    else:
+        _maps(path, values, bounds, units, places)
+
+
+def _maps(
+    path: Target,
+    values: Mapping[str, FloatingArray],
+    bounds: Mapping[str, tuple[float, float]],
+    units: Mapping[str, str],
+    places: tuple[FloatingArray, FloatingArray],
+) -> None:
     columns = min(4, len(values))
     rows = -(-len(values) // columns)
     longitude, latitude = places
@@ -110,7 +119,7 @@ def parameters(
     stretch = 1 / float(np.cos(np.deg2rad(np.mean(latitude))))
     extent = stretch * float(np.ptp(latitude)) / max(float(np.ptp(longitude)), 0.1)
     height = 0.5 + float(np.clip(2.4 * extent, 0.8, 3.0))
-    figure, grid = plt.subplots(
+    figure, grid = pyplot().subplots(
         rows,
         columns,
         figsize=(3.4 * columns, height * rows),
@@ -120,9 +129,9 @@ def parameters(
         sharey=True,
     )
     size = float(np.clip(900 / len(latitude), 8, 60))
-    for axes, (name, found) in zip(grid.flat, values.items(), strict=False):
+    for axes, (name, basins) in zip(grid.flat, values.items(), strict=False):
         points = axes.scatter(
-            longitude, latitude, c=found, s=size, cmap="viridis", edgecolors="white", linewidths=0.4
+            longitude, latitude, c=basins, s=size, cmap="viridis", edgecolors="white", linewidths=0.4
         )
         lower, upper = bounds[name]
         axes.set_title(f"{_with_units(name, units)}, {lower:g} to {upper:g}", loc="left", fontsize=9)
@@ -148,11 +157,11 @@ def _spreads(
 ) -> None:
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(8, 0.6 + 0.3 * len(values)), layout="constrained")
-    for line, (name, found) in enumerate(values.items()):
+    for line, (name, basins) in enumerate(values.items()):
         lower, upper = bounds[name]
         axes.plot([0, 1], [line, line], color="#e4e8ec", linewidth=1, zorder=0)
         axes.scatter(
-            (found - lower) / (upper - lower), np.full(len(found), line), s=14, color=BLUE, alpha=0.5
+            (basins - lower) / (upper - lower), np.full(len(basins), line), s=14, color=BLUE, alpha=0.5
         )
         axes.text(-0.01, line, f"{lower:g}", ha="right", va="center", fontsize=7, color=BLACK)
         axes.text(1.01, line, f"{upper:g}", ha="left", va="center", fontsize=7, color=BLACK)
@@ -164,7 +173,7 @@ def _spreads(
 
 
 def storages(path: Target, times: TimeArray, stores: Mapping[str, tuple[FloatingArray, str]]) -> None:
-    """Save what a basin holds, one panel a store: name to series ``[time]`` and unit."""
+    """Save the storages of a basin, one panel each: name to series ``[time]`` and unit."""
     plt = pyplot()
     figure, column = plt.subplots(
         len(stores),

@@ -1,4 +1,4 @@
-"""From a dataset to what training needs: checks, statistics, tensors, random windows."""
+"""From a dataset to the input of a training: checks, statistics, tensors, random windows."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ def require(
     targets: Sequence[str] = (),
     columns: Sequence[int] | None = None,
 ) -> None:
-    """Check that a model's inputs are all there, finite, and physically possible.
+    """Check that a model's inputs are complete, finite, and physically possible.
 
     Parameters
     ----------
     dataset : BasinDataset
     model : DeltaModel
     targets : sequence of str
-        What the model must say and the data must have observed.
+        Fluxes of the model that the data must have observed.
     columns : sequence of int, optional
-        The basins that count; all by default.
+        The basins to check; all by default.
 
     Raises
     ------
     ForcingError, AttributeTableError
         Naming basin, variable and first date.
     ConfigError
-        Naming a target that one of them does not know.
+        Naming a target that one of them does not have.
     """
     fluxes = [flux.name for flux in model.declaration.fluxes]
     for name in targets:
-        for whose, there in (("the model", fluxes), ("the data", dataset.target)):
-            if name not in there:
-                raise ConfigError(f"training.loss compares {name}; {whose} has {', '.join(there)}")
+        for owner, names in (("the model", fluxes), ("the data", dataset.target)):
+            if name not in names:
+                raise ConfigError(f"training.loss compares {name}; {owner} has {', '.join(names)}")
     columns = range(len(dataset.ids)) if columns is None else columns
     for name in targets:
         _require_observed(dataset, name, columns)
@@ -62,7 +62,7 @@ def require(
 
 
 def require_gradient(model: DeltaModel, spin_up: int) -> None:
-    """Check that parameters are not held already when the gradient begins, `spin_up` steps on.
+    """Check that no parameters are already held when the gradient begins, after `spin_up` steps.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _require_forcing(dataset: BasinDataset, variable: Variable, columns: Sequenc
 
 
 def _require_observed(dataset: BasinDataset, name: str, columns: Sequence[int]) -> None:
-    """Missing observations are masked; an infinite one is a division by zero somewhere."""
+    """Check that no observation is infinite, as after a division by zero; missing ones are masked."""
     for column in columns:
         bad = np.flatnonzero(np.isinf(dataset.target[name][:, column]))
         if len(bad):
@@ -111,23 +111,23 @@ def _require_observed(dataset: BasinDataset, name: str, columns: Sequence[int]) 
 def _require_attribute(dataset: BasinDataset, variable: Variable, columns: Sequence[int]) -> None:
     name = variable.symbol
     if name not in dataset.attributes:
-        there = ", ".join(dataset.attributes)
-        raise AttributeTableError(f"the model needs attribute {name}; the data has {there}")
+        available = ", ".join(dataset.attributes)
+        raise AttributeTableError(f"the model needs attribute {name}; the data has {available}")
     for column in columns:
         value = float(dataset.attributes[name][column])
         if np.isnan(value):
             raise AttributeTableError(f"basin {dataset.ids[column]}: attribute {name} is missing")
         if implausible(np.array([value])).any() or not variable.lower <= value <= variable.upper:
             raise AttributeTableError(
-                f"basin {dataset.ids[column]}: attribute {name} is {value:g}, which marks what is missing or "
-                "cannot be; correct it, or leave the basin out"
+                f"basin {dataset.ids[column]}: attribute {name} is {value:g}, a mark of missing values or "
+                "impossible; correct it, or leave the basin out"
             )
 
 
 def statistics(
     dataset: BasinDataset, names: Sequence[str], columns: Sequence[int] | None = None
 ) -> dict[str, FeatureStatistics]:
-    """Of the named forcings, attributes and targets of a training split.
+    """Compute statistics of the named forcings, attributes and targets of a training split.
 
     Precipitation, which is skewed, is transformed first (see :class:`FeatureStatistics`). Attributes get the
     range of the training basins. Names that the data lacks are left to :func:`require`.
@@ -147,14 +147,14 @@ def statistics(
         transform: Literal["log_sqrt", "none"] = "log_sqrt" if name == "P" else "none"
         if name in series:
             mean, std = _moments(series[name], columns, transform == "log_sqrt")
-            limits = (-inf, inf)  # weather that was never seen is what a model is asked for
+            limits = (-inf, inf)  # models are run for weather that was never seen
         elif name in dataset.attributes:
             values = dataset.attributes[name][list(columns)]
             mean, std = float(values.mean()), float(values.std())
             limits = (float(values.min()), float(values.max()))
         else:
             continue
-        # What never varies tells nothing; it becomes zero, not infinity.
+        # A constant carries no information; it becomes zero, not infinity.
         if not std > 1e-6 * (abs(mean) + 1e-6):
             std = 1.0 if name in series else 0.0
         result[name] = FeatureStatistics(mean, std, transform, dataset.units.get(name, ""), *limits)
@@ -162,7 +162,7 @@ def statistics(
 
 
 def _moments(series: FloatingArray, columns: Sequence[int], skewed: bool) -> tuple[float, float]:
-    """Mean and standard deviation, a basin at a time: the series may be larger than memory."""
+    """Compute mean and standard deviation, a basin at a time: the series may be larger than memory."""
     moments = []
     for column in columns:
         values = series[:, column].astype(np.float64)
@@ -180,7 +180,7 @@ def _moments(series: FloatingArray, columns: Sequence[int], skewed: bool) -> tup
 class Tensors:
     """A dataset's series and attributes as tensors: ``[time, basins]`` and ``[basins]``.
 
-    Windows are drawn of the basins in `columns`, and brought to `device`.
+    Windows are drawn from the basins in `columns`, and moved to `device`.
     """
 
     forcing: dict[str, Tensor]
@@ -199,7 +199,7 @@ def tensors(
     device: torch.device | str | None = None,
     columns: Sequence[int] | None = None,
 ) -> Tensors:
-    """What a model needs of a dataset; series that are mapped from disk stay there."""
+    """Return a dataset's named variables as tensors; series that are mapped from disk stay there."""
 
     def tensor(values: FloatingArray) -> Tensor:
         if not isinstance(values, np.memmap):
@@ -232,7 +232,7 @@ class Batch:
 
 
 class Starts:
-    """Where windows of a basin may start, kept as runs of steps: a list would outgrow the series."""
+    """Possible starts of windows of a basin, kept as runs of steps: a list would outgrow the series."""
 
     def __init__(self, possible: Tensor) -> None:
         edges = np.flatnonzero(np.diff(possible.numpy(), prepend=False, append=False))
@@ -243,7 +243,7 @@ class Starts:
         return int(self._counted[-1]) if len(self._counted) else 0
 
     def __getitem__(self, k: int) -> int:
-        """The k-th in order."""
+        """Return the k-th start."""
         run = int(np.searchsorted(self._counted, k, side="right"))
         before = self._counted[run - 1] if run else 0
         return int(self._first[run] + k - before)
@@ -283,14 +283,14 @@ class Windows:
             )
         columns = range(first.shape[1]) if data.columns is None else data.columns
         starts = {column: Starts(self._possible(column, spin_up)) for column in columns}
-        self.starts = {column: found for column, found in starts.items() if len(found)}
+        self.starts = {column: possible for column, possible in starts.items() if len(possible)}
         self.basins = torch.tensor([*self.starts], dtype=torch.int64)
         if not len(self.basins):
             what = " or ".join(data.target)
-            raise ForcingError(f"there is no observed {what} in the training period after its spin-up")
+            raise ForcingError(f"no observed {what} in the training period after its spin-up")
 
     def _possible(self, column: int, spin_up: int) -> Tensor:
-        """Whether a window of a basin has an observation after its spin-up, for each start."""
+        """Return for each start whether a window of a basin has an observation after its spin-up."""
         each = [~values[:, column].isnan() for values in self.data.target.values()]
         seen = torch.stack(each).any(0).cpu().long().cumsum(0)
         seen = torch.cat([seen.new_zeros(1), seen])
@@ -304,8 +304,8 @@ class Windows:
                 self.queue = torch.cat([self.queue, self.basins[order]])
             basins, self.queue = self.queue[: self.rows], self.queue[self.rows :]
             share = torch.rand(self.rows, generator=self.generator)
-            of = [self.starts[basin] for basin in basins.tolist()]
-            starts = [s[int(u * len(s))] for s, u in zip(of, share, strict=True)]
+            possible = [self.starts[basin] for basin in basins.tolist()]
+            starts = [s[int(u * len(s))] for s, u in zip(possible, share, strict=True)]
             yield self._batch(basins, torch.tensor(starts))
 
     def _batch(self, basins: Tensor, starts: Tensor) -> Batch:

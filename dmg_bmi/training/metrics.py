@@ -1,4 +1,4 @@
-"""How good a simulation is, per basin, over the steps that were observed.
+"""Metrics of a simulation, per basin, over the observed steps.
 
 A metric takes the simulated and the observed series of one basin, ``[time]``, with NaN where
 nothing was observed, and the seconds of a step, which matter to the timing of peaks alone.
@@ -19,12 +19,12 @@ APART = 100
 
 
 def _over_observed(metric: Callable[[FloatingArray, FloatingArray], float]) -> Metric:
-    """A metric to which the order of steps means nothing, of those that were observed."""
+    """Restrict a metric that does not depend on the order of steps to the observed ones."""
 
     @wraps(metric)
     def masked(simulated: FloatingArray, observed: FloatingArray, step: float = DAY) -> float:
-        there = ~np.isnan(observed)
-        return metric(simulated[there].astype(np.float64), observed[there].astype(np.float64))
+        present = ~np.isnan(observed)
+        return metric(simulated[present].astype(np.float64), observed[present].astype(np.float64))
 
     return masked
 
@@ -66,7 +66,7 @@ def rmse(simulated: FloatingArray, observed: FloatingArray) -> float:
 
 @_over_observed
 def bias(simulated: FloatingArray, observed: FloatingArray) -> float:
-    """Volume simulated too much, percent of the observed."""
+    """Return the excess of simulated volume, percent of the observed."""
     return float(100.0 * np.sum(simulated - observed) / np.sum(observed))
 
 
@@ -119,12 +119,12 @@ def peak_timing(simulated: FloatingArray, observed: FloatingArray, step: float =
 
 
 def peaks_compared(simulated: FloatingArray, observed: FloatingArray, step: float = DAY) -> float:
-    """How many observed peaks :func:`peak_timing` is the mean of."""
+    """Return the number of observed peaks that :func:`peak_timing` is the mean of."""
     return float(len(_peaks_off(simulated, observed, step)))
 
 
 def _peaks_off(simulated: FloatingArray, observed: FloatingArray, step: float) -> list[int]:
-    """Steps between each observed peak that counts and the simulated one."""
+    """Return the steps between each observed peak that counts and the simulated one."""
     window = max(3, int(DAY / 2 // step))
     steps = np.flatnonzero(~np.isnan(observed))
     seen = observed[steps]
@@ -140,7 +140,7 @@ def _peaks_off(simulated: FloatingArray, observed: FloatingArray, step: float) -
 
 
 def peaks(flow: FloatingArray, apart: int, prominence: float) -> list[int]:
-    """Steps of local maxima, in order.
+    """Find the steps of local maxima, in order.
 
     Parameters
     ----------
@@ -156,16 +156,16 @@ def peaks(flow: FloatingArray, apart: int, prominence: float) -> list[int]:
     edges = np.concatenate([[-1], change, [len(flow) - 1]])
     level = flow[edges[1:]]
     tops = np.flatnonzero((level[1:-1] > level[:-2]) & (level[1:-1] > level[2:])) + 1
-    found = (edges[tops] + 1 + edges[tops + 1]) // 2
-    kept = np.ones(len(found), dtype=bool)
-    for k in np.argsort(flow[found], kind="stable")[::-1]:
+    maxima = (edges[tops] + 1 + edges[tops + 1]) // 2
+    kept = np.ones(len(maxima), dtype=bool)
+    for k in np.argsort(flow[maxima], kind="stable")[::-1]:
         if kept[k]:
-            kept &= (np.abs(found - found[k]) >= apart) | (np.arange(len(found)) == k)
-    return [int(k) for k in found[kept] if _prominence(flow, k) >= prominence]
+            kept &= (np.abs(maxima - maxima[k]) >= apart) | (np.arange(len(maxima)) == k)
+    return [int(k) for k in maxima[kept] if _prominence(flow, k) >= prominence]
 
 
 def _prominence(flow: FloatingArray, peak: int) -> float:
-    """Height of a peak over the higher of its two valleys."""
+    """Return the height of a peak over the higher of its two valleys."""
     valleys = []
     for side in (flow[peak::-1], flow[peak:]):
         higher = np.flatnonzero(side > flow[peak])
@@ -190,7 +190,7 @@ METRICS: Mapping[str, Metric] = {
 def per_basin(
     simulated: FloatingArray, observed: FloatingArray, step: float = DAY
 ) -> dict[str, FloatingArray]:
-    """Every metric of every basin.
+    """Compute every metric of every basin.
 
     Parameters
     ----------
@@ -216,12 +216,12 @@ def per_basin(
 
 
 def distribution(values: FloatingArray) -> tuple[FloatingArray, FloatingArray]:
-    """Cumulative distribution over basins: values in order, and the share that are not higher.
+    """Return the cumulative distribution over basins: values in order, and the share not higher.
 
     Parameters
     ----------
     values : ndarray ``[basins]``
-        Of one metric; a basin without a value is left out.
+        Values of one metric; a basin without one is left out.
     """
-    there = np.sort(values[np.isfinite(values)])
-    return there, np.arange(1, len(there) + 1) / max(len(there), 1)
+    finite = np.sort(values[np.isfinite(values)])
+    return finite, np.arange(1, len(finite) + 1) / max(len(finite), 1)

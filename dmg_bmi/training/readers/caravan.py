@@ -135,14 +135,9 @@ def caravan(
     table = attribute_table(_tables(root, [files[name] for name in ids]), ids, attributes)
     files = {name: files[name] for name in table}
     arrays, attribute_units = static(table, attributes, ATTRIBUTES)
-    columns = {
-        "P": ("total_precipitation_sum",),
-        "T": ("temperature_2m_mean",),
-        "PET": PET_COLUMNS[pet],
-        **{name: (name,) for name in inputs},
-        "Q": ("streamflow",),
-        **{flux: (name,) for flux, name in targets.items()},
-    }
+    series = {"P": "total_precipitation_sum", "T": "temperature_2m_mean", "Q": "streamflow"}
+    series |= {**{name: name for name in inputs}, **targets}
+    columns = {"PET": PET_COLUMNS[pet], **{name: (column,) for name, column in series.items()}}
     days, units = _days_and_units([*files.values()], columns)
     log.info("PET of Caravan: %s", pet)
     return Source(

@@ -146,7 +146,7 @@ def test_every_kind_of_line_and_polygon_is_read(body, envelope, order, expected)
         (b"GP\0\x0f" + bytes(100), "has a geometry that cannot be read"),
         (
             geometry(lambda order: struct.pack(f"{order}BIIdd", 1, 1, 0, 1.0, 2.0)),
-            "has a geometry that cannot be read: type 1 is no line and no polygon",
+            "has a geometry that cannot be read: type 1 is neither a line nor a polygon",
         ),
     ],
 )
