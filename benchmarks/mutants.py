@@ -129,6 +129,10 @@ def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         yield "the condition is its opposite", other
     elif isinstance(node, ast.Return) and not (node.value is None or isinstance(node.value, ast.Constant)):
         yield "returns None", ast.Return(ast.Constant(None))
+    yield from _removals(node)
+
+
+def _removals(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     if isinstance(node, (ast.Raise, ast.AugAssign, ast.Delete)) or (
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
     ):
@@ -263,43 +267,40 @@ def main() -> int:
     earlier = json.loads(given.again.read_text(encoding="utf-8")) if given.again else None
     with tempfile.TemporaryDirectory() as name:
         for module, tests in MODULES.items():
-            if Path(module).stem not in (given.only or [Path(module).stem]) or module not in (
-                earlier or MODULES
-            ):
+            if given.only and Path(module).stem not in given.only:
                 continue
-            path = ROOT / module
-            lines = path.read_text(encoding="utf-8").splitlines()
-            begin = time.monotonic()
-            if not survives(path, None, tests, Path(name)):
-                raise SystemExit(
-                    f"{module}: its tests fail without any change:\n{(Path(name) / 'pytest.log').read_text()}"
-                )
-            limit = 30.0 + 3.0 * (time.monotonic() - begin)
-            everyone = [*mutants(path)]
-            if earlier is not None:
-                everyone = [
-                    m for m in everyone if _described(module, lines, m) in earlier[module]["survivors"]
-                ]
-            chosen = random.Random(f"{given.seed}-{module}").sample(
-                everyone, min(given.sample, len(everyone))
-            )
-            same, alive = 0, []
-            for line, words, mutant in sorted(chosen, key=lambda m: m[0]):
-                text = lines[line - 1].strip()
-                if (module, text, words) in EQUIVALENT:
-                    same += 1
-                elif survives(path, mutant, tests, Path(name), limit):
-                    alive.append(_described(module, lines, (line, words, mutant)))
-                    print(alive[-1], flush=True)
-            tried = len(chosen) - same
-            killed = tried - len(alive)
-            print(
-                f"{module}: {killed} of {tried} killed, {same} equivalent, {len(everyone)} in all",
-                flush=True,
-            )
-            report[module] = {"killed": killed, "tried": tried, "equivalent": same, "survivors": alive}
+            if earlier is not None and module not in earlier:
+                continue
+            survivors = None if earlier is None else earlier[module]["survivors"]
+            report[module] = _mutate(module, tests, Path(name), given, survivors)
             given.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _mutate(
+    module: str, tests: Any, folder: Path, given: argparse.Namespace, survivors: list[str] | None
+) -> dict[str, Any]:
+    """Try a sample of the mutants of a module, of `survivors` alone if there are some."""
+    path = ROOT / module
+    lines = path.read_text(encoding="utf-8").splitlines()
+    begin = time.monotonic()
+    if not survives(path, None, tests, folder):
+        log = (folder / "pytest.log").read_text()
+        raise SystemExit(f"{module}: its tests fail without any change:\n{log}")
+    limit = 30.0 + 3.0 * (time.monotonic() - begin)
+    every = [m for m in mutants(path) if survivors is None or _described(module, lines, m) in survivors]
+    chosen = random.Random(f"{given.seed}-{module}").sample(every, min(given.sample, len(every)))
+    same, alive = 0, []
+    for line, words, mutant in sorted(chosen, key=lambda m: m[0]):
+        if (module, lines[line - 1].strip(), words) in EQUIVALENT:
+            same += 1
+        elif survives(path, mutant, tests, folder, limit):
+            alive.append(_described(module, lines, (line, words, mutant)))
+            print(alive[-1], flush=True)
+    tried = len(chosen) - same
+    killed = tried - len(alive)
+    print(f"{module}: {killed} of {tried} killed, {same} equivalent, {len(every)} in all", flush=True)
+    return {"killed": killed, "tried": tried, "equivalent": same, "survivors": alive}
 
 
 if __name__ == "__main__":

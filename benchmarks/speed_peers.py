@@ -100,18 +100,11 @@ def training(device="cpu"):
     return {"training": best(step, 1, time.process_time if device == "cpu" else time.perf_counter)}
 
 
-def bmi_step():
-    """The update of the daily BMI that ends a day and runs the model, and one that does not."""
-    import numpy as np
+def _daily_component(module, static):
+    """Their daily BMI, initialized with untrained weights."""
     import yaml
-    from dhbv2 import bmi as module
     from dmg.models.delta_models.dpl_model import DplModel
 
-    # Its own table of names lacks the area that it asks for, so no configuration runs as published.
-    names = module._var_name_internal_map
-    names.setdefault("catchsize", names["uparea"])
-    weather = [names[n] for n in ("P", "T", "SPFH", "DLWRF", "DSWRF", "PRES", "U", "V")]
-    static = [n for n, long in names.items() if long in dict(module._static_input_vars) and n != "catchsize"]
     dynamic = ["parBETA", "parK0", "parBETAET"]
     model = {
         "rho": 2,  # days before the first output, run at once and not measured
@@ -153,6 +146,20 @@ def bmi_step():
                 (json.dump if name.endswith("json") else yaml.safe_dump)(content, file)
         component = module.DeltaModelBmi()
         component.initialize(os.path.join(folder, "bmi.yaml"))
+    return component
+
+
+def bmi_step():
+    """The update of the daily BMI that ends a day and runs the model, and one that does not."""
+    import numpy as np
+    from dhbv2 import bmi as module
+
+    # Its own table of names lacks the area that it asks for, so no configuration runs as published.
+    names = module._var_name_internal_map
+    names.setdefault("catchsize", names["uparea"])
+    weather = [names[n] for n in ("P", "T", "SPFH", "DLWRF", "DSWRF", "PRES", "U", "V")]
+    static = [n for n, long in names.items() if long in dict(module._static_input_vars) and n != "catchsize"]
+    component = _daily_component(module, static)
     values = dict(zip(weather, (1.0, 9.0, 0.005, 300.0, 150.0, 95000.0, 2.0, 1.0), strict=True))
     ends, others = [], []
     for hour in range(24 * 12):
