@@ -149,7 +149,10 @@ def _medians(split: str, values: Mapping[str, FloatingArray]) -> list[str]:
 
 def _basins(split: str, ids: Sequence[str], values: Mapping[str, FloatingArray]) -> str:
     nse = np.where(np.isnan(values["NSE"]), -np.inf, values["NSE"])
-    rows = [[ids[k], *(_number(values[m][k], unit) for m, unit in SHOWN.items())] for k in np.argsort(-nse)]
+    rows = [
+        [ids[k], *(_number(float(values[m][k]), unit) for m, unit in SHOWN.items())]
+        for k in map(int, np.argsort(-nse))
+    ]
     opened = " open" if split in ("test", "ungauged") else ""
     table = _table(["basin", *HEADER], rows)
     return f"<details{opened}><summary>{escape(split)}, best first</summary>{table}</details>"
@@ -221,7 +224,7 @@ def _storages(
         return "<p>The model has none.</p>"
     split = [*scores][-1]
     nse = scores[split]["NSE"]
-    order = [k for k in np.argsort(-nse) if np.isfinite(nse[k])] or [0]
+    order = [k for k in map(int, np.argsort(-nse)) if np.isfinite(nse[k])] or [0]
     basin = ids[split][order[len(order) // 2]]
     single = dataset.basins([basin])
     series = predict(model, single, [f.name for f in stores])

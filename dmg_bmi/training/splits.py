@@ -56,11 +56,12 @@ def splits(config: TrainingConfig, dataset: BasinDataset) -> dict[str, Split]:
     place = {name: column for column, name in enumerate(dataset.ids)}
     columns = {name: [place[basin] for basin in ids] for name, ids in groups.items()}
     result = {}
-    for name, period in config.periods.named().items():
+    periods = config.periods.named()
+    for name, period in periods.items():
         validation = columns["validation"] if name == "validation" else []
         result[name] = Split(name, period, validation or columns["train"])
     if columns["test"]:
-        result[UNGAUGED] = Split(UNGAUGED, period, columns["test"])
+        result[UNGAUGED] = Split(UNGAUGED, [*periods.values()][-1], columns["test"])
     return result
 
 

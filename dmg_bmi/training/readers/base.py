@@ -53,7 +53,7 @@ class DataConfig(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileData(DataConfig):
+class FileData(DataConfig, ABC):
     """Keys of readers of files.
 
     Parameters

@@ -414,14 +414,16 @@ def _days(ymd: FloatArray) -> TimeArray:
     year, month, day = ymd.T
     whole = np.isfinite(ymd).all(axis=1) & (ymd == np.round(np.nan_to_num(ymd))).all(axis=1)
     valid = whole & (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
-    wrong = ymd[~valid]
-    if not len(wrong):
-        years, month_numbers, month_days = ymd.astype(int).T
-        months = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month_numbers - 1)
-        days: TimeArray = months.astype("datetime64[D]") + (month_days - 1)
-        wrong = ymd[days.astype("datetime64[M]") != months]
-    if len(wrong):
-        raise ValueError(f"{wrong[0][0]:g} {wrong[0][1]:g} {wrong[0][2]:g} is not a day of the calendar")
+    _require_none(ymd[~valid])
+    years, month_numbers, month_days = ymd.astype(int).T
+    months = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month_numbers - 1)
+    days: TimeArray = months.astype("datetime64[D]") + (month_days - 1)
+    _require_none(ymd[days.astype("datetime64[M]") != months])
     if (np.diff(days).astype(int) <= 0).any():
         raise ValueError("its days are not in order")
     return days
+
+
+def _require_none(wrong: FloatArray) -> None:
+    if len(wrong):
+        raise ValueError(f"{wrong[0][0]:g} {wrong[0][1]:g} {wrong[0][2]:g} is not a day of the calendar")

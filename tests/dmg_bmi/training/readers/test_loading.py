@@ -13,7 +13,7 @@ import torch
 from dmg_bmi.errors import ForcingError, WriteError
 from dmg_bmi.io import netcdf
 from dmg_bmi.synthetic.basins import generate
-from dmg_bmi.training import TrainingConfig
+from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.data import Windows, require, statistics, tensors
 from dmg_bmi.training.experiment import Experiment
 from dmg_bmi.training.readers.cf import cf
@@ -173,6 +173,12 @@ def test_a_gap_outside_the_periods_leaves_no_basin_out(gappy):
     config = TrainingConfig.read(gappy / "small.yaml", ["data.missing_forcing=drop"])
     found = splits(config, load(cf(gappy / "forcing.nc")))
     assert found["train"].columns == [0, 1, 3]
+
+
+def test_a_training_splits_its_data_once_and_so_reports_a_dropped_basin_once(gappy):
+    run = train(gappy / "small.yaml", gappy / "run", ["data.missing_forcing=drop"])
+    log = (run.folder / "train.log").read_text()
+    assert log.count("basin synthetic-003 is left out") == 1
 
 
 # -- larger than memory -----------------------------------------------------------
