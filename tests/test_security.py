@@ -255,7 +255,7 @@ def test_no_door_waits_for_a_pipe_or_reads_a_device(tmp_path, door, kind, not_fo
     path = tmp_path / name
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
     with pytest.raises(
-        DmgBmiError, match=r"not a regular file|there is no |no bundle|found none of|symbolic links"
+        DmgBmiError, match=r"not a regular file|there is no |no such |no bundle|found none of|symbolic links"
     ):
         read(path)
 

@@ -67,13 +67,14 @@ def search(
     dict of key to value
         Settings of the best trial.
     """
+    optuna = _import_optuna()
     folder = Path(folder)
     base = TrainingConfig.read(config, overrides)
     require_extras(base)
     if base.periods.validation is None:
         raise ConfigError(f"{config}: a search needs periods.validation; test years must not choose anything")
     choices = _choices(space)
-    study = _study(folder)
+    study = _study(optuna, folder)
 
     def objective(trial: Any) -> float:
         chosen = {key: _suggest(trial, key, choice) for key, choice in choices.items()}
@@ -89,18 +90,23 @@ def search(
     return {current_key(key): value for key, value in study.best_params.items()}
 
 
-def _study(folder: Path) -> Any:
-    """Make the study of a folder, or load it."""
+def _import_optuna() -> Any:
     try:
         import optuna
-        from optuna.storages.journal import JournalFileBackend
+        import optuna.storages.journal
     except ImportError as problem:
         raise ConfigError("a search needs Optuna: pip install 'dmg_bmi[search]'") from problem
+    return optuna
+
+
+def _study(optuna: Any, folder: Path) -> Any:
+    """Make the study of a folder, or load it."""
     make_folder(folder)
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / STUDY))
     return optuna.create_study(
         study_name="search",
         direction="maximize",
-        storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / STUDY))),
+        storage=optuna.storages.JournalStorage(journal),
         sampler=optuna.samplers.TPESampler(seed=0),
         load_if_exists=True,
     )

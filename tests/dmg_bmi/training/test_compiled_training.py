@@ -73,7 +73,7 @@ def test_a_compiled_training_that_is_stopped_ends_with_the_same_weights(command,
         command("cut", status=130)
     with caplog.at_level(logging.INFO):
         again, same = command("cut")
-    assert "goes on after step 4" in caplog.text
+    assert "resumes after step 4" in caplog.text
     assert again == losses
     for name, values in weights.items():
         assert torch.equal(values, same[name]), name

@@ -75,7 +75,9 @@ def test_what_the_data_lacks_altogether_is_named(dataset, model):
 @pytest.mark.parametrize("value", [-9999.0, -999.0, np.inf, 9.96921e36])
 def test_an_attribute_that_marks_what_is_missing_is_refused(dataset, model, value):
     dataset.attributes["elev_mean"][1] = value
-    with pytest.raises(AttributeTableError, match=r"basin b: attribute elev_mean is .*marks what is missing"):
+    with pytest.raises(
+        AttributeTableError, match=r"basin b: attribute elev_mean is .*a mark of missing values"
+    ):
         require(dataset, model)
 
 
