@@ -565,7 +565,7 @@ def test_one_catchment_takes_no_other_number_of_values(configure, bundles, bmi_r
 def test_ids_of_items_are_those_of_the_catchments(configure, bmi_run):
     bmi = bmi_run.start(configure(n=2))
     assert bmi.item_ids("P") == bmi.item_ids(RUNOFF) == ("cat-7", "cat-8")
-    with pytest.raises(VariableError, match="no variable 'nonsense'"):
+    with pytest.raises(VariableError, match="unknown variable 'nonsense'"):
         bmi.item_ids("nonsense")
 
 
@@ -579,7 +579,7 @@ def test_there_is_one_grid(configure, bmi_run, grid):
 
 @pytest.mark.parametrize("name", ["get_var_location", "get_var_grid", "get_var_units", "get_var_type"])
 def test_a_name_that_does_not_exist_is_named(configure, bmi_run, name):
-    with pytest.raises(VariableError, match="no variable 'nonsense'; `dmg-bmi inspect` lists"):
+    with pytest.raises(VariableError, match="unknown variable 'nonsense'; `dmg-bmi inspect` lists"):
         getattr(bmi_run.start(configure()), name)("nonsense")
 
 
@@ -587,7 +587,7 @@ def test_a_component_of_a_bundle_knows_its_table_and_takes_no_other(bundles, con
     component = bundle_component("Lstm", bundles("lstm").path)
     assert component().get_component_name() == "lstm"
     assert component.__doc__ == "lstm for tests"
-    with pytest.raises(VariableError, match="no variable 'nonsense'"):
+    with pytest.raises(VariableError, match="unknown variable 'nonsense'"):
         component().get_var_units("nonsense")
     with pytest.raises(NotInitializedError):
         component().get_value_ptr("P")

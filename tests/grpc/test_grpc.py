@@ -120,7 +120,7 @@ def test_an_error_arrives_with_its_message_and_the_component_goes_on(remote, con
     with pytest.raises(grpc.RpcError) as refused:
         remote.update()
     assert "NaN" in str(refused.value)
-    with pytest.raises(grpc.RpcError, match="no variable 'rain'"):
+    with pytest.raises(grpc.RpcError, match="unknown variable 'rain'"):
         remote.get_var_units("rain")
     assert np.isfinite(series(remote, 1, 2)).all()
     remote.finalize()
