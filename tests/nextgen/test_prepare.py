@@ -197,7 +197,7 @@ def test_divides_far_outside_of_the_training_stop_by_name(plan, bundle, tmp_path
 
 def test_divides_a_little_outside_of_the_training_are_noted_and_counted(plan, bundle, tmp_path):
     done = prepare(plan(bundle=ranged(bundle, tmp_path / "ranged", lower=0.0, upper=300.0)))
-    (found,) = [f for f in done.findings if "a little outside of 0 to 300 m" in f.message]
+    (found,) = [f for f in done.findings if "a little outside 0 to 300 m" in f.message]
     high = {name for name, row in catchments(tmp_path / "run").items() if float(row["elevation"]) > 300.001}
     assert set(found.ids) == high != set()
 
