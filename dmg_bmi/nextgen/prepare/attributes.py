@@ -147,7 +147,7 @@ def compare(
     """Report attributes outside the range of training: an error far outside, a warning a little."""
     for name in columns.keys() & statistics.keys():
         little, far = outside(statistics[name], columns[name])
-        what = f"outside of {describe_range(statistics[name])}, the range of training"
+        what = f"outside {describe_range(statistics[name])}, the range of training"
         _error(findings, name, ids, far, f"far {what}; check its units, or leave these divides out")
         if little.any():
             findings.warning(
