@@ -709,7 +709,7 @@ def test_a_run_folder_keeps_its_divides(run_folder, bundle, capsys):
 
 
 def test_a_folder_that_is_no_run_folder_is_refused(tmp_path):
-    with pytest.raises(NextGenError, match=r"holds 0 .gpkg"):
+    with pytest.raises(NextGenError, match=r"has 0 .gpkg"):
         ngiab.read(tmp_path)
 
 
