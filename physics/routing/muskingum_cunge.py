@@ -57,9 +57,9 @@ class MuskingumCunge(ProcessModel):
     Parameters
     ----------
     kernel : {"conservative", "nwm"}
-        ``conservative`` (:mod:`.conservative_routing`) keeps the water of each reach as its
+        ``conservative`` (:mod:`.conservative`) keeps the water of each reach as its
         state, closes its volume to rounding and returns no negative flow. ``nwm``
-        (:mod:`.nwm_routing`) is the National Water Model's kernel as t-route runs it,
+        (:mod:`.nwm`) is the National Water Model's kernel as t-route runs it,
         which closes no volume and therefore declares no balance.
     substeps : int
         Equal parts of a step, 1 to 1440; 12 of an hourly step are the National Water Model's 300 s.

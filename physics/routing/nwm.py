@@ -38,7 +38,7 @@ def route(
     state : State
         ``discharge`` in m3 s-1 and ``depth`` in m, ``[rows]``.
     lateral, section, length, river, seconds
-        As in :func:`.conservative_routing.route`.
+        As in :func:`.conservative.route`.
 
     Returns
     -------

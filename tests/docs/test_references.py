@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = sorted((ROOT / "dmg_bmi").rglob("*.py"))
-CODE += [file for folder in ("physics", "nn_models") for file in sorted((ROOT / folder).glob("*.py"))]
+CODE += [file for folder in ("physics", "nn_models") for file in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def exists(name):
@@ -34,7 +34,7 @@ def exists(name):
 
 @pytest.mark.parametrize("file", CODE, ids=lambda file: str(file.relative_to(ROOT)))
 def test_what_a_docstring_refers_to_exists(file):
-    package = "dmg_bmi." * (file.parent.name in ("physics", "nn_models"))
+    package = "dmg_bmi." * (file.relative_to(ROOT).parts[0] in ("physics", "nn_models"))
     package += ".".join(file.relative_to(ROOT).parent.parts)
     for name in re.findall(r":(?:mod|class|func|meth|data|attr):`~?([\w.]+)`", file.read_text("utf-8")):
         if name.startswith("."):
