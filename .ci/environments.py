@@ -53,7 +53,7 @@ def run(*command: str | Path, cwd: Path = ROOT) -> None:
 
 
 def environment(name: str, *packages: str) -> Path:
-    """A fresh environment's python, with the project's wheel and `packages`."""
+    """Make a fresh environment and return its python, with the project's wheel and `packages`."""
     folder = VENVS / name
     run(sys.executable, "-m", "venv", "--clear", folder)
     python = folder / "bin" / "python"

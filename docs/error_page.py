@@ -36,7 +36,7 @@ are examples, one of many per error.
 
 
 def page() -> str:
-    """The page."""
+    """Compose the page."""
     parts = [HEAD]
     for kind in family():
         also = [base.__name__ for base in kind.__mro__[1:] if base.__module__ == "builtins"][:1]
@@ -59,7 +59,7 @@ def family() -> Iterator[type[DmgBmiError]]:
 
 
 def message(kind: type[DmgBmiError]) -> str:
-    """What an example of it says."""
+    """Return the message of an example."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         try:
             EXAMPLES[kind.__name__]()
@@ -74,7 +74,7 @@ def message(kind: type[DmgBmiError]) -> str:
 
 
 def component(**keys: object) -> DeltaModelBmi:
-    """A daily model of one catchment."""
+    """Make a daily model of one catchment."""
     catchments = {"ids": ["cat-7"], "area": 320.0, "attributes": ATTRIBUTES}
     config = {"bundle": "demo_daily", "catchments": catchments, **keys}
     Path("run.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -97,7 +97,7 @@ def torn_bundle() -> None:
 
 
 def import_nothing() -> None:
-    """A folder without a model of dmg."""
+    """Import a folder without a model of dmg."""
     from dmg_bmi.interop.import_dmg import import_dmg
 
     Path("model").mkdir()
@@ -105,7 +105,7 @@ def import_nothing() -> None:
 
 
 def hydrofabric() -> None:
-    """A file that is no GeoPackage."""
+    """Read a file that is not a GeoPackage."""
     from dmg_bmi.hydrofabric.reader import read
 
     Path("hydrofabric.gpkg").write_bytes(b"nothing")
@@ -113,7 +113,7 @@ def hydrofabric() -> None:
 
 
 def check_nothing() -> None:
-    """A realization that is no JSON."""
+    """Check a realization that is not JSON."""
     from dmg_bmi.nextgen.check.realization import check
 
     Path("realization.json").write_text("{", encoding="utf-8")
@@ -121,7 +121,7 @@ def check_nothing() -> None:
 
 
 def torn_checkpoint() -> None:
-    """A checkpoint that was cut off."""
+    """Resume from a truncated checkpoint."""
     from dmg_bmi.training.checkpoint import load
 
     Path("checkpoint.safetensors").write_bytes(b"torn")
@@ -129,7 +129,7 @@ def torn_checkpoint() -> None:
 
 
 def written_nowhere() -> None:
-    """A folder where a file is to be written."""
+    """Write a file where there is a folder."""
     from dmg_bmi.io.atomic import write_atomic
 
     Path("output.nc").mkdir()
@@ -137,7 +137,7 @@ def written_nowhere() -> None:
 
 
 def spoilt_step() -> None:
-    """A model step that gives no numbers."""
+    """Run a model step that gives no numbers."""
     from dmg_bmi.runtime.row_states import RowStates
 
     bmi = component()

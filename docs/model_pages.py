@@ -24,7 +24,7 @@ def pages() -> dict[Path, str]:
 
 
 def index(models: dict[str, ProcessModel]) -> str:
-    """The table of contents."""
+    """Compose the table of contents."""
     rows = [
         (
             f"[`{name}`]({name}.md)",

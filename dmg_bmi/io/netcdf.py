@@ -302,24 +302,7 @@ class Writer:
                 **attributes,
             }
         )
-        data.createDimension("time", None)
-        data.createDimension("catchment", len(ids))
-        data.createDimension("bnds", 2)
-        catchment = data.createVariable("catchment", str, ("catchment",))
-        catchment.setncatts({"cf_role": "timeseries_id", "long_name": "catchment"})
-        catchment[:] = np.array(ids, dtype=object)
-        time = data.createVariable("time", "f8", ("time",))
-        time.setncatts(
-            {
-                "standard_name": "time",
-                "units": EPOCH,
-                "calendar": "standard",
-                "units_metadata": "leap_seconds: none",
-                "axis": "T",
-                "bounds": "time_bnds",
-            }
-        )
-        data.createVariable("time_bnds", "f8", ("time", "bnds"))
+        _create_coordinates(data, ids)
         wide = min(max(len(ids), 1), 256)
         for name, column in columns.items():
             variable = data.createVariable(
@@ -479,3 +462,25 @@ def part_of(variable: netCDF4.Variable[Any], part: Any, path: str | Path, error:
         return variable[part]
     except (OSError, IndexError, RuntimeError, ValueError, AttributeError, MemoryError) as problem:
         raise error(f"{path}: {variable.name} cannot be read: {problem}") from problem
+
+
+def _create_coordinates(data: netCDF4.Dataset, ids: Sequence[str]) -> None:
+    """Create dimensions, ids and times with their bounds."""
+    data.createDimension("time", None)
+    data.createDimension("catchment", len(ids))
+    data.createDimension("bnds", 2)
+    catchment = data.createVariable("catchment", str, ("catchment",))
+    catchment.setncatts({"cf_role": "timeseries_id", "long_name": "catchment"})
+    catchment[:] = np.array(ids, dtype=object)
+    time = data.createVariable("time", "f8", ("time",))
+    time.setncatts(
+        {
+            "standard_name": "time",
+            "units": EPOCH,
+            "calendar": "standard",
+            "units_metadata": "leap_seconds: none",
+            "axis": "T",
+            "bounds": "time_bnds",
+        }
+    )
+    data.createVariable("time_bnds", "f8", ("time", "bnds"))

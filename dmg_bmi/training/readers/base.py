@@ -1,4 +1,4 @@
-"""What every reader of training data has: its keys in a configuration, and a method that reads."""
+"""The base of every reader of training data: its keys in a configuration, and a method that reads."""
 
 from __future__ import annotations
 
