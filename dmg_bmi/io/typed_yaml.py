@@ -88,23 +88,31 @@ def _convert(kind: Any, value: Any, source: str, key: str) -> Any:
     if origin in (Union, UnionType):
         return _union(arguments, value, source, key)
     if origin is Literal:
-        if value not in arguments:
-            close = get_close_matches(str(value), [str(a) for a in arguments], n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else ""
-            raise _wrong(source, key, "one of " + ", ".join(map(str, arguments)), value, meant)
-        return value
+        return _choice(arguments, value, source, key)
     if origin in (tuple, list) or kind in (tuple, list):
         return _sequence(origin or kind, arguments, value, source, key)
     if (origin is not None and issubclass(origin, Mapping)) or kind is dict:
-        if not isinstance(value, Mapping):
-            raise _wrong(source, key, "a mapping of keys to values", value)
-        name, item = arguments or (Any, Any)
-        for k in value:
-            if name in (str, int) and type(k) is not name:
-                hint = "; write it in quotes" if name is str else ""
-                raise _wrong(source, _join(key, k), f"named by {_NAMES[name]}", k, hint)
-        return {k: _convert(item, v, source, _join(key, k)) for k, v in value.items()}
+        return _mapping(arguments, value, source, key)
     return _scalar(kind, value, source, key)
+
+
+def _choice(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
+    if value not in options:
+        close = get_close_matches(str(value), [str(option) for option in options], n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise _wrong(source, key, "one of " + ", ".join(map(str, options)), value, meant)
+    return value
+
+
+def _mapping(arguments: tuple[Any, ...], value: Any, source: str, key: str) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(source, key, "a mapping of keys to values", value)
+    name, item = arguments or (Any, Any)
+    for k in value:
+        if name in (str, int) and type(k) is not name:
+            hint = "; write it in quotes" if name is str else ""
+            raise _wrong(source, _join(key, k), f"named by {_NAMES[name]}", k, hint)
+    return {k: _convert(item, v, source, _join(key, k)) for k, v in value.items()}
 
 
 def _union(options: tuple[Any, ...], value: Any, source: str, key: str) -> Any:
