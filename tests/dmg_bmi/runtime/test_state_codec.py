@@ -116,5 +116,5 @@ def test_a_file_holds_what_was_written_or_the_reason_is_said(tmp_path):
 def test_a_changed_header_is_not_taken_for_what_was_saved():
     """The checksum covers names and numbers alike."""
     other = state_codec.encode({**HEADER, "position": 4}, TENSORS)
-    with pytest.raises(StateError, match="torn or was changed"):
+    with pytest.raises(StateError, match="does not match its checksum"):
         state_codec.decode(CONTENT[:48] + other[48:])
