@@ -77,7 +77,8 @@ class Clock:
             If it has passed or lies beyond the end.
         """
         try:
-            seconds = float(time)
+            # NumPy before 2.4 makes a number of an array of one, with a warning.
+            seconds = float("nan" if getattr(time, "ndim", 0) else time)
         except (TypeError, ValueError, OverflowError) as problem:
             raise TimeError(f"update_until({time!r}): the time must be a number of seconds") from problem
         if not np.isfinite(seconds):
