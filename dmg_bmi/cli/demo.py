@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 
 BUNDLE, RIVER = "demo_hourly", "muskingum_cunge"
-FLOW = "land_surface_water_source__volume_flow_rate"
 #: mm in the stores of the catchments at the start, so that the demo needs no years to fill them.
 STORES = {"phy.SM": 150.0, "phy.SUZ": 2.0, "phy.SLZ": 12.0}
 COLOURS = ("#08306b", "#d95f02", "#1b9e77")
@@ -56,6 +55,7 @@ def _prepare(folder: Path) -> Path:
     from ..io import netcdf
     from ..io.atomic import write_atomic
     from ..model.bundle import BundleInfo
+    from ..model.variables import FLOW
     from ..runtime.config import RunConfig, write_config
     from ..runtime.initial_state import write_initial_state
     from ..synthetic import river_basin

@@ -171,6 +171,9 @@ def exchange(made: Sequence[tuple[Path, Path]], gone: Collection[Path], aside: P
     leaving = [(place, new.with_name(f".{new.name}.old")) for new, place in reversed(made)]
     leaving += [(place, aside / f".{place.name}.gone") for place in gone]
     moves = [(here, there) for here, there in leaving if os.path.lexists(here)] + [*made]
+    for new, _ in made:
+        for file in (new,) if new.is_file() else new.iterdir():
+            _sync(file, os.O_RDWR)
     begun = 0
     try:
         for here, there in moves:

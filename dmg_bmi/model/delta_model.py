@@ -269,14 +269,19 @@ class DeltaModel(nn.Module):
             The window. The networks run over it from their initial state; nothing else of it is kept.
         attributes : mapping of name to Tensor ``[rows]``
         """
+        context = self._initial_context(forcing, attributes)
+        for binding in self._bindings:
+            binding.freeze(self.networks[binding.key], context)
+        return context.state
+
+    def _initial_context(
+        self, forcing: Mapping[str, Tensor], attributes: Mapping[str, Tensor]
+    ) -> ForwardContext:
         first = next(iter(forcing.values()))
         n = first.shape[1]
         constants = self.precompute(attributes, n, dtype=first.dtype)
         state = self.init_state(n, dtype=first.dtype, device=first.device)
-        context = ForwardContext.start(self.process_models, forcing, constants, state)
-        for binding in self._bindings:
-            binding.freeze(self.networks[binding.key], context)
-        return context.state
+        return ForwardContext.start(self.process_models, forcing, constants, state)
 
     def learned_parameters(
         self, forcing: Mapping[str, Tensor], attributes: Mapping[str, Tensor]
@@ -288,17 +293,13 @@ class DeltaModel(nn.Module):
         dict of name to Tensor
             ``[rows, *shape]`` where they come from attributes alone, else ``[time, rows, *shape]``.
         """
-        first = next(iter(forcing.values()))
-        n = first.shape[1]
-        constants = self.precompute(attributes, n, dtype=first.dtype)
-        state = self.init_state(n, dtype=first.dtype, device=first.device)
-        context = ForwardContext.start(self.process_models, forcing, constants, state)
+        context = self._initial_context(forcing, attributes)
         for binding in self._bindings:
             binding.before_physics(self.networks[binding.key], context)
         dynamic = {
             f"{key}.{name}": v for key, series in context.dynamic.items() for name, v in series.items()
         }
-        return {name: dynamic[name] if name in dynamic else constants[name] for name in self.learned}
+        return {name: dynamic[name] if name in dynamic else context.constants[name] for name in self.learned}
 
     def run(
         self,
