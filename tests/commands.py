@@ -154,7 +154,7 @@ def _import_dmg(tools: SimpleNamespace) -> Command:
     dmg_models.write(model, config, {k: 2 * v for k, v in weights.items()}, statistics, epoch=6)
 
     def write(epoch):
-        return lambda folder: call("import-dmg", model, "--epoch", epoch, "--output", folder / "bundle")
+        return lambda folder: call("import", model, "--epoch", epoch, "--output", folder / "bundle")
 
     return Command(write(5), write(6))
 
@@ -282,7 +282,7 @@ COMMANDS: dict[str, Callable[[SimpleNamespace], Command]] = {
     "compile": _compile,
     "evaluate": _evaluate,
     "report": _report,
-    "import-dmg": _import_dmg,
+    "import": _import_dmg,
     "freeze": _freeze,
     "nextgen prepare": _prepare,
 }

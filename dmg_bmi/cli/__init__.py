@@ -18,19 +18,21 @@ from .. import __version__
 from ..errors import DmgBmiError
 from .lazy_parser import LazyParser
 
-COMMANDS = (
-    "demo",
-    "run",
-    "couple",
-    "inspect",
-    "compile",
-    "train",
-    "evaluate",
-    "report",
-    "import-dmg",
-    "freeze",
-    "nextgen",
-)
+#: Commands, and their modules.
+COMMANDS = {
+    "demo": "demo",
+    "run": "run",
+    "couple": "couple",
+    "inspect": "inspect",
+    "compile": "compile",
+    "train": "train",
+    "evaluate": "evaluate",
+    "report": "report",
+    "import": "import_model",
+    "export": "export_model",
+    "freeze": "freeze",
+    "nextgen": "nextgen",
+}
 
 REPORT = "please report it with the lines above, the command and, if you can, its files"
 
@@ -42,8 +44,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"dmg_bmi {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=LazyParser)
-    for name in COMMANDS:
-        module = name.replace("-", "_")
+    for name, module in COMMANDS.items():
         description = _docstring(module)
         commands.add_parser(
             name,

@@ -79,7 +79,7 @@ class HydrodlModel(ProcessModel):
         self.sequence_only = (
             "stepped day by day, hydrodl2 loses most of the routed water (of the volume 0.155 came out of "
             f"Hbv_2, 0.154 of Hbv). The same equations step here as phy_model {same.describe()}, and "
-            "`dmg-bmi import-dmg` makes a bundle of a model trained with dmg"
+            "`dmg-bmi import` makes a bundle of a model trained with dmg"
         )
 
     def run(

@@ -14,7 +14,7 @@ ROUNDS = 20 if ALL else 2
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 
 
-@pytest.mark.parametrize("name", ["run", "couple", "freeze", "import-dmg", "nextgen prepare"])
+@pytest.mark.parametrize("name", ["run", "couple", "freeze", "import", "nextgen prepare"])
 def test_of_two_processes_one_wins_whole_or_is_refused_by_name(name, tools, race):
     command, folder = commands.COMMANDS[name](tools), tools.folder
     for file, content in MINE.items():

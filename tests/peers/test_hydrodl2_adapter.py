@@ -136,7 +136,7 @@ def test_a_spin_up_hands_on_the_stores(name):
 
 def test_a_bundle_is_refused_with_what_to_do(name, tmp_path):
     model, _ = hybrid(HydrodlModel(name, NMUL))
-    with pytest.raises(BundleError, match=r"loses most of the routed water.*0\.155.*import-dmg") as refusal:
+    with pytest.raises(BundleError, match=r"loses most of the routed water.*0\.155.*import") as refusal:
         Bundle(model, "mine").save(tmp_path / "mine")
     assert NAMES[name] in str(refusal.value)
     assert not (tmp_path / "mine").exists()

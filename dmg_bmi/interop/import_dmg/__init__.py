@@ -6,5 +6,6 @@ Nothing of these packages is needed to read them.
 """
 
 from .assembly import import_dmg
+from .checkpoint import recognises
 
-__all__ = ["import_dmg"]
+__all__ = ["import_dmg", "recognises"]

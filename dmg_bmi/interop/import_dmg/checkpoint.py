@@ -16,6 +16,14 @@ from ...errors import ImportDmgError
 _WRAPPED = re.compile(r"(^|\.)(?:(?:module|_orig_mod)\.)+")
 
 
+_CHECKPOINT = re.compile(r"\w+_ep\d+\.pt")
+
+
+def recognises(folder: Path) -> bool:
+    """Tell whether a path is a model folder of ``dmg`` or ``dhbv2``: it has a checkpoint named as theirs."""
+    return any(_CHECKPOINT.fullmatch(file.name) for file in folder.glob("*.pt"))
+
+
 def find_checkpoint(folder: Path, model: str, epoch: int | None) -> Path:
     """Return the checkpoint of an epoch, by default the last."""
     by_epoch = {

@@ -235,6 +235,10 @@ class RoleBinding:
         """Convert network outputs into physical values, in `dtype`."""
         raise NotImplementedError
 
+    def explain_outputs(self) -> list[str]:
+        """Say of each output of the network, in order, what it is and how it is scaled."""
+        raise NotImplementedError
+
     def precompute(self, network: Network, attributes: Mapping[str, Tensor], dtype: torch.dtype) -> State:
         """Compute the constants: normalised attributes, or the outputs of a network without inputs."""
         if not self._sees_attributes:
@@ -278,6 +282,13 @@ class RoleBinding:
         raw, renewed = network(x, with_prefix(context.state, self.key))
         context.new |= {f"{self.key}.{name}": value for name, value in renewed.items()}
         return raw
+
+
+def explain_scale(lower: float, upper: float, logarithmic: bool = False) -> str:
+    """Say how :class:`Scale` scales an output between two bounds."""
+    if logarithmic:
+        return f"exp({log(lower):g} + {log(upper) - log(lower):g} * sigmoid(y))"
+    return f"{lower:g} + {upper - lower:g} * sigmoid(y)"
 
 
 def with_prefix(mapping: Mapping[str, Tensor], prefix: str) -> State:

@@ -14,7 +14,7 @@ from ...errors import ConfigError
 from ...nn_models import Network
 from ...physics import Balance, Flux, ProcessModel, Quantity
 from ..normalisation import FeatureStatistics
-from .base import Bounds, ForwardContext, ModelRole, Output, RoleBinding, Scale, check_names
+from .base import Bounds, ForwardContext, ModelRole, Output, RoleBinding, Scale, check_names, explain_scale
 
 
 @dataclass(frozen=True)
@@ -164,11 +164,15 @@ class _CorrectionBinding(RoleBinding):
         self.model = role.model
         self.n_outputs = len(role.corrects)
         self._scale = Scale([*role.corrects.values()])
-        self._corrects = tuple(role.corrects)
+        self._corrects = dict(role.corrects)
 
     def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
         """Scale outputs to the bounds of the role."""
         return self._scale(raw, dtype)
+
+    def explain_outputs(self) -> list[str]:
+        """Say what each output is, see :meth:`RoleBinding.explain_outputs`."""
+        return [f"correction of {name} = {explain_scale(*bounds)}" for name, bounds in self._corrects.items()]
 
     def by_name(self, network: Network, context: ForwardContext) -> dict[str, Tensor]:
         """Return the factor or addition ``[time, rows]`` of each corrected quantity."""

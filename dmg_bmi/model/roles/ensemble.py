@@ -53,6 +53,10 @@ class EnsembleWeighting(RoleBinding):
         """Turn outputs into weights that are not negative and add up to one."""
         return torch.softmax(raw.to(dtype), dim=-1)
 
+    def explain_outputs(self) -> list[str]:
+        """Say what each output is, see :meth:`RoleBinding.explain_outputs`."""
+        return [f"weight of {key} = softmax(y) over all of them" for key in self._models]
+
     def by_model(self, constants: State) -> dict[str, Tensor]:
         """Return the constant weight of each process model, ``[rows]``."""
         return dict(zip(self._models, constants[f"{self.key}.values"].unbind(-1), strict=True))

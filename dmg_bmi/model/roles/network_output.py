@@ -77,6 +77,11 @@ class NetworkOutput(RoleBinding):
         values = self._targets.inverse(raw.to(dtype))
         return torch.relu(values) if self.role.nonnegative else values
 
+    def explain_outputs(self) -> list[str]:
+        """Say what each output is, see :meth:`RoleBinding.explain_outputs`."""
+        floor = ", raised to zero where it is below" if self.role.nonnegative else ""
+        return [f"{name}, normalised as in the statistics{floor}" for name in self.role.outputs]
+
     def after_physics(self, network: Network, context: ForwardContext) -> None:
         """Make the network's outputs those of the model."""
         series = self.outputs(network, context).unbind(-1)

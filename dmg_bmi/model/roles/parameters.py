@@ -11,7 +11,7 @@ from torch import Tensor
 from ...nn_models import Network
 from ...physics import Parameter, ProcessModel, State
 from ..normalisation import FeatureStatistics
-from .base import ForwardContext, ModelRole, RoleBinding, Scale
+from .base import ForwardContext, ModelRole, RoleBinding, Scale, explain_scale
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,15 @@ class ParameterBinding(RoleBinding):
     def to_physical(self, raw: Tensor, dtype: torch.dtype) -> Tensor:
         """Scale outputs to the declared bounds."""
         return self._scale(raw, dtype)
+
+    def explain_outputs(self) -> list[str]:
+        """Say what each output is, see :meth:`RoleBinding.explain_outputs`."""
+        explained = []
+        for p in self._supplied:
+            scale = f"{explain_scale(p.lower, p.upper, p.logarithmic)} {p.units}"
+            names = [f"{p.name}[{k}]" for k in range(p.size)] if p.shape else [p.name]
+            explained += [f"{name} = {scale}" for name in names]
+        return explained
 
     def split(self, values: Tensor) -> dict[str, Tensor]:
         """Split values ``[..., n_outputs]`` into parameters ``[..., *shape]`` by name."""

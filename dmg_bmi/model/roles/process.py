@@ -81,6 +81,10 @@ class ProcessBinding(RoleBinding):
         """Make outputs nonnegative."""
         return torch.nn.functional.softplus(raw).to(dtype)
 
+    def explain_outputs(self) -> list[str]:
+        """Say what each output is, see :meth:`RoleBinding.explain_outputs`."""
+        return [f"{self.role.process} of one step = softplus(y), limited to what the store holds"]
+
     def init_state(
         self, network: Network, n: int, dtype: torch.dtype, device: torch.device | str | None
     ) -> State:

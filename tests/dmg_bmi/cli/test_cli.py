@@ -378,7 +378,7 @@ def test_what_is_no_error_of_the_family_is_told_as_a_bug(monkeypatch, capsys):
         ["train", "--output", "out"],
         ["evaluate"],
         ["report"],
-        ["import-dmg", "--output", "out"],
+        ["import", "--output", "out"],
         ["freeze", "--forcing", "none.nc", "--output", "out"],
         ["run", "--forcing", "none.nc"],
         ["run", "daily.yaml", "--forcing"],

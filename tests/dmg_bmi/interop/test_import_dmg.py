@@ -119,7 +119,7 @@ def test_the_command_writes_a_bundle_and_says_how_parameters_are_frozen(tmp_path
     write(tmp_path / "model", *parts(), epoch=7)
     write(tmp_path / "model", *parts(), epoch=30)
     (tmp_path / "model" / "config.yaml").rename(tmp_path / "run.yaml")
-    arguments = ["import-dmg", str(tmp_path / "model"), "--config", str(tmp_path / "run.yaml")]
+    arguments = ["import", str(tmp_path / "model"), "--config", str(tmp_path / "run.yaml")]
     assert main([*arguments, "--output", str(tmp_path / "my_bundle")]) == 0
     said = capsys.readouterr().out
     assert "held" in said

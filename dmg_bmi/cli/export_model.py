@@ -1,0 +1,25 @@
+"""Write a bundle's networks as plain PyTorch state dicts, with a page that says how to use them.
+
+DIR then holds NETWORK.pt for each network, model.yaml and README.md; nothing of this package is needed to
+read them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``dmg-bmi export``."""
+    parser.add_argument("bundle", help="a bundle's folder, or a shipped bundle's name")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi export``."""
+    from ..interop.export import export_networks
+    from ..model.bundle import Bundle
+
+    export_networks(Bundle.load(arguments.bundle), arguments.output)
+    print(arguments.output / "README.md")

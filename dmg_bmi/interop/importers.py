@@ -1,0 +1,111 @@
+"""Whose trained model a folder holds, told from its files, and the reader that makes a bundle of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..io.files import as_path
+from ..model.bundle import DESCRIPTION, Bundle
+from . import import_dmg
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A reader of the models of one package.
+
+    Parameters
+    ----------
+    package : str
+        Who trained them.
+    holds : str
+        By which files their folders are recognised.
+    recognises : callable
+        Tells from its files whether a folder is one of them; reads none of them in full.
+    load : callable
+        Makes a bundle of the folder; takes the keywords `name` and `options`.
+    options : tuple of str
+        Keywords of `load` that a user may give.
+    equality : str
+        How the bundle compares with the model that was imported, and what shows it.
+    """
+
+    package: str
+    holds: str
+    recognises: Callable[[Path], bool]
+    load: Callable[..., Bundle]
+    options: tuple[str, ...]
+    equality: str
+
+
+def _ours(folder: Path) -> bool:
+    return os.path.isfile(folder / DESCRIPTION)
+
+
+def _load_ours(folder: Path, name: str) -> Bundle:
+    """Load a bundle, such as a downloaded one, whose files are links into a cache."""
+    return Bundle.load(folder)
+
+
+IMPORTERS = (
+    Importer("dmg_bmi", DESCRIPTION, _ours, _load_ours, (), "the same weights, checked by their checksum"),
+    Importer(
+        "dmg or dhbv2",
+        "<model>_ep<epoch>.pt with normalization_statistics.json",
+        import_dmg.recognises,
+        import_dmg.import_dmg,
+        ("config", "epoch"),
+        "flow and evaporation of a forward within 1e-4 mm/d of theirs",
+    ),
+)
+
+
+def recognise(path: str | Path) -> Importer:
+    """Tell whose model a path holds.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing there, or no reader knows it; it then names what was looked for.
+    """
+    folder = as_path(path, ConfigError)
+    if not os.path.exists(folder):
+        raise ConfigError(f"{folder}: no such file or folder")
+    for importer in IMPORTERS:
+        if importer.recognises(folder):
+            return importer
+    known = "; ".join(f"{importer.package}: {importer.holds}" for importer in IMPORTERS)
+    raise ConfigError(f"{folder}: holds no model that can be imported; looked for {known}")
+
+
+def import_model(path: str | Path, name: str | None = None, **options: Any) -> tuple[Importer, Bundle]:
+    """Make a bundle of a model that another package has trained.
+
+    Parameters
+    ----------
+    path : path
+        The folder of the model.
+    name : str, optional
+        Of the bundle.
+    **options
+        Those of the reader of that package, see :attr:`Importer.options`; None is left out.
+
+    Raises
+    ------
+    ConfigError
+        If no reader knows the folder, or the reader has no such option.
+    DmgBmiError
+        If anything is unknown, missing or of another shape: nothing is imported in part.
+    """
+    importer = recognise(path)
+    given = {key: value for key, value in options.items() if value is not None}
+    unused = [key for key in given if key not in importer.options]
+    if unused:
+        raise ConfigError(
+            f"{path}: --{unused[0]} has no meaning for a model of {importer.package}; leave it out"
+        )
+    return importer, importer.load(as_path(path, ConfigError), name=name, **given)
