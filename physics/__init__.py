@@ -20,6 +20,7 @@ from .contract import (
 from .exphydro import ExpHydro
 from .gr4j import GR4J
 from .hbv import HBV, HBV2, HBV11p
+from .hbv_hourly import HBV2Hourly, HBV21Hourly
 from .photosynthesis import Photosynthesis
 from .routing.muskingum_cunge import MuskingumCunge
 from .run import run
@@ -38,7 +39,9 @@ __all__ = [
     "ExpHydro",
     "Flux",
     "Forcing",
+    "HBV2Hourly",
     "HBV11p",
+    "HBV21Hourly",
     "MuskingumCunge",
     "Parameter",
     "Photosynthesis",

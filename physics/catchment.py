@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .contract import NO_PROCESSES, Flux, ProcessFunction, ProcessModel, State, StateVariable
-from .unit_hydrograph import PARAMETERS, gamma_ordinates, release
+from .unit_hydrograph import SHAPES, release
 
 GENERATED = "Q_generated"
 QUEUE = "queue"
@@ -30,7 +30,7 @@ class Catchment(ProcessModel):
     nmul : int
         Parallel components.
     routing : int, optional
-        Ordinates of the gamma unit hydrograph that the flux ``Q`` goes through; None
+        Ordinates of the unit hydrograph of the column that the flux ``Q`` goes through; None
         leaves ``Q`` as generated.
     """
 
@@ -43,10 +43,12 @@ class Catchment(ProcessModel):
         self.nmul = nmul
         self.routing = routing
         inner = replace(column.declaration.with_shape((nmul,)), graph=())
+        parameters, self._ordinates = SHAPES[column.unit_hydrograph]
+        self._shape_of = tuple(p.name for p in parameters)
         if routing is not None:
             inner = replace(
                 inner,
-                parameters=inner.parameters + PARAMETERS,
+                parameters=inner.parameters + parameters,
                 states=(
                     *inner.states,
                     StateVariable(QUEUE, "mm", "runoff on its way to the outlet", (routing,), "sum"),
@@ -58,7 +60,7 @@ class Catchment(ProcessModel):
                 balances=tuple(
                     replace(b, stored=(*b.stored, QUEUE)) if "Q" in b.out else b for b in inner.balances
                 ),
-                derived={**inner.derived, ORDINATES: ("route_a", "route_b")},
+                derived={**inner.derived, ORDINATES: self._shape_of},
             )
         self.declaration = inner
 
@@ -123,9 +125,8 @@ class Catchment(ProcessModel):
         """Compute the ordinates of the unit hydrograph, and what the column derives."""
         derived = self.column.derive(parameters, dt)
         if self.routing is not None:
-            derived[ORDINATES] = gamma_ordinates(
-                parameters["route_a"], parameters["route_b"], self.routing, dt
-            )
+            shape = [parameters[name] for name in self._shape_of]
+            derived[ORDINATES] = self._ordinates(*shape, self.routing, dt)
         return derived
 
     def describe(self) -> dict[str, object]:

@@ -202,10 +202,13 @@ class ProcessModel(nn.Module):
     sequence_only : str
         Of a model that writes :meth:`run` instead of :meth:`step`: why it cannot step, and
         what to use where it must. It trains and runs forward; a bundle refuses it.
+    unit_hydrograph : str
+        Which of :data:`~.unit_hydrograph.SHAPES` its runoff is routed by in a catchment.
     """
 
     declaration: Declaration
     sequence_only: str = ""
+    unit_hydrograph: str = "gamma"
 
     def step(
         self,

@@ -57,22 +57,26 @@ class HBV(ProcessModel):
         p = self.site_parameters(parameters, static)
         process = Replaceable(state, processes)
         snowpack, meltwater, water = snow(forcing, state["SNOWPACK"], state["MELTWATER"], p, dt)
-        soil, recharge, excess, evaporated = self.soil(forcing, state["SM"], water, p, process)
+        water, recharge, rejected = self.infiltration(state["SM"], water, p, dt, process)
+        soil, excess, evaporated = self.soil(forcing, state["SM"], water, recharge, p, process)
         soil, lower, rise = self.rise(soil, state["SLZ"], p, dt, process)
         upper = state["SUZ"] + recharge + excess
         upper, lower, response = self.response(upper, lower, p, static, dt, process)
+        overland, surface = self.overland(state, rejected, response, p, dt)
         return {
             "SNOWPACK": snowpack,
             "MELTWATER": meltwater,
             "SM": soil,
             "SUZ": upper,
             "SLZ": lower,
+            **overland,
             **process.renewed,
         }, {
             "ET": evaporated,
             "recharge": recharge + excess,
             **rise,
             **response,
+            **surface,
             "SWE": snowpack + meltwater,
             "soil_moisture": soil,
             "groundwater": upper + lower,
@@ -82,25 +86,39 @@ class HBV(ProcessModel):
         """Return the parameters as they apply at each site."""
         return p
 
+    def infiltration(
+        self, soil: Tensor, water: Tensor, p: Mapping[str, Tensor], dt: float, process: Replaceable
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Divide the water on the ground; here all of it enters the soil, which passes some on.
+
+        Returns
+        -------
+        water, recharge : Tensor
+            What enters the soil, and what of it goes on to the upper zone, in mm.
+        rejected : dict of name to Tensor
+            Flux of what does not enter; empty where all does.
+        """
+        recharge = process(
+            "recharge", lambda: water * power(filled(soil, p["FC"]), p["BETA"]), SM=soil, water=water
+        )
+        return water, limited(recharge, water), {}
+
     def soil(
         self,
         forcing: Mapping[str, Tensor],
         soil: Tensor,
         water: Tensor,
+        recharge: Tensor,
         p: Mapping[str, Tensor],
         process: Replaceable,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Advance the soil: recharge, excess above ``FC``, evaporation.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Advance the soil: water in, recharge out, excess above ``FC``, evaporation.
 
         Returns
         -------
-        soil, recharge, excess, evaporated : Tensor
+        soil, excess, evaporated : Tensor
             In mm.
         """
-        recharge = process(
-            "recharge", lambda: water * power(filled(soil, p["FC"]), p["BETA"]), SM=soil, water=water
-        )
-        recharge = limited(recharge, water)
         soil = soil + water - recharge
         excess = torch.relu(soil - p["FC"])
         soil = soil - excess
@@ -111,7 +129,7 @@ class HBV(ProcessModel):
             return forcing["PET"] * (power(share, p["BETAET"]) if "BETAET" in p else share)
 
         evaporated = limited(process("ET", evaporation, SM=soil, PET=forcing["PET"], T=forcing["T"]), soil)
-        return soil - evaporated, recharge, excess, evaporated
+        return soil - evaporated, excess, evaporated
 
     def rise(
         self, soil: Tensor, lower: Tensor, p: Mapping[str, Tensor], dt: float, process: Replaceable
@@ -150,6 +168,17 @@ class HBV(ProcessModel):
         """Return lower zone and fluxes after exchange with other catchments; here there is none."""
         return lower, {}
 
+    def overland(
+        self,
+        state: State,
+        rejected: Mapping[str, Tensor],
+        response: Mapping[str, Tensor],
+        p: Mapping[str, Tensor],
+        dt: float,
+    ) -> tuple[State, dict[str, Tensor]]:
+        """Return stores and fluxes of water that did not enter the soil; here there is none."""
+        return {}, {}
+
 
 class HBV11p(HBV):
     """HBV 1.1p (Song et al., 2026): HBV with ``BETAET`` and capillary rise.
@@ -183,7 +212,6 @@ class HBV2(HBV11p):
     zone exchanges groundwater with other catchments, at a rate that the upstream area A sets:
     ``RT clip((A - AC) / 1000, -1, 1)`` below 2500 km2, ``RT exp(-min((A - 2500) / 50, 10))``
     from there on. The flux ``exchange`` is what was applied: never more than the zone held.
-    With a step of an hour (``dt = 1/24``) this is the hourly HBV 2.0.
 
     Notes
     -----

@@ -10,6 +10,7 @@ SEIBERT = "Seibert & Vis (2012), https://doi.org/10.5194/hess-16-3315-2012"
 FENG = "Feng et al. (2022), https://doi.org/10.1029/2022WR032404"
 SONG_2026 = "Song et al. (2026), https://doi.org/10.1029/2025WR040414"
 SONG_2025 = "Song et al. (2025), https://doi.org/10.1029/2024WR038928"
+YANG = "Yang et al. (2026), https://arxiv.org/abs/2609.06794"
 
 PARAMETERS = (
     Parameter("BETA", 1.0, 6.0, "1", "shape of the recharge function", FENG),
@@ -95,4 +96,44 @@ HBV_2 = replace(
     balances=tuple(replace(b, exchange=("exchange",)) for b in HBV_1_1P.balances),
     processes={**HBV_1_1P.processes, "exchange": ("SLZ",)},
     source=f"{HBV_1_1P.source}; {SONG_2025}",
+)
+
+_INFILTRATION_EXCESS = Flux(
+    "infiltration_excess", "mm", "water that does not enter the soil", aggregation="sum"
+)
+_F0 = Parameter("F0", 120.0, 2880.0, "mm d-1", "largest infiltration capacity", YANG)
+HBV_2_HOURLY = replace(
+    HBV_2,
+    name="hbv_2_hourly",
+    parameters=(
+        *HBV_2.parameters,
+        _F0,
+        Parameter("FMIN", 0.0, 1.0, "1", "share of F0 that a wet soil still takes up", YANG),
+        Parameter("ALPHA", 0.5, 5.0, "1", "shape of the infiltration capacity", YANG),
+    ),
+    fluxes=(*HBV_2.fluxes, _INFILTRATION_EXCESS),
+    processes={**HBV_2.processes, "infiltration_excess": ("SM", "water")},
+    source=f"{HBV_2.source}; {YANG}",
+)
+_OVERLAND = (
+    StateVariable("SIE1", "mm", "infiltration excess in the first overland store"),
+    StateVariable("SIE2", "mm", "infiltration excess in the second overland store"),
+)
+HBV_2_1_HOURLY = replace(
+    HBV_2_HOURLY,
+    name="hbv_2_1_hourly",
+    parameters=(
+        *(replace(p, upper=12.0) if p.name == "K0" else p for p in HBV_2.parameters),
+        _F0,
+        Parameter("ALPHA", 0.5, 1.0, "1", "shape of the distribution of infiltration capacity", YANG),
+        Parameter("KS", 0.05, 10.0, "d-1", "half the rate at which the overland stores empty", YANG),
+    ),
+    states=(*HBV_2.states, *_OVERLAND),
+    fluxes=(
+        *HBV_2_HOURLY.fluxes,
+        Flux("QIE", "mm", "infiltration excess that leaves the overland stores", aggregation="sum"),
+    ),
+    balances=tuple(
+        replace(b, stored=(*b.stored, *(s.name for s in _OVERLAND))) for b in HBV_2_HOURLY.balances
+    ),
 )

@@ -28,6 +28,8 @@ PROCESS_MODELS = {
     "hbv": "dmg_bmi.physics.hbv:HBV",
     "hbv_1_1p": "dmg_bmi.physics.hbv:HBV11p",
     "hbv_2": "dmg_bmi.physics.hbv:HBV2",
+    "hbv_2_1_hourly": "dmg_bmi.physics.hbv_hourly:HBV21Hourly",
+    "hbv_2_hourly": "dmg_bmi.physics.hbv_hourly:HBV2Hourly",
     "muskingum_cunge": "dmg_bmi.physics.routing.muskingum_cunge:MuskingumCunge",
     "photosynthesis": "dmg_bmi.physics.photosynthesis:Photosynthesis",
     "simhyd": "dmg_bmi.physics.simhyd:SIMHYD",
