@@ -48,6 +48,10 @@ class ImportDmgError(DmgBmiError, ValueError):
     """A model directory of dmg cannot be imported whole; nothing of it is."""
 
 
+class ImportModelError(DmgBmiError, ValueError):
+    """A model that was trained with another package cannot be imported whole; nothing of it is."""
+
+
 class StateError(DmgBmiError, ValueError):
     """A saved state is corrupt, foreign, or does not fit the component."""
 

@@ -104,6 +104,15 @@ def import_nothing() -> None:
     import_dmg(Path("model"))
 
 
+def import_no_run() -> None:
+    """Import a run of neuralhydrology whose model is not known."""
+    from dmg_bmi.interop.import_neuralhydrology import import_neuralhydrology
+
+    Path("run").mkdir()
+    Path("run/config.yml").write_text("model: mamba\n", encoding="utf-8")
+    import_neuralhydrology(Path("run"))
+
+
 def hydrofabric() -> None:
     """Read a file that is not a GeoPackage."""
     from dmg_bmi.hydrofabric.reader import read
@@ -153,6 +162,7 @@ EXAMPLES: dict[str, Callable[[], object]] = {
     "WriteError": written_nowhere,
     "BundleError": torn_bundle,
     "ImportDmgError": import_nothing,
+    "ImportModelError": import_no_run,
     "StateError": lambda: set_state(1, 2, 3),
     "ForcingError": lambda: component().update(),
     "AttributeTableError": lambda: component(catchments={"ids": ["cat-7"], "attributes": {}}),

@@ -1,7 +1,9 @@
 """Neural networks that take and return their recurrent state; no physics, no BMI, no files."""
 
 from .contract import Network, State, make_dropout
+from .cuda_lstm import CudaLSTM
+from .ea_lstm import EALSTM
 from .lstm import LSTM
 from .mlp import MLP
 
-__all__ = ["LSTM", "MLP", "Network", "State", "make_dropout"]
+__all__ = ["EALSTM", "LSTM", "MLP", "CudaLSTM", "Network", "State", "make_dropout"]

@@ -21,6 +21,53 @@ PET = Forcing(
     lower=0.0,
     upper=100.0,
 )
+#: Further fields of the weather, under the names of AORC and, for frameworks, those that NextGen gives them.
+PRESSURE = Forcing("PRES_surface", "Pa", "air pressure", "land_surface_air__pressure", "mean", 3e4, 1.2e5)
+HUMIDITY = Forcing(
+    "SPFH_2maboveground",
+    "kg kg-1",
+    "specific humidity of the air",
+    "atmosphere_air_water~vapor__relative_saturation",  # NextGen calls specific humidity so
+    "mean",
+    lower=0.0,
+    upper=0.1,
+)
+SHORTWAVE = Forcing(
+    "DSWRF_surface",
+    "W m-2",
+    "shortwave",
+    "land_surface_radiation~incoming~shortwave__energy_flux",
+    "mean",
+    lower=-5.0,
+    upper=1600.0,
+)
+LONGWAVE = Forcing(
+    "DLWRF_surface",
+    "W m-2",
+    "longwave",
+    "land_surface_radiation~incoming~longwave__energy_flux",
+    "mean",
+    lower=10.0,
+    upper=900.0,
+)
+WIND_X = Forcing(
+    "UGRD_10maboveground",
+    "m s-1",
+    "wind",
+    "land_surface_wind__x_component_of_velocity",
+    "mean",
+    lower=-120.0,
+    upper=120.0,
+)
+WIND_Y = Forcing(
+    "VGRD_10maboveground",
+    "m s-1",
+    "wind",
+    "land_surface_wind__y_component_of_velocity",
+    "mean",
+    lower=-120.0,
+    upper=120.0,
+)
 PAR = Forcing(
     "PAR",
     "umol m-2 s-1",

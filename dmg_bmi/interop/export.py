@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..io.atomic import create, replacing_folder
 from ..model.bundle import Bundle
 from ..model.normalisation import FeatureStatistics
+from ..model.roles import OutputRole
 
 README, DESCRIPTION = "README.md", "model.yaml"
 
@@ -70,7 +71,9 @@ def readme(bundle: Bundle) -> str:
         lines += ["", f"## {role.network}.pt: {role.kind}", "", _paragraph(type(network).__doc__ or ""), ""]
         lines += [f"    {line}" for line in str(network).splitlines()]
         lines += ["", "| shown | mean | std | transform | units |", "|---|---|---|---|---|"]
-        lines += [_row(name, model.statistics.get(name)) for name in (*role.inputs, *role.attributes)]
+        own = role.statistics if isinstance(role, OutputRole) else {}
+        known = {**model.statistics, **own}
+        lines += [_row(name, known.get(name)) for name in (*role.inputs, *role.attributes)]
         lines += ["", "| output | what it is |", "|---|---|"]
         lines += [f"| {k} | {what} |" for k, what in enumerate(outputs)]
     return "\n".join(lines) + "\n"

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..io.files import as_path
 from ..model.bundle import DESCRIPTION, Bundle
-from . import import_dmg
+from . import import_dmg, import_neuralhydrology
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,15 @@ IMPORTERS = (
         import_dmg.import_dmg,
         ("config", "epoch"),
         "flow and evaporation of a forward within 1e-4 mm/d of theirs",
+    ),
+    Importer(
+        "neuralhydrology",
+        "config.yml with model_epoch<number>.pt and train_data/train_data_scaler.yml",
+        import_neuralhydrology.recognises,
+        import_neuralhydrology.import_neuralhydrology,
+        ("epoch", "stepping", "step"),
+        "with --stepping window within 1e-5 of the flow's standard deviation of their evaluation; with a "
+        "continuous state as far from it as the past beyond the window matters",
     ),
 )
 

@@ -27,8 +27,8 @@ from ..errors import BundleError, ConfigError
 from ..io.atomic import LOCK, create, locked, make_folder, put
 from ..io.files import as_path, canonical, read_bytes, read_yaml, sha256
 from ..physics import ProcessModel
-from .delta_model import DeltaModel, build_statistics
-from .normalisation import FeatureStatistics
+from .delta_model import DeltaModel
+from .normalisation import FeatureStatistics, build_statistics
 from .variables import Kind, Variable, check_table, from_plain, to_plain, variable_table
 
 FORMAT = 1

@@ -99,8 +99,8 @@ def _outputs(models: Models, roles: Roles, statistics: Statistics) -> tuple[Outp
                     standard = f"{key}.{standard}"
                 flux = replace(flux, name=f"{key}.{flux.name}", standard_name=standard)
             outputs.append(replace(output, flux=flux))
-    outputs += [output for role in roles for output in role.declares(models, statistics) if not output.key]
-    return tuple(outputs)
+    of_networks = [o for role in roles for o in role.declares(models, statistics) if not o.key]
+    return (*outputs, *dict.fromkeys(of_networks))
 
 
 def _outputs_by_model(models: Models, roles: Roles, statistics: Statistics) -> dict[str, list[Output]]:

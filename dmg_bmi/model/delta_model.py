@@ -17,7 +17,7 @@ from ..physics import Balance, ProcessModel, State
 from .compiled_blocks import CompiledBlocks
 from .constants import process_constants
 from .declaration import compose_declaration
-from .normalisation import FeatureStatistics
+from .normalisation import FeatureStatistics, build_statistics
 from .registry import build_network, build_process_models, descriptions
 from .roles.base import ForwardContext, Role, split_by_key
 from .roles.ensemble import EnsembleWeighting
@@ -388,19 +388,3 @@ def _modules_by_key(module: nn.Module | None, default: str) -> dict[str, Any]:
     if module is None:
         return {}
     return dict(module.items()) if isinstance(module, nn.ModuleDict) else {default: module}
-
-
-def build_statistics(
-    descriptions: Mapping[str, Mapping[str, Any] | FeatureStatistics],
-) -> dict[str, FeatureStatistics]:
-    """Build statistics by name from plain data; ConfigError names the first that is not valid."""
-    return {name: _build_statistic(name, description) for name, description in descriptions.items()}
-
-
-def _build_statistic(name: str, description: Mapping[str, Any] | FeatureStatistics) -> FeatureStatistics:
-    if isinstance(description, FeatureStatistics):
-        return description
-    try:
-        return FeatureStatistics(**description)
-    except (TypeError, ConfigError) as error:
-        raise ConfigError(f"statistics.{name}: {error}") from error

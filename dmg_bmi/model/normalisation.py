@@ -152,3 +152,19 @@ class Normaliser:
 def units_of(name: str, statistics: Mapping[str, FeatureStatistics]) -> str:
     """Return the units of a network's input or output; "1" where they are not given."""
     return (statistics[name].units if name in statistics else "") or "1"
+
+
+def build_statistics(
+    descriptions: Mapping[str, Mapping[str, Any] | FeatureStatistics],
+) -> dict[str, FeatureStatistics]:
+    """Build statistics by name from plain data; ConfigError names the first that is not valid."""
+    return {name: _build_statistic(name, description) for name, description in descriptions.items()}
+
+
+def _build_statistic(name: str, description: Mapping[str, Any] | FeatureStatistics) -> FeatureStatistics:
+    if isinstance(description, FeatureStatistics):
+        return description
+    try:
+        return FeatureStatistics(**description)
+    except (TypeError, ConfigError) as error:
+        raise ConfigError(f"statistics.{name}: {error}") from error

@@ -19,6 +19,8 @@ from ..nn_models import Network
 from ..physics import Catchment, ProcessModel
 
 NETWORKS = {
+    "cuda_lstm": "dmg_bmi.nn_models.cuda_lstm:CudaLSTM",
+    "ea_lstm": "dmg_bmi.nn_models.ea_lstm:EALSTM",
     "lstm": "dmg_bmi.nn_models.lstm:LSTM",
     "mlp": "dmg_bmi.nn_models.mlp:MLP",
 }

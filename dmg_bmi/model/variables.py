@@ -97,7 +97,7 @@ def variable_table(model: DeltaModel) -> tuple[Variable, ...]:
     declaration = model.declaration
     stored = {name for balance in declaration.balances for name in balance.stored}
     return (
-        *(_input(forcing, model.step) for forcing in declaration.forcings),
+        *(input_variable(forcing, model.step) for forcing in declaration.forcings),
         *(_output(flux) for flux in declaration.fluxes),
         *(_flow(flux) for flux in declaration.fluxes if flux.standard_name == RUNOFF),
         *(_attribute(attribute) for attribute in declaration.attributes),
@@ -106,7 +106,8 @@ def variable_table(model: DeltaModel) -> tuple[Variable, ...]:
     )
 
 
-def _input(forcing: Quantity, step: float) -> Variable:
+def input_variable(forcing: Quantity, step: float) -> Variable:
+    """Return the entry of a forcing of a model with steps of `step` seconds."""
     units = forcing.units
     if forcing.aggregation == "sum":
         units += " d-1" if step >= DAY else " h-1"

@@ -13,6 +13,8 @@ from dmg_bmi.model.registry import NETWORKS, build_network
 
 seeds = st.integers(0, 2**32 - 1)
 OPTIONS = {
+    "cuda_lstm": {"hidden_size": 5, "dropout": 0.25},
+    "ea_lstm": {"hidden_size": 5, "n_static": 2, "dropout": 0.25},
     "lstm": {"hidden_size": 5, "dropout": 0.25},
     "mlp": {"hidden_sizes": [7, 3], "dropout": 0.5},
 }

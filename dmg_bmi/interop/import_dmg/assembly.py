@@ -16,12 +16,12 @@ from ...model.bundle import Bundle
 from ...model.delta_model import DeltaModel
 from ...model.normalisation import FeatureStatistics
 from ...model.roles import ParameterRole
+from ..state_dict import MAX_CHECKPOINT
 from .checkpoint import find_checkpoint, read_weights
 from .run_config import DmgRun, find_config
 from .statistics import FILE, read_statistics
 
 ROUTING_LENGTH = 15
-MAX_CHECKPOINT = 8 * 2**30
 _LSTM_KEYS = {
     "linear_in.weight": "linear_in.weight",
     "linear_in.bias": "linear_in.bias",

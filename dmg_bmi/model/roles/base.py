@@ -34,6 +34,8 @@ class ForwardContext:
         The key "" of `fluxes` holds fluxes of the whole model.
     new : State
         The state after the block, as far as it is computed.
+    given : dict of name to int
+        How many networks have given an output of the whole model so far.
     """
 
     forcing: Mapping[str, Tensor]
@@ -44,6 +46,7 @@ class ForwardContext:
     processes: dict[str, dict[str, ProcessFunction]]
     fluxes: dict[str, dict[str, Tensor]]
     new: State = field(default_factory=dict)
+    given: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def start(

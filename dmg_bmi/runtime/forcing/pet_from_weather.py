@@ -8,7 +8,7 @@ model step is complete.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ...arrays import DAY, HOUR, FloatArray
 from ...errors import ConfigError
-from ...model.variables import Variable
-from ...physics import pet
+from ...model.variables import Variable, input_variable
+from ...physics import forcings, pet
 from ...physics.forcings import PET
 from ..config import Pet
 from .aggregation import ForcingInputs, Place
@@ -26,47 +26,17 @@ from .aggregation import ForcingInputs, Place
 WIND_HEIGHT = 10.0
 
 
-def _aorc(name: str, symbol: str, units: str, meaning: str, lower: float, upper: float) -> Variable:
-    model_units = "degC" if units == "K" else units
-    return Variable(name, symbol, "input", model_units, model_units, meaning, "mean", lower, upper)
-
-
-_AIR, _RADIATION = "land_surface_air", "land_surface_radiation~incoming"
+_WEATHER = (
+    replace(forcings.T, name="TMP_2maboveground"),
+    forcings.PRESSURE,
+    forcings.HUMIDITY,
+    forcings.SHORTWAVE,
+    forcings.LONGWAVE,
+    forcings.WIND_X,
+    forcings.WIND_Y,
+)
 #: Fields of AORC by the name of their column, under the CSDMS names that NextGen gives them.
-AORC = {
-    v.symbol: v
-    for v in (
-        _aorc(f"{_AIR}__temperature", "TMP_2maboveground", "degC", "air temperature", -95.0, 65.0),
-        _aorc(f"{_AIR}__pressure", "PRES_surface", "Pa", "air pressure", 3e4, 1.2e5),
-        # NextGen calls specific humidity so.
-        _aorc(
-            "atmosphere_air_water~vapor__relative_saturation",
-            "SPFH_2maboveground",
-            "kg kg-1",
-            "specific humidity of the air",
-            0.0,
-            0.1,
-        ),
-        _aorc(f"{_RADIATION}~shortwave__energy_flux", "DSWRF_surface", "W m-2", "shortwave", -5.0, 1600.0),
-        _aorc(f"{_RADIATION}~longwave__energy_flux", "DLWRF_surface", "W m-2", "longwave", 10.0, 900.0),
-        _aorc(
-            "land_surface_wind__x_component_of_velocity",
-            "UGRD_10maboveground",
-            "m s-1",
-            "wind",
-            -120.0,
-            120.0,
-        ),
-        _aorc(
-            "land_surface_wind__y_component_of_velocity",
-            "VGRD_10maboveground",
-            "m s-1",
-            "wind",
-            -120.0,
-            120.0,
-        ),
-    )
-}
+AORC = {forcing.name: input_variable(forcing, HOUR) for forcing in _WEATHER}
 
 
 @dataclass(frozen=True)
