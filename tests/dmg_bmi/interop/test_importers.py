@@ -3,6 +3,7 @@
 import os
 
 import dmg_models
+import nh_runs
 import pytest
 import torch
 
@@ -74,3 +75,13 @@ def test_a_checkpoint_that_does_not_fit_leaves_no_bundle(dmg_folder, tmp_path, c
     assert main(["import", str(dmg_folder), "--output", str(tmp_path / "bundle")]) == 2
     assert file.name in capsys.readouterr().err
     assert not os.path.exists(tmp_path / "bundle")
+
+
+def test_a_run_of_neuralhydrology_is_recognised_and_the_way_of_stepping_is_chosen(tmp_path, capsys):
+    folder = nh_runs.write(tmp_path / "run", *nh_runs.parts())
+    for stepping in ([], ["--stepping", "window"]):
+        output = tmp_path / f"bundle{len(stepping)}"
+        assert main(["import", str(folder), "--output", str(output), *stepping]) == 0
+        assert "a model of neuralhydrology" in capsys.readouterr().out
+        network = Bundle.load(output).model.networks["lstm"]
+        assert network.seq_length == (7 if stepping else None)
