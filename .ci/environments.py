@@ -5,6 +5,7 @@
 - ngen: the pins of NextGen's images, numpy 1.26, pydantic < 2 and pandas < 3.
 - locked: what requirements.lock holds to hashes, with the bill of materials of what came of it.
 - peers: the public dmg and hydrodl2 (numpy 1.26), run beside ours.
+- neuralhydrology: the public package, which trains tiny runs that are imported and compared.
 """
 
 from __future__ import annotations
@@ -120,6 +121,9 @@ def main() -> None:
 
     python = environment("peers", str(built), "dmg==1.5.0", "hydrodl2==1.4.0", *TOOLS)
     pytest(python, "tests/peers")
+
+    python = environment("neuralhydrology", str(built), "neuralhydrology==1.13.0", *TOOLS)
+    pytest(python, "tests/neuralhydrology_runs")
 
 
 def pytest(python: Path, *arguments: str) -> None:

@@ -193,18 +193,21 @@ def read_json(path: str | Path, error: type[DmgBmiError]) -> Any:
         raise error(f"{path}: is not valid JSON: {problem}") from problem
 
 
-def read_yaml(path: str | Path, error: type[DmgBmiError]) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping; raise `error` naming file and line."""
-    content = parse_yaml(read_text(path, error, MAX_YAML), str(path), error)
+def read_yaml(path: str | Path, error: type[DmgBmiError], aliases: int = 0) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping; raise `error` naming file and line.
+
+    More than `aliases` are refused: aliases of aliases grow without bound.
+    """
+    content = parse_yaml(read_text(path, error, MAX_YAML), str(path), error, aliases)
     if not isinstance(content, dict):
         raise error(f"{path}: must hold keys and values, not {type(content).__name__}")
     return content
 
 
-def parse_yaml(text: str, source: str, error: type[DmgBmiError]) -> Any:
+def parse_yaml(text: str, source: str, error: type[DmgBmiError], aliases: int = 0) -> Any:
     """Parse YAML text; raise `error` naming its source and line."""
     try:
-        _refuse_unbounded(text)
+        _refuse_unbounded(text, aliases)
         return yaml.load(text, _Loader)  # noqa: S506  _Loader is a SafeLoader
     except _Refused as problem:
         line = f", line {problem.line}" if "\n" in text else ""
@@ -213,12 +216,14 @@ def parse_yaml(text: str, source: str, error: type[DmgBmiError]) -> Any:
         raise error(f"{source}: is not valid YAML: {problem}") from problem
 
 
-def _refuse_unbounded(text: str) -> None:
-    """Refuse aliases, which can grow without bound, tags, and nesting that would exhaust the stack."""
+def _refuse_unbounded(text: str, aliases: int) -> None:
+    """Refuse more aliases than these, tags, and nesting that would exhaust the stack."""
     depth = 0
     for event in yaml.parse(text, _SafeLoader):
         if isinstance(event, yaml.events.AliasEvent):
-            raise _Refused("aliases (*name) are not allowed", event)
+            aliases -= 1
+            if aliases < 0:
+                raise _Refused("aliases (*name) are not allowed", event)
         tag = getattr(event, "tag", None)
         if tag is not None and (tag not in _ALLOWED or not isinstance(event, yaml.events.ScalarEvent)):
             raise _Refused(f"the tag {tag!r} is not allowed; write the value without it", event)

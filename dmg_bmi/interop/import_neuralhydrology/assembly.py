@@ -18,7 +18,7 @@ from ...model.normalisation import FeatureStatistics
 from ...model.registry import build_network
 from ...model.roles import OutputRole
 from ...nn_models import Network
-from .run_config import CONFIG, NhRun
+from .run_config import CONFIG, MOST_ALIASES, NhRun
 from .scaler import Scaler, read_basin_numbers, read_statistics, symbols
 from .weights import check_weights, find_checkpoint, load_weights, read_checkpoint
 
@@ -192,7 +192,7 @@ def recognises(folder: str | Path) -> bool:
     if not os.path.isfile(path):
         return False
     try:
-        content = read_yaml(path, ImportModelError)
+        content = read_yaml(path, ImportModelError, aliases=MOST_ALIASES)
     except ImportModelError:
         return False
     return {"model", "dynamic_inputs", "target_variables", "seq_length"} <= content.keys()

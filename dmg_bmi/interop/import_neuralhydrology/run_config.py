@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ...arrays import DAY, HOUR
-from ...errors import ImportModelError, alternatives
-from ...io.typed_yaml import from_mapping, read_yaml
+from ...errors import ConfigError, ImportModelError, alternatives
+from ...io.files import read_yaml
+from ...io.typed_yaml import from_mapping
 from . import variables
 from .keys import IGNORED, OF_OTHER_MODELS, REFUSED
 
@@ -26,6 +27,8 @@ MODELS: Mapping[str, str] = {
 HEADS = ("regression", "gmm", "cmal", "umal")
 #: More units, components or steps of a window than anybody trains with.
 MOST_UNITS, MOST_COMPONENTS, MOST_STEPS = 2**20, 1000, 10**6
+#: neuralhydrology writes a list that is used twice as an alias.
+MOST_ALIASES = 20
 _FREQUENCY = re.compile(r"(\d*)(D|h|H)")
 
 Names = str | list[str]
@@ -152,7 +155,7 @@ def read_run_file(path: Path) -> RunFile:
     ImportModelError, ConfigError
         Naming file and key.
     """
-    content = read_yaml(path)
+    content = read_yaml(path, ConfigError, aliases=MOST_ALIASES)
     known = {f.name for f in fields(RunFile)}
     # By name before anything else: a missing key of a model that is not read would not help.
     model = str(content.get("model")).lower()

@@ -1,6 +1,6 @@
 """Run folders of neuralhydrology become bundles: whole, with the right numbers, or not at all.
 
-What neuralhydrology itself computes stands beside it in tests/neuralhydrology.
+What neuralhydrology itself computes stands beside it in tests/neuralhydrology_runs.
 """
 
 import csv
@@ -209,6 +209,20 @@ def test_a_configuration_that_is_not_understood_is_refused_with_file_and_key(tmp
     with pytest.raises((ImportModelError, ConfigError), match=said) as caught:
         import_neuralhydrology(folder)
     assert str(folder) in str(caught.value)
+
+
+def test_a_list_that_the_configuration_uses_twice_is_read_and_a_bomb_of_aliases_is_not(tmp_path):
+    embedding = {"type": "fc", "hiddens": [4]}
+    config, weights, scaler = parts(statics_embedding=embedding, dynamics_embedding=embedding)
+    folder = write(tmp_path, config, weights, scaler)
+    text = (folder / "config.yml").read_text(encoding="utf-8")
+    assert "*id001" in text
+    with pytest.raises(ImportModelError, match=r"has no embedding_net\.dynamics_embedding\.net"):
+        import_neuralhydrology(folder)
+    bomb = "".join(f"x{k}: &b{k + 1} [{', '.join([f'*b{k}'] * 9)}]\n" for k in range(1, 9))
+    (folder / "config.yml").write_text(f"x0: &b1 [1]\n{bomb}{text}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="aliases"):
+        import_neuralhydrology(folder)
 
 
 def changed(scaler, key, value):
