@@ -84,6 +84,11 @@ class ModelStep:
         return not self.stored and self.length > 1
 
     @cached_property
+    def is_quiet(self) -> bool:
+        """True where the next framework step neither runs a model step nor makes one due."""
+        return self.phase is Phase.RELEASING or (self.phase is Phase.COLLECTING and not self.is_last)
+
+    @cached_property
     def is_last(self) -> bool:
         """True where the next framework step is the last of the model step."""
         return self.position == self.length - 1

@@ -55,10 +55,10 @@ class At:
         return self
 
 
-@pytest.fixture(params=["daily", "pushed", "hold", "own", "member"])
+@pytest.fixture(params=["daily", "pushed", "hold", "own", "member", "pushed, no budget", "own, no budget"])
 def make(request, configure, bundles, weather, tmp_path, write_store):
     """Make ``make() -> bmi`` of a component in mid-run, ``push(bmi)`` of its next forcing, and its steps."""
-    kind = request.param
+    kind, _, without_budget = request.param.partition(", ")
     n, step = (1, 86400.0) if kind == "member" else (2, 86400.0 if kind in ("daily", "hold") else 21600.0)
     keys = {"time_step": step}
     if kind == "hold":
@@ -73,7 +73,8 @@ def make(request, configure, bundles, weather, tmp_path, write_store):
 
     def start(bmi_run, done):
         bmi = bmi_run.start(path)
-        bmi.component.open_budget()
+        if not without_budget:
+            bmi.component.open_budget()
         for k in range(done):
             if kind != "own":
                 bmi_run.push(bmi, series, k)
@@ -116,9 +117,11 @@ def saved(bmi):
 
 def all_of(bmi):
     """What a component holds and shows."""
-    ledger, (header, state) = bmi.component.open_budget(), saved(bmi)
+    budget, (header, state) = bmi.component._budget, saved(bmi)
     shown = [bmi.get_value_ptr(name).copy() for name in bmi.get_output_var_names()]
-    booked = [a.copy() for a in (ledger.mass_in, ledger.mass_out, ledger.stored, ledger.mass_leaked)]
+    booked = []
+    if budget is not None:
+        booked = [a.copy() for a in (budget.mass_in, budget.mass_out, budget.stored, budget.mass_leaked)]
     return [bmi.get_current_time(), *header], [*shown, *booked, *state]
 
 
