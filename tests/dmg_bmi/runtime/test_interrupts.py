@@ -142,7 +142,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("done", [4, 7])
+@pytest.mark.parametrize("done", [4, 5, 7])
 def test_an_interrupt_at_any_line_leaves_the_state_before_or_after(make, bmi_run, call, done):
     act = CALLS[call]
     bmi = make(bmi_run, done)
