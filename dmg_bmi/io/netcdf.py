@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,13 +22,11 @@ import numpy as np
 
 from .. import __version__
 from ..arrays import FloatArray, FloatingArray, TimeArray
-from ..errors import DmgBmiError, ForcingError, WriteError
+from ..errors import ForcingError, WriteError
 from ..physics import forcings
 from ..physics.contract import Aggregation, Forcing
 from .atomic import make_folder, replacing
-from .cf_time import decode
-from .files import opened
-from .netcdf3 import TornError, missing_bytes
+from .netcdf_file import decoded_times, ids_of, open_netcdf, part_of
 from .timeseries import LATITUDE, LONGITUDE, BasinDataset
 from .units import conversion, is_rate_of
 
@@ -39,7 +36,6 @@ log = logging.getLogger("dmg_bmi")
 STANDARD: Mapping[str, tuple[str, Aggregation]] = {
     f.name: (f.units, f.aggregation) for f in vars(forcings).values() if isinstance(f, Forcing)
 } | {"Q": ("mm", "sum"), "ET": ("mm", "sum"), "SWE": ("mm", "last")}
-_OF_TIME = (("units", ""), ("calendar", "standard"))
 EPOCH = "seconds since 1970-01-01 00:00:00"
 _CELL_METHODS: dict[Aggregation, str] = {
     "sum": "time: sum",
@@ -152,7 +148,7 @@ class Reader:
         Days that its calendar does not have become records of their own, of NaN.
         """
         variable = self.data["time"]
-        times, absent = _times(variable, self.path, ForcingError)
+        times, absent = decoded_times(variable, self.path, ForcingError)
         if not absent.size:
             step_of(times, str(self.path))
         bounds = str(getattr(variable, "bounds", ""))
@@ -162,11 +158,7 @@ class Reader:
             edges = self.data[bounds]
             if edges.shape != (len(times), 2):
                 raise ForcingError(f"{self.path}: {bounds} has shape {edges.shape}, not {(len(times), 2)}")
-            units, calendar = (getattr(edges, n, getattr(variable, n, d)) for n, d in _OF_TIME)
-            values = part_of(edges, (slice(None), 0), self.path, ForcingError)
-            starts, absent = decode(
-                values, units, f"{self.path}: variable {bounds!r}", ForcingError, calendar
-            )
+            starts, absent = decoded_times(edges, self.path, ForcingError, (slice(None), 0), variable)
             if (starts > times).any():
                 late = times[starts > times][0]
                 raise ForcingError(f"{self.path}: {bounds} begins after its time at {late}")
@@ -384,84 +376,6 @@ def step_of(times: TimeArray, path: str) -> float:
         k = int(np.argmax((gaps != gaps[0]) | (gaps <= 0))) + 1
         raise ForcingError(f"{path}: its records are not evenly spaced: see {times[k]}")
     return float(gaps[0])
-
-
-def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> netCDF4.Dataset:
-    """Open a file for reading; raise `error` if it is not a regular file or not NetCDF."""
-    with opened(path, error) as file:
-        try:
-            missing = missing_bytes(file, os.fstat(file.fileno()).st_size)
-        except TornError as problem:
-            raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
-    if missing:
-        raise error(f"{path}: is truncated, {missing} bytes are missing at its end; copy it again")
-    try:
-        return netCDF4.Dataset(path)
-    except (OSError, ValueError, RuntimeError, MemoryError) as problem:
-        raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
-
-
-def times_of(
-    variable: netCDF4.Variable[Any], path: str | Path, error: type[DmgBmiError] = ForcingError
-) -> TimeArray:
-    """Decode a CF time variable; calendars without leap days, as climate models use, are allowed."""
-    return _times(variable, path, error)[0]
-
-
-def _times(
-    variable: netCDF4.Variable[Any], path: str | Path, error: type[DmgBmiError]
-) -> tuple[TimeArray, TimeArray]:
-    units, calendar = (getattr(variable, name, default) for name, default in _OF_TIME)
-    values = part_of(variable, slice(None), path, error)
-    return decode(values, units, f"{path}: variable {variable.name!r}", error, calendar)
-
-
-def ids_of(
-    variable: netCDF4.Variable[Any], path: str | Path, error: type[DmgBmiError] = ForcingError
-) -> tuple[str, ...]:
-    """Read ids of any kind: text, arrays of characters, bytes, whole numbers; duplicates are refused."""
-    values = part_of(variable, slice(None), path, error)
-    if np.ma.getmaskarray(values).any() and values.dtype.kind != "S":
-        raise error(f"{path}: {variable.name} has rows without an id")
-    values = np.ma.getdata(values)
-    if values.dtype.kind == "S" and values.ndim == 2:
-        values = netCDF4.chartostring(values, encoding="bytes")
-    if values.ndim != 1 or values.dtype.kind not in "SUOiuf":
-        raise error(
-            f"{path}: {variable.name} must hold one id each, not {values.dtype} of shape {values.shape}"
-        )
-    if values.dtype.kind == "f":
-        # Beyond, neighbouring whole numbers are one.
-        most = 2.0 ** (np.finfo(values.dtype).nmant + 1)
-        wrong = ~((values == np.round(values)) & (np.abs(values) < most))
-        if wrong.any():
-            raise error(
-                f"{path}: {variable.name} holds numbers that are not ids, such as {values[wrong][0]:.16g}; "
-                "store ids as text or as integers"
-            )
-        values = values.astype(np.int64)
-    try:
-        ids = [i.decode("utf-8") if isinstance(i, bytes) else str(i) for i in values.tolist()]
-    except UnicodeDecodeError as problem:
-        raise error(f"{path}: {variable.name} holds an id that is not UTF-8 text") from problem
-    ids = [name.rstrip("\0").strip() for name in ids]
-    if not all(ids):
-        raise error(f"{path}: {variable.name} has rows without an id")
-    if len(set(ids)) != len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise error(f"{path}: {variable.name} has {twice!r} twice; ids must be unique")
-    return tuple(ids)
-
-
-def part_of(variable: netCDF4.Variable[Any], part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
-    """Read values of a variable; raise `error`, naming it, for what the library says of a damaged file."""
-    for name in ("scale_factor", "add_offset"):
-        if isinstance(packed := getattr(variable, name, 1.0), str):
-            raise error(f"{path}: {variable.name} has {name} {packed!r}, which is not a number")
-    try:
-        return variable[part]
-    except (OSError, IndexError, RuntimeError, ValueError, AttributeError, MemoryError) as problem:
-        raise error(f"{path}: {variable.name} cannot be read: {problem}") from problem
 
 
 def _create_coordinates(data: netCDF4.Dataset, ids: Sequence[str]) -> None:

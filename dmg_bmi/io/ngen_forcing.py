@@ -95,7 +95,7 @@ class NetCdf(Forcing):
             for name in ("ids", "Time"):
                 if name not in data.variables:
                     raise NextGenError(f"{path}: has no variable {name}; is it a forcing file of ngen?")
-            from .netcdf import ids_of
+            from .netcdf_file import ids_of
 
             self.ids = ids_of(data["ids"], path, NextGenError)
             of_ids = data["ids"].dimensions[0]
@@ -117,7 +117,7 @@ class NetCdf(Forcing):
         self._place = {name: k for k, name in enumerate(self.ids)}
 
     def _open(self) -> Any:
-        from .netcdf import open_netcdf
+        from .netcdf_file import open_netcdf
 
         return open_netcdf(self.path, NextGenError)
 
@@ -127,7 +127,7 @@ class NetCdf(Forcing):
             raise NextGenError(f"{self.path}: has no catchment {', '.join(absent[:5])}")
         rows = np.array([self._place[i] for i in ids])
         first, last = int(rows.min()), int(rows.max()) + 1
-        from .netcdf import part_of
+        from .netcdf_file import part_of
 
         with self._open() as data:
             # One slab that holds them all: NetCDF picks single rows slowly.
@@ -146,7 +146,7 @@ def _netcdf_times(variable: Any, of_ids: str, path: Path) -> TimeArray:
         if units not in SECONDS:
             raise NextGenError(f"{path}: units {units!r} of Time are not among those that ngen knows")
         units = f"{NAMED[units]} since 1970-01-01"
-    from .netcdf import part_of
+    from .netcdf_file import part_of
 
     return decode(part_of(variable, 0, path, NextGenError), units, f"{path}: Time", NextGenError)[0]
 

@@ -79,7 +79,7 @@ def _csv(path: Path) -> Read:
 
 
 def _netcdf(path: Path) -> Read:
-    from ...io.netcdf import ids_of, open_netcdf, part_of
+    from ...io.netcdf_file import ids_of, open_netcdf, part_of
 
     with open_netcdf(path, NextGenError) as data:
         name = _id_column(path, [*data.variables])

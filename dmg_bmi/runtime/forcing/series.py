@@ -10,6 +10,7 @@ import numpy as np
 from ...arrays import FloatArray
 from ...errors import ConfigError, ForcingError, alternatives
 from ...io import netcdf
+from ...io.netcdf_file import open_netcdf
 from ...io.ngen_forcing import WELL_KNOWN, CsvFolder, open_forcing
 from ...io.timeseries import BasinDataset, Series
 from ...model.variables import Variable
@@ -31,7 +32,7 @@ def read(path: str | Path) -> BasinDataset:
 def _is_ngen_forcing(path: Path) -> bool:
     if path.is_dir():
         return True
-    with netcdf.open_netcdf(path) as data:
+    with open_netcdf(path) as data:
         return {"ids", "Time"} <= {*data.variables} and "catchment" not in data.variables
 
 

@@ -22,7 +22,8 @@ from ...arrays import DAY, FloatArray, TimeArray
 from ...errors import ConfigError, ForcingError, alternatives
 from ...io.cf_time import parse_dates
 from ...io.csv_table import CsvTable
-from ...io.netcdf import open_netcdf, part_of, standard_units, times_of, to_standard
+from ...io.netcdf import standard_units, to_standard
+from ...io.netcdf_file import open_netcdf, part_of, times_of
 from .attributes import Names, attribute_table, static
 from .base import FileData
 from .loading import Chunk, Source, without_fills

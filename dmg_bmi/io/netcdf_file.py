@@ -1,0 +1,101 @@
+"""What any NetCDF file gives: its times, its ids, a part of a variable, or an error in words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+
+from ..arrays import TimeArray
+from ..errors import DmgBmiError, ForcingError
+from .cf_time import decode
+from .files import opened
+from .netcdf3 import TornError, missing_bytes
+
+_OF_TIME = (("units", ""), ("calendar", "standard"))
+
+
+def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> netCDF4.Dataset:
+    """Open a file for reading; raise `error` if it is not a regular file or not NetCDF."""
+    with opened(path, error) as file:
+        try:
+            missing = missing_bytes(file, os.fstat(file.fileno()).st_size)
+        except TornError as problem:
+            raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
+    if missing:
+        raise error(f"{path}: is truncated, {missing} bytes are missing at its end; copy it again")
+    try:
+        return netCDF4.Dataset(path)
+    except (OSError, ValueError, RuntimeError, MemoryError) as problem:
+        raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
+
+
+def times_of(
+    variable: netCDF4.Variable[Any], path: str | Path, error: type[DmgBmiError] = ForcingError
+) -> TimeArray:
+    """Decode a CF time variable; calendars without leap days, as climate models use, are allowed."""
+    return decoded_times(variable, path, error)[0]
+
+
+def decoded_times(
+    variable: netCDF4.Variable[Any],
+    path: str | Path,
+    error: type[DmgBmiError],
+    part: Any = slice(None),
+    time: netCDF4.Variable[Any] | None = None,
+) -> tuple[TimeArray, TimeArray]:
+    """Decode a CF time variable, or bounds of `time`; return times and the days that the calendar lacks."""
+    units, calendar = (getattr(variable, n, getattr(time, n, default)) for n, default in _OF_TIME)
+    values = part_of(variable, part, path, error)
+    return decode(values, units, f"{path}: variable {variable.name!r}", error, calendar)
+
+
+def ids_of(
+    variable: netCDF4.Variable[Any], path: str | Path, error: type[DmgBmiError] = ForcingError
+) -> tuple[str, ...]:
+    """Read ids of any kind: text, arrays of characters, bytes, whole numbers; duplicates are refused."""
+    values = part_of(variable, slice(None), path, error)
+    if np.ma.getmaskarray(values).any() and values.dtype.kind != "S":
+        raise error(f"{path}: {variable.name} has rows without an id")
+    values = np.ma.getdata(values)
+    if values.dtype.kind == "S" and values.ndim == 2:
+        values = netCDF4.chartostring(values, encoding="bytes")
+    if values.ndim != 1 or values.dtype.kind not in "SUOiuf":
+        raise error(
+            f"{path}: {variable.name} must hold one id each, not {values.dtype} of shape {values.shape}"
+        )
+    if values.dtype.kind == "f":
+        # Beyond, neighbouring whole numbers are one.
+        most = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+        wrong = ~((values == np.round(values)) & (np.abs(values) < most))
+        if wrong.any():
+            raise error(
+                f"{path}: {variable.name} holds numbers that are not ids, such as {values[wrong][0]:.16g}; "
+                "store ids as text or as integers"
+            )
+        values = values.astype(np.int64)
+    try:
+        ids = [i.decode("utf-8") if isinstance(i, bytes) else str(i) for i in values.tolist()]
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: {variable.name} holds an id that is not UTF-8 text") from problem
+    ids = [name.rstrip("\0").strip() for name in ids]
+    if not all(ids):
+        raise error(f"{path}: {variable.name} has rows without an id")
+    if len(set(ids)) != len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise error(f"{path}: {variable.name} has {twice!r} twice; ids must be unique")
+    return tuple(ids)
+
+
+def part_of(variable: netCDF4.Variable[Any], part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
+    """Read values of a variable; raise `error`, naming it, for what the library says of a damaged file."""
+    for name in ("scale_factor", "add_offset"):
+        if isinstance(packed := getattr(variable, name, 1.0), str):
+            raise error(f"{path}: {variable.name} has {name} {packed!r}, which is not a number")
+    try:
+        return variable[part]
+    except (OSError, IndexError, RuntimeError, ValueError, AttributeError, MemoryError) as problem:
+        raise error(f"{path}: {variable.name} cannot be read: {problem}") from problem
