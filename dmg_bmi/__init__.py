@@ -21,6 +21,7 @@ _HOMES = {
     "bundle_component": "bmi",
     "RoutingBmi": "routing_bmi",
     "routing_model": "routing_bmi",
+    "NoaaLstmBmi": "noaa_lstm_bmi",
     "RoutedModel": "model.routed_model",
 }
 

@@ -24,4 +24,4 @@ class CudaLSTM(HeadedLSTM):
     def recur(self, dynamic: Tensor, static: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run the layer, see :meth:`HeadedLSTM.recur`."""
         x = torch.cat([dynamic, static.expand(len(dynamic), -1, -1)], dim=-1)
-        return run_lstm(self.lstm, x, h, c)
+        return run_lstm(self.lstm, x, h, c, accurate=True)

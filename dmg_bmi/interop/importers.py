@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..io.files import as_path
 from ..model.bundle import DESCRIPTION, Bundle
-from . import import_dmg, import_neuralhydrology
+from . import import_dmg, import_neuralhydrology, noaa_lstm
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,14 @@ IMPORTERS = (
         ("epoch", "stepping", "step"),
         "with --stepping window within 1e-5 of the flow's standard deviation of their evaluation; with a "
         "continuous state as far from it as the past beyond the window matters",
+    ),
+    Importer(
+        "NOAA's LSTM",
+        "a configuration file with train_cfg_file and area_sqkm",
+        noaa_lstm.recognises,
+        noaa_lstm.import_noaa,
+        (),
+        "1e-6 of the flow of their own component (dmg_bmi.NoaaLstmBmi reads the configuration file itself)",
     ),
 )
 

@@ -6,6 +6,7 @@ checksums) and one safetensors file of weights. Reading it never runs code.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -272,14 +273,8 @@ class Bundle:
         BundleError
             If a process model runs whole sequences only, or the folder cannot be written.
         """
-        _check_steps(self.model, self.name)
         folder = Path(path)
-        state = {k: v.detach().contiguous().cpu() for k, v in self.model.state_dict().items()}
-        try:
-            _check_finite(state)
-        except ConfigError as problem:
-            raise BundleError(f"{self.name}: cannot be saved: {problem}") from problem
-        weights = safetensors.torch.save(state)
+        weights = self._weights()
         digest = sha256(weights)
         file = f"weights-{digest[:12]}.safetensors"
         content = json.loads(
@@ -304,6 +299,53 @@ class Bundle:
         content["checksum"] = sha256(canonical(content))
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
         return _write(folder, file, weights, text.encode("utf-8"))
+
+    def in_memory(self) -> BundleInfo:
+        """Return a description from which the model is loaded as it is now, without a file.
+
+        Its fingerprint is that of the saved bundle.
+
+        Raises
+        ------
+        BundleError
+            If a process model runs whole sequences only, or weights are not finite.
+        """
+        return _InMemory(
+            self.name,
+            self.summary,
+            json.loads(json.dumps(self.model.describe(), default=float)),
+            variable_table(self.model),
+            self.provenance,
+            "",
+            sha256(self._weights()),
+            Path(self.name),
+            model=copy.deepcopy(self.model),
+        )
+
+    def _weights(self) -> bytes:
+        """Return the weights as the content of a file; BundleError if no component could use them."""
+        _check_steps(self.model, self.name)
+        state = {k: v.detach().contiguous().cpu() for k, v in self.model.state_dict().items()}
+        try:
+            _check_finite(state)
+        except ConfigError as problem:
+            raise BundleError(f"{self.name}: cannot be saved: {problem}") from problem
+        return safetensors.torch.save(state)
+
+
+@dataclass(frozen=True)
+class _InMemory(BundleInfo):
+    """A bundle that is nowhere on disk."""
+
+    model: DeltaModel | None = None
+
+    def load_model(self) -> DeltaModel:
+        """Return a copy of the model, see :meth:`BundleInfo.load_model`."""
+        assert self.model is not None  # noqa: S101  only to follow fields that have a default
+        model = copy.deepcopy(self.model)
+        if self.network_precision is not None:
+            _round(model, self.name)
+        return model.eval().requires_grad_(False)
 
 
 def _read(file: Path) -> bytes:

@@ -146,6 +146,11 @@ class Group:
             self.states.changed(rows.tolist())
         return rows
 
+    def owns(self, name: str) -> bool:
+        """Tell whether a member has the row of a catchment."""
+        row = self._rows.get(name)
+        return row is not None and any(row in m.rows for m in self.members)
+
     def leave(self, member: Member) -> None:
         """Take the member's rows out of all further steps."""
         with self.lock:
@@ -388,11 +393,24 @@ _SHARED: WeakValueDictionary[tuple[Path, int, str], Group] = WeakValueDictionary
 _lookup = Lock()
 
 
+def _key(info: BundleInfo, shared: Path) -> tuple[Path, int, str]:
+    return shared.resolve(), shared.stat().st_mtime_ns, info.fingerprint
+
+
+def is_owned(info: BundleInfo, config: RunConfig) -> bool:
+    """Tell whether the one catchment of a shared configuration has an owner in this process."""
+    if config.shared is None or config.catchment is None:
+        return False
+    with _lookup:
+        group = _SHARED.get(_key(info, config.shared))
+        return group is not None and group.owns(config.catchment)
+
+
 def group_of(info: BundleInfo, config: RunConfig) -> Group:
     """Return the group of a component: a new one, or that of its shared configuration."""
     if config.shared is None:
         return Group(info, config)
-    key = (config.shared.resolve(), config.shared.stat().st_mtime_ns, info.fingerprint)
+    key = _key(info, config.shared)
     with _lookup:
         group = _SHARED.get(key)
         if group is None:

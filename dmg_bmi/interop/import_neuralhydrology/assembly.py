@@ -19,7 +19,7 @@ from ...model.registry import build_network
 from ...model.roles import OutputRole
 from ...nn_models import Network
 from .run_config import CONFIG, MOST_ALIASES, NhRun
-from .scaler import Scaler, read_basin_numbers, read_statistics, symbols
+from .scaler import Scaler, read_basin_numbers, read_statistics
 from .weights import check_weights, find_checkpoint, load_weights, read_checkpoint
 
 Stepping = Literal["continuous", "window"]
@@ -150,7 +150,7 @@ _STEPPING = {
 
 def make_role(run: NhRun, statistics: dict[str, FeatureStatistics]) -> OutputRole:
     """Return the role of the network; statistics of the parameters of distributions are added."""
-    named = symbols(run)
+    named = run.symbols
     targets = tuple(named[name] for name in run.targets)
     outputs = list(targets)
     taus = run.head_options.get("taus", ())

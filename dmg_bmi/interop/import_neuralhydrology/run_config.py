@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,15 @@ class NhRun:
             head_options=_head_options(keys, head),
             dataset=file.dataset.lower(),
         )
+
+    @cached_property
+    def symbols(self) -> dict[str, str]:
+        """Return the name here of each dynamic input and target; its own where two would be the same."""
+        columns = {name: variables.forcing(name) for name in self.dynamic}
+        columns |= {name: variables.target(name, self.dataset) for name in self.targets}
+        wanted = {name: column.symbol if column else name for name, column in columns.items()}
+        counts = Counter(wanted.values())
+        return {name: symbol if counts[symbol] == 1 else name for name, symbol in wanted.items()}
 
 
 def read_run_file(path: Path) -> RunFile:

@@ -80,19 +80,9 @@ class Scaler:
         return centre, scale
 
 
-def symbols(run: NhRun) -> dict[str, str]:
-    """Return the name here of each dynamic input and target; one of its own where two would be the same."""
-    columns = {name: variables.forcing(name) for name in run.dynamic}
-    columns |= {name: variables.target(name, run.dataset) for name in run.targets}
-    wanted = {name: column.symbol if column else name for name, column in columns.items()}
-    return {
-        name: symbol if [*wanted.values()].count(symbol) == 1 else name for name, symbol in wanted.items()
-    }
-
-
 def read_statistics(scaler: Scaler, run: NhRun) -> dict[str, FeatureStatistics]:
     """Read the statistics of inputs, attributes and targets, under the names that they have here."""
-    named = symbols(run)
+    named = run.symbols
     statistics = {}
     for name in (*run.dynamic, *run.targets):
         centre, scale = scaler.dynamic(name)

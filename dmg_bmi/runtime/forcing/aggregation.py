@@ -113,8 +113,13 @@ class ForcingInputs:
         place : Place, optional
             Where :attr:`attributes` are needed.
         """
-        partial = bool(np.isnan(series[0]).any())
         forcing = {}
+        if len(series) == 1:  # nothing to combine, and a framework may ask for it row by row
+            (now,) = series
+            for k, variable, (scale, offset) in zip(self._from, self.forcings, self._to_model, strict=True):
+                forcing[variable.symbol] = now[k] * scale + offset
+            return forcing
+        partial = bool(np.isnan(series[0]).any())
         for k, variable, (scale, offset) in zip(self._from, self.forcings, self._to_model, strict=True):
             values = series[:, k]
             if variable.aggregation == "last":
