@@ -20,6 +20,22 @@ CALLS = (
 )  # fmt: skip
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 ERRORS = (FULL, OSError(errno.EIO, os.strerror(errno.EIO)), KeyboardInterrupt(), MemoryError())
+#: Whether everything is to fail once: DMG_BMI_FAULTS=all, or k/n for the k-th of n parts of it.
+PART = os.environ.get("DMG_BMI_FAULTS", "").replace("all", "1/1")
+ALL = bool(PART)
+
+
+def chosen(total: int, some: int) -> range:
+    """Which of `total` calls fail, from 1: with :data:`ALL` all of this part, else `some`, spread evenly.
+
+    Those are the middles of equal parts: a command opens, fills, closes and exchanges its files in this
+    order, so that each stage has its share.
+    """
+    if ALL:
+        k, n = map(int, PART.split("/"))
+        return range(k, total + 1, n)
+    step = max(1, total // some)
+    return range(1 + step // 2, total + 1, step)
 
 
 class Faults:

@@ -14,9 +14,11 @@ from ..arrays import FloatArray, FloatingArray
 from ..bmi import DeltaModelBmi
 from ..errors import ConfigError, ForcingError, alternatives
 from ..io import netcdf
-from ..io.atomic import make_folder
+from ..io.atomic import locked, make_folder
+from ..io.journal import exchange
 from ..io.timeseries import BasinDataset
 from ..io.units import conversion, is_rate_of
+from ..model.bundle import BundleInfo
 from ..model.variables import Variable
 from ..plotting import hydrographs as plots
 from ..runtime.config import RunConfig, utc
@@ -67,16 +69,18 @@ def drive(
     row = ids.index(drawn) if drawn else 0
     shown: list[FloatArray] = []
     about = {"title": f"{info.name} stepped through BMI", "bundle_fingerprint": info.fingerprint}
-    with netcdf.Writer(result.output, ids, columns, bmi.get_time_step(), **about) as writer:
-        for begin, block in _blocks(bmi, inputs, outputs, records):
-            writer.append(forcing.times[begin : min(begin + BLOCK, records.stop)], block)
-            if result.picture:
-                shown.append(block["Q"][:, row])
-        bmi.finalize()
-    if result.picture:
-        rain = info.by_name.get("P")
-        symbol = None if rain is None else series.series_of(forcing, rain, str(forcing_path))
-        _draw(result.picture, forcing, records, np.concatenate(shown), ids[row], info.name, symbol)
+    # Picture and numbers are of one run; a run takes long, so whoever comes second is told at once.
+    with locked(result.output, patience=0.0) as workspace:
+        made = [(workspace / path.name, path) for path in (result.picture, result.output) if path]
+        with netcdf.Writer(made[-1][0], ids, columns, bmi.get_time_step(), **about) as writer:
+            for begin, block in _blocks(bmi, inputs, outputs, records):
+                writer.append(forcing.times[begin : min(begin + BLOCK, records.stop)], block)
+                if result.picture:
+                    shown.append(block["Q"][:, row])
+            bmi.finalize()
+        if result.picture:
+            _draw(made[0][0], forcing, records, np.concatenate(shown), ids[row], info, str(forcing_path))
+        exchange(made, (), workspace)
     return result
 
 
@@ -130,10 +134,12 @@ def _draw(
     records: range,
     runoff: FloatArray,
     catchment: str,
-    name: str,
-    rain: str | None,
+    info: BundleInfo,
+    source: str,
 ) -> None:
     """Draw the hydrograph, as daily rates."""
+    rain = info.by_name.get("P")
+    symbol = None if rain is None else series.series_of(forcing, rain, source)
     column = forcing.ids.index(catchment)
     per_day = 86400.0 / forcing.step
     part = slice(records.start, records.stop)
@@ -149,7 +155,7 @@ def _draw(
         path,
         forcing.times[part],
         runoff * 1000.0 * per_day,
-        precipitation=rate(forcing.forcing, rain),
+        precipitation=rate(forcing.forcing, symbol),
         observed=rate(forcing.target, "Q"),
-        title=f"{name}: catchment {catchment}",
+        title=f"{info.name}: catchment {catchment}",
     )

@@ -2,7 +2,8 @@
 
 What is written stands in a workspace beside its target until it takes the target's place. The workspace of
 ``out.nc`` is the folder ``.out.nc.dmg_bmi``, and whoever holds the lock in it may write ``out.nc``. A lock
-ends with its process, so what a killed writer left is known to be dead, and the next one removes it.
+ends with its process, so what a killed writer left is known to be dead, and the next one removes it,
+or undoes it where a journal says so (see :mod:`.journal`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,6 +19,7 @@ from secrets import token_hex
 from time import monotonic, sleep
 
 from ..errors import WriteError
+from .journal import is_open, sync, undo
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -134,7 +136,7 @@ def replacing_folder(path: Path, holds: Collection[str], also: str = "") -> Iter
         new.mkdir()
         yield new
         for file in new.iterdir():
-            _sync(file, os.O_RDWR)
+            sync(file, os.O_RDWR)
         refuse_foreign(path, holds, also)
         if path.exists():
             path.rename(old)
@@ -143,48 +145,7 @@ def replacing_folder(path: Path, holds: Collection[str], also: str = "") -> Iter
         except BaseException:
             _restore(path, old)
             raise
-        _sync(path.parent, os.O_RDONLY)
-
-
-def exchange(made: Sequence[tuple[Path, Path]], gone: Collection[Path], aside: Path) -> None:
-    """Put what was written in its places, all of it or, where something fails, nothing.
-
-    Parameters
-    ----------
-    made : sequence of two paths
-        Of files and folders in a workspace, and their places. The last is what makes the others valid: the
-        older one leaves first and the new one comes last, so that nobody starts on a part.
-    gone : collection of Path
-        What goes without a successor.
-    aside : Path
-        A workspace, in which that waits.
-
-    Raises
-    ------
-    FileExistsError
-        If something of another kind stands in a place.
-    OSError
-    """
-    for new, place in made:
-        if place.exists() and not (place.is_file() if new.is_file() else place.is_dir()):
-            raise FileExistsError(errno.EEXIST, "it exists and is of another kind", str(place))
-    leaving = [(place, new.with_name(f".{new.name}.old")) for new, place in reversed(made)]
-    leaving += [(place, aside / f".{place.name}.gone") for place in gone]
-    moves = [(here, there) for here, there in leaving if os.path.lexists(here)] + [*made]
-    for new, _ in made:
-        for file in (new,) if new.is_file() else new.iterdir():
-            _sync(file, os.O_RDWR)
-    begun = 0
-    try:
-        for here, there in moves:
-            begun += 1
-            os.rename(here, there)
-    except BaseException:
-        for here, there in reversed(moves[:begun]):
-            if os.path.lexists(there) and not os.path.lexists(here):
-                with suppress(OSError):
-                    os.rename(there, here)
-        raise
+        sync(path.parent, os.O_RDONLY)
 
 
 def refuse_foreign(path: Path, holds: Collection[str], also: str) -> None:
@@ -207,9 +168,9 @@ def make_folder(path: Path) -> None:
 
 def put(temporary: Path, path: Path) -> None:
     """Move a written file to its place, so that a crash of the machine leaves it whole too."""
-    _sync(temporary, os.O_RDWR)
+    sync(temporary, os.O_RDWR)
     os.replace(temporary, path)
-    _sync(path.parent, os.O_RDONLY)
+    sync(path.parent, os.O_RDONLY)
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -223,6 +184,19 @@ def create(path: Path, content: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
+
+
+def recover(path: Path) -> None:
+    """Undo an exchange into `path` that was killed, if there was one, so that what stood there can be read.
+
+    Raises
+    ------
+    WriteError
+        See :func:`locked`.
+    """
+    if is_open(path.with_name(f".{path.name}{SUFFIX}")):
+        with locked(path):
+            pass
 
 
 def sweep(folder: Path) -> None:
@@ -317,6 +291,8 @@ def _claim(descriptor: int, workspace: Path, target: Path) -> None:
         raise _foreign(workspace)
     if found != MARK:
         os.pwrite(descriptor, MARK, 0)
+    if is_open(workspace):
+        undo(workspace)
     _restore(target, workspace / _OLD)
     _empty(workspace)
 
@@ -330,12 +306,13 @@ def _restore(target: Path, old: Path) -> None:
 def _release(workspace: Path, lock: int | None) -> None:
     """Remove the workspace, its lock last; what cannot be removed the next writer removes."""
     try:
-        with suppress(OSError):
-            _empty(workspace)
-            # Without its lock what cannot be removed would be nobody's.
-            if os.listdir(workspace) == [LOCK]:
-                (workspace / LOCK).unlink()
-            workspace.rmdir()
+        if not is_open(workspace):  # else what could not be brought back waits for the next holder
+            with suppress(OSError):
+                _empty(workspace)
+                # Without its lock what cannot be removed would be nobody's.
+                if os.listdir(workspace) == [LOCK]:
+                    (workspace / LOCK).unlink()
+                workspace.rmdir()
     finally:
         if lock is not None:
             os.close(lock)
@@ -358,11 +335,3 @@ def _foreign(workspace: Path) -> FileExistsError:
         f"{workspace.name} beside it has the name of a workspace but is not one of dmg_bmi's; move it away",
         str(workspace),
     )
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,12 +2,18 @@
 
 import os
 import random
+import shutil
 import signal
 import time
+from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
+from dmg_bmi.errors import HydrofabricError
+from dmg_bmi.io import journal
+from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.prepare.prepare import Plan, prepare
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
@@ -59,3 +65,70 @@ def test_a_killed_preparation_is_not_run_and_the_next_is_complete(plan, tmp_path
     assert killed > 2
     prepare(plan)
     assert contents(tmp_path / "run") == expected
+
+
+@pytest.fixture
+def steps(plan, tmp_path):
+    """Return the folder before each step of a second preparation's exchange, and that one's plan."""
+    run, taken = plan.output, []
+    prepare(plan)
+    (run / "config" / "mine.yml").write_text("a user's")
+    other = replace(plan, pet="hargreaves", start=np.datetime64("2015-12-03"), routing=False)
+    real = os.rename
+
+    def rename(here, there):
+        if (run / ".config.dmg_bmi" / journal.JOURNAL).exists():
+            taken.append(tmp_path / f"step{len(taken)}")
+            shutil.copytree(run, taken[-1])  # what SIGKILL would leave
+        real(here, there)
+
+    with patch.object(os, "rename", rename):
+        prepare(other)
+    return taken, other
+
+
+def whole(found):
+    return {name: content for name, content in found.items() if ".dmg_bmi/" not in name}
+
+
+def components(found):
+    """What a component reads."""
+    return {n: c for n, c in whole(found).items() if n.startswith(("config/cat_config/", "forcings/store/"))}
+
+
+def recovered(folder, by):
+    """What stands in a folder after somebody came to it."""
+    by(folder)
+    found = contents(folder)
+    assert found == whole(found)
+    return found
+
+
+def test_killed_at_any_step_of_its_exchange_the_older_preparation_comes_back(plan, steps):
+    taken, other = steps
+    new = contents(plan.output)
+    prepare(plan)
+    old = contents(plan.output)
+    assert old != new
+    assert len(taken) > 20
+
+    def checked(folder):
+        check(folder / "config" / "realization.json", plan.hydrofabric)
+
+    def refused(folder):
+        with pytest.raises(HydrofabricError):
+            prepare(replace(plan, output=folder, hydrofabric=folder / "none.gpkg"))
+
+    started = 0
+    for k, folder in enumerate(taken):
+        found = contents(folder)
+        # What is there either is whole, or nothing starts on it: neither ngen nor a component.
+        if "config/realization.json" in found:
+            started += 1
+            assert whole(found) in (whole(old), whole(new))
+        if "config/cat_config/DMG_BMI/shared.yaml" in found:
+            assert components(found) in (components(old), components(new))
+        assert recovered(folder, (checked, refused)[k % 2]) == old, k
+    assert 0 < started < 4
+    for folder in taken[:: len(taken) // 3]:
+        assert recovered(folder, lambda folder: prepare(replace(other, output=folder))) == new

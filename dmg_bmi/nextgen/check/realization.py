@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import DmgBmiError, NextGenError
 from ...findings import Findings
+from ...io.atomic import recover
 from ...io.cf_time import parse_date
 from ...io.files import read_json
 from ...io.ngen_forcing import CsvFolder, Forcing, open_forcing
@@ -45,6 +46,7 @@ def check(realization: Path, hydrofabric: Path, base: Path | None = None) -> Fin
     NextGenError
         If a file cannot be read at all.
     """
+    recover(realization.parent)  # from a preparation that was killed
     document = read_json(realization, NextGenError)
     require(document, str(realization))
     if base is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,12 +16,13 @@ import yaml
 from tqdm import tqdm
 
 from ...arrays import BoolArray
-from ...errors import BundleError, NextGenError
+from ...errors import BundleError, NextGenError, WriteError
 from ...findings import Finding, Findings, listed
 from ...hydrofabric import reader as hydrofabric
 from ...hydrofabric.reader import Hydrofabric
-from ...io.atomic import LOCK, create, exchange, locked, make_folder, refuse_foreign, write_atomic
+from ...io.atomic import create, locked, make_folder, recover, refuse_foreign, write_atomic
 from ...io.files import opened, require_file_name
+from ...io.journal import exchange
 from ...io.ngen_forcing import Forcing, open_forcing
 from ...model.bundle import SHIPPED, BundleInfo, find
 from ...model.variables import RUNOFF, Variable
@@ -37,10 +38,10 @@ from .tables import read as read_table
 
 STEP = 3600.0
 MODEL = "DMG_BMI"
-REALIZATION = "realization.json"
+REALIZATION, SHARED = "realization.json", "shared.yaml"
 BUNDLE = "bundle"
 #: Beginning of the file of one catchment, by which those of an earlier preparation are recognised.
-CATCHMENT_HEAD = "shared: shared.yaml\ncatchment: "
+CATCHMENT_HEAD = f"shared: {SHARED}\ncatchment: "
 #: Where states are saved, as seen from the shared configuration.
 STATES = "../../../outputs/states/{time}/{id}.state"
 #: A file of one catchment: no digit behind its id, so that cat-1 is not cat-11.
@@ -100,6 +101,7 @@ def prepare(plan: Plan) -> Prepared:
     NextGenError
         With all that would not run as meant.
     """
+    recover(plan.output / "config")  # from a preparation that was killed
     info = BundleInfo.read(plan.bundle)
     fabric = hydrofabric.read(plan.hydrofabric)
     findings = Findings(_for_ngen(finding, plan.routing) for finding in fabric.findings)
@@ -154,32 +156,51 @@ def _write(
     forcing = None if plan.forcing is None else open_forcing(plan.forcing)
     for folder in (models, root / "outputs" / "ngen", root / "outputs" / "troute"):
         make_folder(folder)
-    with ExitStack() as stack:
-        staged = stack.enter_context(locked(models, patience=0.0))
+    with locked(config, patience=0.0) as workspace:
         moves: list[tuple[Path, Path]] = []
         if plan.stored_forcing:
             make_folder(store.parent)
-            staged_store = stack.enter_context(locked(store, patience=0.0)) / store.name
-            moves.append((staged_store, store))
-            refuse_foreign(store, *STORE)
-            _store(plan, staged_store, forcing, inputs, catchments.ids, info)
-        _configurations(plan, staged, info, catchments, store)
-        new = staged / "config"
+            _require_one_disk(store.parent, workspace)
+            moves.append((workspace / store.name, store))
+            with _in_place_of(store):
+                refuse_foreign(store, *STORE)
+                _store(plan, workspace / store.name, forcing, inputs, catchments.ids, info)
+        staged, new = workspace / MODEL, workspace / "config"
+        staged.mkdir()
         new.mkdir()
+        _configurations(plan, staged, info, catchments, store)
         geopackage = _hydrofabric(plan, catchments, new)
         document = _realization(plan, catchments.ids, forcing, new)
         write_atomic(new / REALIZATION, (json.dumps(document, indent=2) + "\n").encode())
         if plan.stored_forcing:
             refuse_foreign(store, *STORE)
         for folder, target in ((staged, models), (staged / BUNDLE, models / BUNDLE), (new, config)):
-            files = [file for file in folder.glob("*") if file.is_file() and file.name != LOCK]
+            files = [file for file in folder.glob("*") if file.is_file()]
             if files:
                 make_folder(target)
             moves += ((file, target / file.name) for file in files)
-        # Without a realization nothing starts on what is half in place.
-        moves.sort(key=lambda pair: pair[1].name == REALIZATION)
-        exchange(moves, _outdated(staged, models), staged)
+        # Without these nothing starts on what is half in place: not ngen, not a component.
+        moves.sort(key=lambda pair: (pair[1].name == REALIZATION, pair[1].name == SHARED))
+        exchange(moves, _outdated(staged, models), workspace)
     return config / REALIZATION, geopackage
+
+
+def _require_one_disk(forcings: Path, workspace: Path) -> None:
+    """Refuse a folder for the store that cannot be exchanged together with the configurations."""
+    if forcings.stat().st_dev != workspace.stat().st_dev:
+        raise NextGenError(
+            f"{forcings}: lies on another disk than {workspace.parent}, so both cannot be replaced at once; "
+            "choose an --output whose folders are on one disk"
+        )
+
+
+@contextmanager
+def _in_place_of(path: Path) -> Iterator[None]:
+    """Name the place of what is written in a workspace."""
+    try:
+        yield
+    except WriteError as problem:
+        raise WriteError(problem.errno, problem.strerror, str(path)) from problem
 
 
 def _is_ours(file: Path) -> bool:
@@ -263,7 +284,7 @@ def _configurations(plan: Plan, folder: Path, info: BundleInfo, catchments: Catc
         bundle = BUNDLE
     text = yaml.safe_dump(_shared(plan, bundle, store), sort_keys=False)
     create(
-        folder / "shared.yaml",
+        folder / SHARED,
         f"# Shared by all catchments; the file of each names this one and its catchment.\n{text}".encode(),
     )
     for name in tqdm(catchments.ids, unit="catchment", desc="configurations"):

@@ -1,6 +1,5 @@
 """A call that is interrupted anywhere has changed nothing, or all that it should."""
 
-import os
 import random
 import signal
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from faults import ALL
 
 import dmg_bmi
 from dmg_bmi import physics
@@ -19,7 +19,7 @@ from dmg_bmi.runtime import state_codec
 
 CODE = (str(Path(dmg_bmi.__file__).parent), str(Path(physics.__file__).parent))
 #: Every so many lines of a call are interrupted; all with DMG_BMI_FAULTS=all.
-STRIDE = 1 if os.environ.get("DMG_BMI_FAULTS") == "all" else 17
+STRIDE = 1 if ALL else 17
 
 
 class Interrupt(BaseException):
