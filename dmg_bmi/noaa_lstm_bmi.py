@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -49,12 +49,13 @@ class NoaaConfig(RunConfig):
         area, *values = noaa_lstm.catchment(file, names)
         name = file.path.stem
         own = dict(zip(names, values, strict=True))
-        alone = cls(catchments=Catchments(ids=(name,), attributes={**own}, area=area), runs=file.runs)
+        table = Catchments(ids=(name,), attributes={**own}, area=area)
+        alone = cls(catchments=table, runs=file.runs, forcing=file.forcing, start_time=file.start_time)
         beside = noaa_lstm.family(file, names)
         if beside.row(name) != [area, *values]:  # written again since the others were read
             return alone
         table = Catchments(ids=beside.ids, attributes={**beside.attributes}, area=beside.areas)
-        shared = cls(shared=file.path.parent, catchment=name, catchments=table, runs=file.runs)
+        shared = replace(alone, shared=file.path.parent, catchment=name, catchments=table)
         # Their component may be initialized twice from one file.
         return alone if is_owned(info, shared) else shared
 

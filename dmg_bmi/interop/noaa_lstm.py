@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property, lru_cache
 from math import isfinite
 from pathlib import Path
@@ -57,12 +58,18 @@ class NoaaFile:
     runs : tuple of Path
         Run folders of neuralhydrology, each with the file that `path` names.
     values : mapping of str to str
-        All other keys, as text.
+        All keys, as text.
+    forcing : Path, optional
+        A key of ours: stored weather, see :mod:`dmg_bmi.runtime.forcing.stored`.
+    start_time : datetime, optional
+        A key of ours: UTC date and time of BMI time 0.
     """
 
     path: Path
     runs: tuple[Path, ...]
     values: Mapping[str, Any]
+    forcing: Path | None = None
+    start_time: datetime | None = None
 
     @classmethod
     def read(cls, path: Path) -> NoaaFile:
@@ -84,7 +91,21 @@ class NoaaFile:
         state = content.get("initial_state", "zero")
         if state != "zero":
             raise ConfigError(f"{path}: initial_state must be zero, not {state!r}; it knows no other")
-        return cls(path, tuple(_run_folder(path, name) for name in names), content)
+        runs = tuple(_run_folder(path, name) for name in names)
+        forcing, start = content.get("forcing"), content.get("start_time")
+        try:
+            time = None if start is None else datetime.fromisoformat(start)
+            store = None if forcing is None else path.parent / forcing
+        except (TypeError, ValueError) as problem:
+            raise ConfigError(
+                f"{path}: forcing must be a path and start_time a date such as 2015-12-01: {problem}"
+            ) from problem
+        return cls(path, runs, content, store, time)
+
+    @property
+    def model(self) -> tuple[object, ...]:
+        """What catchments have in common that step as one group."""
+        return self.runs, self.forcing, self.start_time
 
     def number(self, *keys: str) -> float:
         """Return the number under one of several keys."""
@@ -214,18 +235,18 @@ def family(file: NoaaFile, names: Sequence[str]) -> Family:
     Files that are none of NOAA's, or lack something, are left to whoever initializes them.
     """
     folder = file.path.parent
-    return _family(folder, folder.stat().st_mtime_ns, file.path.suffix, file.runs, tuple(names))
+    return _family(folder, folder.stat().st_mtime_ns, file.path.suffix, file.model, tuple(names))
 
 
 @lru_cache(maxsize=8)
 def _family(
-    folder: Path, mtime_ns: int, suffix: str, runs: tuple[Path, ...], names: tuple[str, ...]
+    folder: Path, mtime_ns: int, suffix: str, model: tuple[object, ...], names: tuple[str, ...]
 ) -> Family:
     found: dict[str, list[float]] = {}
     for path in sorted(folder.glob(f"*{suffix}")):
         try:
             file = NoaaFile.read(path)
-            if file.runs == runs:
+            if file.model == model:
                 found[path.stem] = catchment(file, names)
         except ConfigError:
             continue

@@ -277,7 +277,6 @@ class Group:
 
     def mark(self) -> tuple[object, ...]:
         """Remember what :meth:`revert` brings back: references, since nothing is written to in place."""
-        states = self.states
         return (
             self.fluxes,
             self.supplied,
@@ -285,16 +284,11 @@ class Group:
             self.pending,
             self.ahead,
             self._initial,
-            states.size,
-            states.current,
-            states.constants,
-            states.previous,
-            states.stale,
+            self.states.mark(),
         )
 
     def revert(self, marked: tuple[Any, ...]) -> None:
         """Bring back what was when :meth:`mark` was called."""
-        states = self.states
         (
             self.fluxes,
             self.supplied,
@@ -302,12 +296,9 @@ class Group:
             self.pending,
             self.ahead,
             self._initial,
-            states.size,
-            states.current,
-            states.constants,
-            states.previous,
-            states.stale,
+            states,
         ) = marked
+        self.states.revert(states)
 
     # -- water --------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class RowStates:
         Whoever changes them calls :meth:`changed`.
     size : int
         Rows that have a state.
-    current, constants : dict of name to Tensor
+    constants : dict of name to Tensor
         Of all rows.
     """
 
@@ -45,13 +46,43 @@ class RowStates:
         self._parameter = {v.name: v.of for v in multipliers}
         self._multiplied: set[str] = set()
         self.size = 0
-        self.current: State = {}
         self.constants: State = {}
+        self._all: State = {}
+        #: States of rows that have stepped alone since `_all` was made: replaced as well.
+        self._alone: Mapping[int, State] = {}
+        #: Constants of rows that step alone, and the constants of all that they are taken from.
+        self._constants_alone: tuple[State, dict[int, State]] = ({}, {})
         #: Before a step that ran ahead of some owners, and rows whose attributes changed: replaced as well.
         self.previous: State = {}
         self.stale: frozenset[int] = frozenset()
 
     # -- state --------------------------------------------------------------------
+
+    @property
+    def current(self) -> State:
+        """Tensors of all rows; what stepped alone is put in its place first, all in one copy."""
+        if self._alone:
+            index = torch.tensor([*self._alone], device=self._setup.device)
+            states = [*self._alone.values()]
+            with torch.inference_mode():
+                self._all = {
+                    name: old.index_copy(0, index, torch.cat([state[name] for state in states]))
+                    for name, old in self._all.items()
+                }
+            self._alone = {}
+        return self._all
+
+    @current.setter
+    def current(self, state: State) -> None:
+        self._all, self._alone = state, {}
+
+    def mark(self) -> tuple[object, ...]:
+        """Remember what :meth:`revert` brings back: references, since nothing is written to in place."""
+        return self.size, self._all, self._alone, self.constants, self.previous, self.stale
+
+    def revert(self, marked: tuple[Any, ...]) -> None:
+        """Bring back what was when :meth:`mark` was called."""
+        self.size, self._all, self._alone, self.constants, self.previous, self.stale = marked
 
     def extend(self, n: int) -> None:
         """Add rows up to `n`, with their initial state."""
@@ -65,7 +96,10 @@ class RowStates:
 
     def select(self, rows: Rows) -> State:
         """Return the state of rows."""
-        return _select(self.current, self._index(rows))
+        if len(rows) > 1:
+            return _select(self.current, self._index(rows))
+        alone = self._alone.get(int(rows[0]))
+        return _select(self._all, self._index(rows)) if alone is None else alone
 
     def assign(self, rows: Rows, state: State) -> None:
         """Replace the state of rows, or some tensors of it."""
@@ -136,12 +170,24 @@ class RowStates:
         if len(rows) == self.size:
             fluxes, state = engine.run(tensors, self.constants, self.current)
             self.current = {**self.current, **state}
+        elif len(rows) == 1:  # as a framework steps its catchments; copying all for one would be their square
+            row, before = int(rows[0]), self.select(rows)
+            fluxes, state = engine.run(tensors, self._constants_of(row), before)
+            self._alone = {**self._alone, row: {**before, **state}}
         else:
             index = self._index(rows)
             fluxes, state = engine.run(tensors, _select(self.constants, index), _select(self.current, index))
             self.assign(rows, state)
         # One transfer, where they come from a GPU.
         return torch.cat([fluxes[v.symbol] for v in self._setup.outputs]).cpu().numpy()
+
+    def _constants_of(self, row: int) -> State:
+        if self._constants_alone[0] is not self.constants:
+            self._constants_alone = self.constants, {}
+        of_rows = self._constants_alone[1]
+        if row not in of_rows:
+            of_rows[row] = _select(self.constants, self._index(np.array([row])))
+        return of_rows[row]
 
     def storage(self, balance: Balance, state: State, rows: Rows) -> FloatArray:
         """Compute what a state of rows holds of a conserved quantity, ``[rows]``."""

@@ -214,6 +214,40 @@ def test_catchments_of_one_folder_share_a_model_and_keep_what_is_theirs(catchmen
     assert second == pytest.approx((expected, expected * 10e6 / 3600), rel=1e-5)
 
 
+def test_weather_that_is_stored_gives_the_same_and_runs_all_catchments_at_once(catchments):
+    rain, warmth = weather()
+    store = catchments / "store"
+    store.mkdir()
+    np.save(store / "P.npy", np.stack([rain, 2 * rain], -1))
+    np.save(store / "T.npy", np.stack([warmth, warmth - 1], -1))
+    variables = {"P": {"file": "P.npy", "units": "mm h-1"}, "T": {"file": "T.npy", "units": "K"}}
+    index = {"ids": ["cat-1", "cat-2"], "start_time": "2015-12-01", "step": 3600.0, "variables": variables}
+    (store / "forcing.yaml").write_text(yaml.safe_dump(index))
+    pushed = [start(catchments / f"cat-{k}.yml") for k in (1, 2)]
+    expected = [
+        [step(bmi, (k + 1) * rain[hour], warmth[hour] - k) for k, bmi in enumerate(pushed)]
+        for hour in range(len(rain))
+    ]
+    for bmi in pushed:
+        bmi.finalize()
+    for k in (1, 2):
+        values = yaml.safe_load((catchments / f"cat-{k}.yml").read_text())
+        keys = {**values, "forcing": "store", "start_time": "2015-12-01"}
+        (catchments / f"cat-{k}.yml").write_text(yaml.safe_dump(keys))
+    stored = [start(catchments / f"cat-{k}.yml") for k in (1, 2)]
+    assert stored[0].component.group is stored[1].component.group
+    for hour in range(len(rain)):
+        for bmi, flows in zip(stored, expected[hour], strict=True):
+            bmi.update()
+            values = [bmi.get_value(name, np.zeros(1))[0] for name in (DEPTH, FLOW)]
+            np.testing.assert_allclose(values, flows, rtol=1e-5, atol=1e-10)
+        assert stored[1].component.group.states.size == 2
+    for wrong in ({"forcing": ["a"]}, {"start_time": "soon"}):
+        configure(catchments / "cat-1.yml", "a/config.yml", **wrong)
+        with pytest.raises(ConfigError, match="forcing must be a path and start_time a date"):
+            start(catchments / "cat-1.yml")
+
+
 def test_files_of_other_models_in_the_folder_are_left_alone(catchments):
     (catchments / "broken.yml").write_text("a: [", encoding="utf-8")
     (catchments / "other.yml").write_text("bundle: demo_daily\n", encoding="utf-8")
