@@ -18,6 +18,7 @@ from .loading import Missing, Source, load
 #: Readers of this package; those of others join by an entry point in the group :data:`GROUP`.
 READERS = {
     "camels": "dmg_bmi.training.readers.camels:CamelsData",
+    "camels_hourly": "dmg_bmi.training.readers.camels_hourly:HourlyCamelsData",
     "caravan": "dmg_bmi.training.readers.caravan:CaravanData",
     "netcdf": "dmg_bmi.training.readers.cf:NetcdfData",
     "synthetic": "dmg_bmi.training.readers.synthetic:SyntheticData",

@@ -241,8 +241,8 @@ def _chunks(basins: Mapping[str, _Basin], days: TimeArray, pet: Pet, area: Area)
 
 def _series_files(root: Path, forcing: str) -> tuple[dict[str, Path], dict[str, Path]]:
     """Return the files of forcing and of flow by gauge id."""
-    forcings = _files(_folder(root, "basin_mean_forcing"), forcing, "_forcing")
-    flow_folder = _folder(root, "usgs_streamflow")
+    forcings = _files(find_folder(root, "basin_mean_forcing"), forcing, "_forcing")
+    flow_folder = find_folder(root, "usgs_streamflow")
     return forcings, _files(flow_folder.parent, flow_folder.name, "_streamflow")
 
 
@@ -253,7 +253,7 @@ def _attributes(root: Path, ids: Sequence[str], attributes: Names, area: Area) -
         raise ConfigError(
             f"data.attributes: {area} is the area of the flow; give {columns[area]} another name"
         )
-    return attribute_table(_tables(root), ids, columns, ";", CLASSES)
+    return attribute_table(attribute_files(root), ids, columns, ";", CLASSES)
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,7 @@ class _Weather:
         return {**values, "PET": result.numpy()}
 
 
-def _folder(root: Path, name: str) -> Path:
+def find_folder(root: Path, name: str) -> Path:
     """Return the nearest folder of that name in the root or in folders below it."""
     for depth in DEPTHS:
         folders = sorted(folder for folder in root.glob(depth + name) if folder.is_dir())
@@ -331,7 +331,7 @@ def _files(parent: Path, name: str, suffix: str) -> dict[str, Path]:
     return dict(sorted(files.items()))
 
 
-def _tables(root: Path) -> list[Path]:
+def attribute_files(root: Path) -> list[Path]:
     """Return the tables of attributes in the folder that is nearest to the root."""
     for depth in DEPTHS:
         files = [file for table in TABLES for file in root.glob(f"{depth}camels_{table}.txt")]

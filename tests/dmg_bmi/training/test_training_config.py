@@ -90,7 +90,7 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ({"datas": {}}, "unknown key 'datas'; did you mean 'data'"),
         (
             {"data.reader": "camel"},
-            "'data.reader' must be one of camels, caravan, netcdf, synthetic.*did you mean 'camels'",
+            "'data.reader' must be one of camels, .*caravan, netcdf, synthetic.*did you mean 'camels'",
         ),
         (
             {"data.reader": None},
