@@ -94,7 +94,7 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ),
         (
             {"data.reader": None},
-            "missing key 'data.reader'; choose one of camels, caravan, netcdf, synthetic",
+            "missing key 'data.reader'; choose one of camels, .*caravan, netcdf, synthetic",
         ),
         ({"data.path": None}, "missing key 'data.path'"),
         ({"data.pet": "penman"}, "'data.pet' must be one of priestley_taylor, hargreaves, oudin"),
