@@ -1,10 +1,10 @@
 """Make a bundle of a model that another package has trained.
 
-Says what the folder holds, what it becomes, and how equal the two are. Read are model folders of dmg 1.5 and
-dhbv2 0.6 (a checkpoint such as hbv_ep50.pt, normalization_statistics.json and the run's configuration), run
-folders of neuralhydrology 1.3 to 1.13 (config.yml, a checkpoint such as model_epoch030.pt,
-train_data/train_data_scaler.yml), and bundles, such as downloaded ones. A model is imported whole or not at
-all, and no code of it runs.
+Says what the folder holds, what it becomes, and how equal the two are. Read are model folders of dmg 1.1
+to 1.5 and dhbv2 0.6 (a checkpoint such as hbv_ep50.pt, normalization_statistics.json and the run's
+configuration), run folders of neuralhydrology 1.3 to 1.13 (config.yml, a checkpoint such as
+model_epoch030.pt, train_data/train_data_scaler.yml), and bundles, such as downloaded ones. A model is
+imported whole or not at all, and no code of it runs.
 """
 
 from __future__ import annotations

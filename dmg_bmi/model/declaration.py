@@ -152,7 +152,7 @@ def _balances(models: Models, roles: Roles) -> tuple[Balance, ...]:
     by_model = {key: _model_balances(key, model, roles) for key, model in models.items()}
     if len(models) == 1:
         return tuple(b for balances in by_model.values() for b in balances)
-    if any(isinstance(role, WeightRole) and not role.inputs for role in roles):
+    if any(isinstance(role, WeightRole) and role.conserves for role in roles):
         return _ensemble_balances(by_model)
     return tuple(
         replace(

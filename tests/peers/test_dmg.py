@@ -121,8 +121,8 @@ def trained(tmp_path):
     return make
 
 
-@torch.no_grad()
-def theirs(model, config, forcing, attributes):
+def given_to_dmg(config, forcing, attributes):
+    """What dmg's loader gives its models, normalised by dmg itself."""
     loader = SimpleNamespace(norm_stats=STATISTICS, log_norm_vars=config["model"]["use_log_norm"])
 
     def normalised(values, names):
@@ -131,14 +131,19 @@ def theirs(model, config, forcing, attributes):
 
     c = normalised(attributes, ATTRIBUTES)
     x = normalised(forcing, FORCINGS)
-    given = {
+    return {
         "xc_nn_norm": torch.cat([x, c.expand(TIME, -1, -1)], -1),
         "c_nn_norm": c,
         "x_phy": torch.stack([forcing[name] for name in ("prcp", "tmean", "pet")], -1),
         "ac_all": attributes["upstream_area"],
         "elev_all": attributes["elevation"],
     }
-    return {name: series.squeeze(-1) for name, series in model(given).items() if series is not None}
+
+
+@torch.no_grad()
+def theirs(model, config, forcing, attributes):
+    outputs = model(given_to_dmg(config, forcing, attributes))
+    return {name: series.squeeze(-1) for name, series in outputs.items() if series is not None}
 
 
 @torch.no_grad()
@@ -187,3 +192,53 @@ def test_an_imported_model_reproduces_dmg(trained, tmp_path, phy, dynamic, nmul,
         excess = (actual[mine] - reference).abs() - (1e-5 * reference.abs() + 1e-4)
         assert excess.max() <= 0, f"{mine} differs by {excess.max():.2e} mm/d more than allowed"
     assert expected["streamflow"].std() > 0.1
+
+
+def test_where_dmg_differs_its_softmax_of_an_ensemble_runs_over_the_basins():
+    """So the weights of a basin depend on which others are in its batch; such an ensemble is refused."""
+    from dmg.models.multimodels.ensemble_generator import EnsembleGenerator
+
+    weighs = SimpleNamespace(config={"scaling_function": "softmax"}, _raw_weights=torch.randn(7, 5, 2))
+    EnsembleGenerator._scale_weights(weighs)
+    torch.testing.assert_close(weighs.weights_scaled.sum(1), torch.ones(7, 2))
+    assert (weighs.weights_scaled.sum(2) - 1.0).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_an_imported_ensemble_reproduces_dmg(tmp_path, record_property):
+    """Two models from empty stores without warm-up states, and the LSTM that weighs them in each step."""
+    from dmg.models.model_handler import ModelHandler
+
+    names = ["Hbv", "Hbv_1_1p"]
+    config = configuration("Hbv_1_1p", "some", 3, True, WARMUP, False)
+    phy = config["model"]["phy"]
+    phy |= {"name": names, "dynamic_params": {n: ["parK0", "parBETA"] for n in names}}
+    network = config["model"]["nn"]
+    multimodel = {
+        "nn": network,  # dmg 1.5 asks here whether the LSTM keeps its states
+        **network,
+        "hidden_size": 9,
+        "model": "LstmModel",
+        "mosaic": False,
+        "scaling_function": "sigmoid",
+    }
+    config |= {"mode": "train", "multimodel_type": "nn_parallel", "multimodel": multimodel}
+    config = json.loads(json.dumps(config))  # no list twice
+    theirs_config = json.loads(json.dumps(config)) | {
+        "model_dir": f"{tmp_path}/", "device": "cpu",
+        "train": {"start_epoch": 0, "target": ["streamflow"]}, "test": {"test_epoch": 1},
+    }  # fmt: skip
+    torch.manual_seed(4)
+    handler = ModelHandler(theirs_config, device="cpu")
+    for weight in handler.parameters():
+        weight.mul_(2.0)
+    handler.save_model(20)
+    (tmp_path / "normalization_statistics.json").write_text(json.dumps(STATISTICS))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    forcing, attributes = weather()
+    handler(given_to_dmg(config, forcing, attributes), eval=True)
+    expected = handler.ensemble_output_dict["streamflow"].squeeze(-1)
+    actual = ours(import_dmg(tmp_path).model, config, forcing, attributes)["Q"]
+    record_property("Q", (actual - expected).abs().max().item())
+    assert ((actual - expected).abs() - (1e-5 * expected.abs() + 1e-4)).max() <= 0
+    assert expected.std() > 0.1

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...errors import ImportDmgError
-from ...io.files import read_bytes, sha256
 from ...model.bundle import Bundle
 from ...model.delta_model import DeltaModel
 from ...model.normalisation import FeatureStatistics
-from ...model.roles import ParameterRole
-from ..state_dict import MAX_CHECKPOINT
-from .checkpoint import find_checkpoint, read_weights
-from .run_config import DmgRun, find_config
+from ...model.roles import ParameterRole, WeightRole
+from ...model.roles.base import Role
+from .checkpoint import Checkpoint, find_checkpoint
+from .dialects import read_configuration
+from .run_config import DmgRun, Weighting, find_config, read_runs
 from .statistics import FILE, read_statistics
 
 ROUTING_LENGTH = 15
+#: The name of an ensemble's weights.
+WEIGHTS = "wNN"
 _LSTM_KEYS = {
     "linear_in.weight": "linear_in.weight",
     "linear_in.bias": "linear_in.bias",
@@ -39,6 +41,28 @@ _MLP_KEYS = {
     for i, layer in enumerate(_MLP_LAYERS)
     for part in ("weight", "bias")
 }
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the weights of a network are in a checkpoint.
+
+    Parameters
+    ----------
+    network : str
+        Key of the network here.
+    prefix : str
+        Of their names.
+    keys : mapping of str to str
+        Our name of a weight to theirs without the prefix; the last two are of the outputs.
+    rows : list of int
+        Their output for each of ours.
+    """
+
+    network: str
+    prefix: str
+    keys: Mapping[str, str]
+    rows: list[int]
 
 
 def import_dmg(
@@ -70,95 +94,130 @@ def import_dmg(
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise ImportDmgError(f"{folder}: no such folder")
-    run = DmgRun.read(find_config(folder, config))
-    checkpoint = find_checkpoint(folder, run.phy_name, epoch)
-    content = read_bytes(checkpoint, ImportDmgError, MAX_CHECKPOINT)
-    weights = read_weights(content, checkpoint)
-    _check_size(run, len(content), checkpoint)
-    model = build_model(run, read_statistics(folder / FILE, run))
-    _load(model, weights, run, checkpoint)
+    runs, weighting = read_runs(read_configuration(find_config(folder, config)))
+    names = [run.phy_name for run in runs] + ([WEIGHTS] if weighting else [])
+    checkpoints: list[Checkpoint] = []
+    for model_name, size in zip(names, _sizes(runs, weighting), strict=True):
+        path = find_checkpoint(folder, model_name, epoch)
+        # All of an ensemble are of one epoch.
+        epoch = int(path.stem.rpartition("p")[2])
+        checkpoints.append(Checkpoint.read(path))
+        checkpoints[-1].check_size(*size)
+    model = build_model(runs, weighting, read_statistics(folder / FILE, runs[0]))
+    sources = [_sources(run, model) for run in runs] + ([[_weights_source(model)]] if weighting else [])
+    loaded: dict[str, Tensor] = {}
+    for checkpoint, of_checkpoint in zip(checkpoints, sources, strict=True):
+        loaded |= _weights(model, checkpoint, of_checkpoint)
+    model.load_state_dict(loaded)
+    what = " and ".join(names[: len(runs)])
     return Bundle(
         model.eval(),
-        name or f"{run.phy_name.lower()}_{run.nn_name.lower()}",
-        f"{run.nn_name} + {run.phy_name}, imported from dmg",
+        name or "_".join(run.phy_name.lower() for run in runs) + f"_{runs[0].nn_name.lower()}",
+        f"{runs[0].nn_name} + {what}, imported from dmg",
         {
-            "imported_from": f"dmg model {run.phy_name} with {run.nn_name}",
-            "checkpoint": checkpoint.name,
-            "checkpoint_sha256": sha256(content),
+            "imported_from": f"dmg model {what} with {runs[0].nn_name}",
+            "checkpoint": ", ".join(checkpoint.path.name for checkpoint in checkpoints),
+            "checkpoint_sha256": ", ".join(checkpoint.digest for checkpoint in checkpoints),
             "normalisation": "that of dmg's training: mean and standard deviation as stored, nothing added",
-            "freezing": run.freezing,
+            "freezing": runs[0].freezing,
         },
     )
 
 
-def _check_size(run: DmgRun, size: int, path: Path) -> None:
-    """Refuse hidden sizes that do not fit the checkpoint, before memory is allocated for them."""
-    widest = max(run.sizes.values())
-    # Each layer has that many weights, of two bytes at least.
-    if widest * max(widest, run.nmul) > size:
-        raise ImportDmgError(
-            f"{path}: does not fit the configuration: it is too small for {widest} hidden units and "
-            f"nmul {run.nmul}"
-        )
+def _sizes(runs: Sequence[DmgRun], weighting: Weighting | None) -> list[tuple[list[int], int]]:
+    """List the hidden sizes and components that each checkpoint has to hold."""
+    sizes = [([*run.sizes.values()], run.nmul) for run in runs]
+    return sizes + ([([weighting.size], len(runs))] if weighting else [])
 
 
-def build_model(run: DmgRun, statistics: Mapping[str, FeatureStatistics]) -> DeltaModel:
-    """Build a model of the layout of a run, its weights yet to be loaded."""
-    inputs = tuple(run.symbols.get(name, name) for name in run.forcings)
-    phy: dict[str, Any] = {"name": run.equations.name, "nmul": run.nmul}
-    if run.equations.name == "hbv":
-        phy["betaet"] = "BETAET" in run.equations.parameters
-    phy["routing"] = ROUTING_LENGTH if run.routing else None
-    roles: list[ParameterRole] = []
+def build_model(
+    runs: Sequence[DmgRun], weighting: Weighting | None, statistics: Mapping[str, FeatureStatistics]
+) -> DeltaModel:
+    """Build a model of the layout of a run or an ensemble, its weights yet to be loaded."""
+    inputs = tuple(runs[0].symbols.get(name, name) for name in runs[0].forcings)
+    roles: list[Role] = []
     networks: dict[str, Any] = {}
-    if run.dynamic or not run.pair:
-        static = () if run.pair else None
-        roles.append(
-            ParameterRole(
-                inputs, run.attributes, run.dynamic, static, freeze_after=run.days_seen, network="lstm"
+    process_models: dict[str, Any] = {}
+    for run in runs:
+        key = run.key if weighting else "phy"
+        process_models[key] = _equations(run)
+        lstm, mlp = _network_keys(run, key)
+        if run.dynamic or not run.pair:
+            static = () if run.pair else None
+            roles.append(
+                ParameterRole(
+                    inputs,
+                    run.attributes,
+                    run.dynamic,
+                    static,
+                    freeze_after=run.days_seen,
+                    network=lstm,
+                    model=key,
+                )
             )
-        )
-        networks["lstm"] = {"name": "lstm", "hidden_size": run.sizes["lstm"]}
-    if run.pair:
-        roles.append(ParameterRole((), run.attributes, network="mlp"))
-        networks["mlp"] = {"name": "mlp", "hidden_sizes": [run.sizes["mlp"]] * (len(_MLP_LAYERS) - 1)}
-    return DeltaModel.build(nn=networks, phy_model=phy, roles=roles, statistics=statistics)
+            networks[lstm] = {"name": "lstm", "hidden_size": run.sizes["lstm"]}
+        if run.pair:
+            roles.append(ParameterRole((), run.attributes, network=mlp, model=key))
+            networks[mlp] = {"name": "mlp", "hidden_sizes": [run.sizes["mlp"]] * (len(_MLP_LAYERS) - 1)}
+    if weighting:
+        roles.append(WeightRole(inputs, runs[0].attributes, scaling="sigmoid", network="weights"))
+        networks["weights"] = {"name": "lstm", "hidden_size": weighting.size}
+    return DeltaModel.build(nn=networks, phy_model=process_models, roles=roles, statistics=statistics)
 
 
-def _load(model: DeltaModel, theirs: Mapping[str, Tensor], run: DmgRun, path: Path) -> None:
-    """Load their weights into the model, output rows in its order."""
+def _equations(run: DmgRun) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": run.equations.name, "nmul": run.nmul}
+    if run.equations.name == "hbv":
+        described["betaet"] = "BETAET" in run.equations.parameters
+    return {**described, "routing": ROUTING_LENGTH if run.routing else None}
+
+
+def _network_keys(run: DmgRun, model: str) -> tuple[str, str]:
+    """Return the keys of LSTM and MLP, which in an ensemble tell whose they are."""
+    return ("lstm", "mlp") if model == "phy" else (f"lstm_{model}", f"mlp_{model}")
+
+
+def _sources(run: DmgRun, model: DeltaModel) -> list[Source]:
+    """List where the networks of one of their models are in its checkpoint."""
+    lstm, mlp = _network_keys(run, run.key if run.key in model.process_models else "phy")
     routed = ("route_a", "route_b") if run.routing else ()
     if run.pair:
         static = tuple(name for name in run.equations.parameters if name not in run.dynamic)
         layout = {
-            "lstm": ("nn_model.lstminv.", _LSTM_KEYS, run.dynamic),
-            "mlp": ("nn_model.ann.", _MLP_KEYS, (*static, *routed)),
+            lstm: ("nn_model.lstminv.", _LSTM_KEYS, run.dynamic),
+            mlp: ("nn_model.ann.", _MLP_KEYS, (*static, *routed)),
         }
     else:
-        layout = {"lstm": ("nn_model.", _LSTM_KEYS, (*run.equations.parameters, *routed))}
-    sources: dict[str, str] = {}
-    rows: dict[str, list[int]] = {}
-    for role in model.roles:
-        assert isinstance(role, ParameterRole)  # noqa: S101  as built above
-        prefix, keys, order = layout.pop(role.network)
-        sources |= {f"nn.{role.network}.{ours}": prefix + name for ours, name in keys.items()}
-        permuted = _output_rows(order, role.supplied, run.nmul)
-        rows |= {f"nn.{role.network}.{name}": permuted for name in [*keys][-2:]}
+        layout = {lstm: ("nn_model.", _LSTM_KEYS, (*run.equations.parameters, *routed))}
+    return [
+        Source(
+            role.network,
+            *layout[role.network][:2],
+            _output_rows(layout[role.network][2], role.supplied, run.nmul),
+        )
+        for role in model.roles
+        if isinstance(role, ParameterRole) and role.network in layout
+    ]
+
+
+def _weights_source(model: DeltaModel) -> Source:
+    return Source("weights", "nn_model.", _LSTM_KEYS, [*range(len(model.process_models))])
+
+
+def _weights(model: DeltaModel, checkpoint: Checkpoint, sources: Sequence[Source]) -> dict[str, Tensor]:
+    """Read the weights of some networks, under our names, output rows in our order."""
+    theirs = {
+        f"nn.{source.network}.{ours}": source.prefix + name
+        for source in sources
+        for ours, name in source.keys.items()
+    }
+    shapes = {theirs[k]: [*v.shape] for k, v in model.state_dict().items() if k in theirs}
     # The LSTM of a pair without dynamic parameters has no outputs, so nothing depends on it.
-    idle = tuple(prefix for prefix, _, _ in layout.values())
-    _check_shapes(
-        {sources[k]: list(v.shape) for k, v in model.state_dict().items()},
-        {k: list(v.shape) for k, v in theirs.items() if not (idle and k.startswith(idle))},
-        path,
-    )
-    # Only now, since a tensor that fits no place may be of any size.
-    loaded = {k: theirs[source].float() for k, source in sources.items()}
-    for k, weight in loaded.items():
-        if not bool(torch.isfinite(weight).all()):
-            raise ImportDmgError(
-                f"{path}: {sources[k]} holds numbers that are not finite; take an earlier epoch"
-            )
-    model.load_state_dict({k: v[rows[k]] if k in rows else v for k, v in loaded.items()})
+    prefixes = {source.prefix for source in sources}
+    idle = ("nn_model.lstminv.",) if prefixes == {"nn_model.ann."} else ()
+    taken = checkpoint.take(shapes, idle)
+    rows = {f"nn.{s.network}.{name}": s.rows for s in sources for name in [*s.keys][-2:]}
+    return {k: taken[name][rows[k]] if k in rows else taken[name] for k, name in theirs.items()}
 
 
 def _output_rows(order: Sequence[str], supplied: Sequence[str], nmul: int) -> list[int]:
@@ -168,16 +227,3 @@ def _output_rows(order: Sequence[str], supplied: Sequence[str], nmul: int) -> li
         rows_by_name[name] = range(begin, begin + (1 if name.startswith("route_") else nmul))
         begin = rows_by_name[name].stop
     return [row for name in supplied for row in rows_by_name[name]]
-
-
-def _check_shapes(expected: Mapping[str, list[int]], actual: Mapping[str, list[int]], path: Path) -> None:
-    problems = [f"has no {k}" for k in expected if k not in actual]
-    problems += [f"holds {k}, which this configuration has no place for" for k in actual if k not in expected]
-    problems += [
-        f"{k} is {actual[k]}, the configuration says {shape}"
-        for k, shape in expected.items()
-        if actual.get(k, shape) != shape
-    ]
-    if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ImportDmgError(f"{path}: does not fit the configuration: {'; '.join(problems[:3])}{more}")

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ImportDmgError
-from ...io.typed_yaml import read_yaml
-from .section import WARMUP, Section, check_version
+from .section import WARMUP, Section
 
 #: Where the configuration of a run is searched for, from the model directory.
-CONFIGS = ("config.yaml", "../config.yaml", "../configs/config.yaml", "configs/config.yaml")
+CONFIGS = tuple(
+    above + place
+    for place in ("config.yaml", ".hydra/config.yaml", "configs/config.yaml")
+    for above in ("", "../")
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ EQUATIONS = {
     "Hbv_2": Equations("hbv_2", (*_HBV, "BETAET", "C", "RT", "AC"), routing=False),
 }
 LSTMS = ("LstmModel", "CudnnLstmModel")
+#: Ensembles that a network weighs, trained with its models or after them: the same when they run.
+ENSEMBLES = ("nn_parallel", "nn_sequential")
 #: Process models that can be imported with each of their networks.
 SUPPORTED = {**dict.fromkeys(LSTMS, ("Hbv", "Hbv_1_1p")), "LstmMlpModel": ("Hbv_2",)}
 #: Their name of each forcing of the equations.
@@ -85,21 +90,20 @@ class DmgRun:
     days_seen: int
 
     @classmethod
-    def read(cls, path: Path) -> DmgRun:
-        """Read the file of a run, as dmg 1.4 and 1.5 and dhbv2 write it."""
-        top = Section(read_yaml(path), path)
-        check_version(top)
+    def read(cls, top: Section, phy_name: str) -> DmgRun:
+        """Read what a configuration says of one of its process models."""
         model = top.section("model")
         phy, nn = model.section("phy"), model.section("nn")
-        if str(top.content.get("multimodel_type") or "none") != "none":
-            raise ImportDmgError(f"{path}: multimodel_type: ensembles of dmg cannot be imported")
         for section in (model, phy, nn):
             section.check_keys()
-        phy_name, nn_name = _names(phy, nn)
+        nn_name = " and ".join(nn.names("name")) or "no network"
+        if phy_name not in SUPPORTED.get(nn_name, ()):
+            supported = "; ".join(f"{n} with {', '.join(p)}" for n, p in SUPPORTED.items())
+            raise ImportDmgError(
+                f"{top.path}: {nn_name} with {phy_name} cannot be imported; supported: {supported}"
+            )
         equations = EQUATIONS[phy_name]
-        for key, only in (("comprout", False), ("elev_threshold", True)):
-            if phy.flag(key, only) is not only:
-                raise ImportDmgError(f"{path}: model.phy.{key}: {phy.content[key]} has no counterpart here")
+        check_options(phy)
         parameters, dynamic = _parameters(phy, phy_name)
         warmup = [s.integer(*WARMUP, least=0) for s in (model, phy) if any(k in s.content for k in WARMUP)]
         return cls(
@@ -111,11 +115,16 @@ class DmgRun:
             routing=phy.flag("routing", equations.routing),
             forcings=nn.names("forcings"),
             attributes=nn.names("attributes"),
-            symbols=_symbols(phy),
+            symbols=read_symbols(phy),
             logarithmic=frozenset(model.names("use_log_norm") or phy.names("use_log_norm")),
             sizes=_sizes(nn, nn_name),
             days_seen=max(warmup, default=0) + model.integer("rho", default=0, least=0) or 365,
         )
+
+    @property
+    def key(self) -> str:
+        """Return the key of the process model in an ensemble."""
+        return self.phy_name.lower()
 
     @property
     def pair(self) -> bool:
@@ -144,16 +153,65 @@ def find_config(folder: Path, config: str | Path | None) -> Path:
     raise ImportDmgError(f"{folder}: found none of {', '.join(CONFIGS)}; name the run's configuration")
 
 
-def _names(phy: Section, nn: Section) -> tuple[str, str]:
-    """Read the names of process model and network, and refuse a pair that has no counterpart."""
-    phy_names, nn_name = phy.names("name"), " and ".join(nn.names("name")) or "no network"
-    if len(phy_names) != 1 or phy_names[0] not in SUPPORTED.get(nn_name, ()):
-        supported = "; ".join(f"{n} with {', '.join(p)}" for n, p in SUPPORTED.items())
+@dataclass(frozen=True)
+class Weighting:
+    """The network that weighs the models of an ensemble of dmg, by a sigmoid of each output.
+
+    Parameters
+    ----------
+    size : int
+        Hidden units of its LSTM.
+    """
+
+    size: int
+
+    @classmethod
+    def read(cls, top: Section) -> Weighting:
+        """Read the section ``multimodel``."""
+        section, nn = top.section("multimodel"), top.section("model").section("nn")
+        section.check_keys()
+        name = section.names("name") or section.names("model")
+        if len(name) != 1 or name[0] not in LSTMS:
+            raise section.error("model", f"one of {', '.join(LSTMS)}")
+        if section.flag("mosaic", False):
+            raise section.error("mosaic", "false: the best model of each step has no counterpart here")
+        for key in ("forcings", "attributes"):
+            if key in section.content and section.names(key) != nn.names(key):
+                raise section.error(key, f"the same as model.nn.{key}, which dmg shows this network")
+        scaling = section.content.get("scaling_function", "sigmoid")
+        if scaling != "sigmoid":
+            raise section.error(
+                "scaling_function",
+                "sigmoid: the softmax of dmg 1.5 runs over the basins of a batch, not the models",
+            )
+        return cls(section.integer("hidden_size"))
+
+
+def read_runs(top: Section) -> tuple[tuple[DmgRun, ...], Weighting | None]:
+    """Read the model of a configuration; or those of an ensemble, and what weighs them."""
+    names = top.section("model").section("phy").names("name")
+    kind = str(top.content.get("multimodel_type") or "none")
+    if kind == "none":
+        if len(names) != 1:
+            raise ImportDmgError(
+                f"{top.path}: model.phy.name must be one process model where multimodel_type is none; it "
+                f"names {', '.join(names) or 'none'}"
+            )
+        return (DmgRun.read(top, names[0]),), None
+    if kind not in ENSEMBLES or len(names) < 2 or len({*names}) < len(names):
         raise ImportDmgError(
-            f"{phy.path}: {nn_name} with {', '.join(phy_names) or 'no process model'} cannot be imported; "
-            f"supported: {supported}"
+            f"{top.path}: multimodel_type: {kind!r} with {', '.join(names) or 'no process model'} cannot be "
+            f"imported; it must be {' or '.join(ENSEMBLES)} with two models or more. dmg 1.5 computes no "
+            "ensemble of type avg"
         )
-    return phy_names[0], nn_name
+    return tuple(DmgRun.read(top, name) for name in names), Weighting.read(top)
+
+
+def check_options(phy: Section) -> None:
+    """Refuse options of the equations that have no counterpart here."""
+    for key, only in (("comprout", False), ("elev_threshold", True)):
+        if phy.flag(key, only) is not only:
+            raise ImportDmgError(f"{phy.path}: {phy.prefix}{key}: {phy.content[key]} has no counterpart here")
 
 
 def _parameters(phy: Section, phy_name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -171,13 +229,13 @@ def _parameters(phy: Section, phy_name: str) -> tuple[tuple[str, ...], tuple[str
     return parameters, tuple(n for n in parameters if n in dynamic)
 
 
-def _symbols(phy: Section) -> dict[str, str]:
+def read_symbols(phy: Section) -> dict[str, str]:
     """Read which of their columns are P, T and PET."""
     order = phy.names("variables") or tuple(SYMBOLS)
     columns = phy.names("forcings")
     if {*order} != {*SYMBOLS} or len(columns) < 3:
         raise ImportDmgError(
-            f"{phy.path}: model.phy.forcings must name precipitation, temperature and potential "
+            f"{phy.path}: {phy.prefix}forcings must name precipitation, temperature and potential "
             f"evapotranspiration; it names {', '.join(columns) or 'nothing'}"
         )
     return {columns[order.index(theirs)]: ours for theirs, ours in SYMBOLS.items()}

@@ -12,11 +12,9 @@ from typing import Any
 from ...errors import ImportDmgError
 
 log = logging.getLogger("dmg_bmi")
-#: Days before a window that are not compared: 1.4 and dhbv2 write one key, 1.5 the other.
+#: Days before a window that are not compared: 1.1 to 1.4 and dhbv2 write one key, 1.5 the other.
 WARMUP = ("warmup", "warm_up")
-#: Sections of versions that named everything else.
-OLDER = {"delta_model": "1.1 to 1.3", "dpl_model": "1.0", "dpl_model_config": "before 1.0"}
-#: Keys of sections in dmg 1.4, 1.5 or dhbv2. Any other may change the results.
+#: Keys of sections in dmg 1.1 to 1.5 or dhbv2. Any other may change the results.
 KNOWN = {
     "model.": {"rho", "use_log_norm", "phy", "nn", *WARMUP},
     "model.phy.": {
@@ -28,6 +26,18 @@ KNOWN = {
         *("name", "forcings", "attributes", "hidden_size", "lstm_hidden_size", "mlp_hidden_size", "dropout"),
         *("lstm_dropout", "mlp_dropout", "lr", "learning_rate", "lr_scheduler", "lr_scheduler_params"),
         *("cache_states", "activation"),
+    },
+    "multimodel.": {
+        *("name", "model", "mosaic", "hidden_size", "dropout", "scaling_function", "forcings", "attributes"),
+        *("lr", "learning_rate", "lr_scheduler", "lr_scheduler_params", "loss_function", "cache_states"),
+        *(
+            "loss_function_weights",
+            "use_rb_loss",
+            "loss_factor",
+            "loss_lower_bound",
+            "loss_upper_bound",
+            "nn",
+        ),
     },
 }
 
@@ -109,23 +119,7 @@ class Section:
             close = get_close_matches(key.lower(), known, n=1, cutoff=0.75)
             if close:
                 raise ImportDmgError(
-                    f"{self.path}: {self.prefix}{key} is not a key of dmg 1.4, 1.5 or dhbv2; "
+                    f"{self.path}: {self.prefix}{key} is not a key of dmg 1.1 to 1.5 or dhbv2; "
                     f"did you mean {close[0]}?"
                 )
             log.warning("%s: %s%s is unknown and not read", self.path, self.prefix, key)
-
-
-def check_version(top: Section) -> None:
-    """Refuse the configuration of an older dmg."""
-    for key, version in OLDER.items():
-        if key in top.content:
-            raise ImportDmgError(
-                f"{top.path}: section {key} is how dmg {version} wrote it; write it as 1.5 does, with the "
-                "sections model.phy and model.nn, and check that its HBV is the one of 1.5"
-            )
-    model = top.content.get("model")
-    if isinstance(model, Mapping) and {"phy_model", "nn_model"} & model.keys():
-        raise ImportDmgError(
-            f"{top.path}: sections model.phy_model and model.nn_model are how dmg 1.1 to 1.3 wrote them; 1.5 "
-            "has model.phy and model.nn"
-        )

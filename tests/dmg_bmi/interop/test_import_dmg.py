@@ -9,12 +9,12 @@ import zipfile
 import pytest
 import torch
 import yaml
-from dmg_models import ATTRIBUTES, BOUNDS, FORCINGS, NAMES, NMUL, STATISTICS, H, parts, write
+from dmg_models import ATTRIBUTES, BOUNDS, FORCINGS, NAMES, NMUL, STATISTICS, H, lstm_weights, parts, write
 
 from dmg_bmi import Bundle
 from dmg_bmi.cli import main
 from dmg_bmi.errors import ImportDmgError
-from dmg_bmi.interop.import_dmg import import_dmg
+from dmg_bmi.interop.import_dmg import import_dmg, recognises
 from dmg_bmi.model.roles.base import ForwardContext
 
 
@@ -169,7 +169,7 @@ WRONG_CONFIG = {
         "GruModel with Hbv_1_1p cannot be imported; supported: LstmModel with Hbv",
     ),
     "model.phy.name": (["Hbv_2_hourly"], "Hbv_2_hourly cannot be imported"),
-    "multimodel_type": ("nn_parallel", "ensembles"),
+    "multimodel_type": ("nn_parallel", "'nn_parallel' with Hbv_1_1p cannot be imported; it must be"),
     "model.phy.dynamic_params": ({"Hbv_1_1p": ["parRT"]}, "no dynamic parameter RT"),
     "model.phy.comprout": (True, "comprout.*no counterpart"),
     "model.phy.forcings": (["prcp"], "must name precipitation"),
@@ -290,9 +290,17 @@ def test_days_of_warm_up_are_read_under_the_keys_of_every_version(tmp_path, sect
         ("model.nn.hidden_size", "7", "model.nn.hidden_size must be a whole number"),
         ("model.warmUp", 3, "model.warmUp is not a key of dmg .*did you mean warmup"),
         ("model.phy.n_mul", 3, "model.phy.n_mul is not a key of dmg .*did you mean nmul"),
-        ("delta_model", {}, "section delta_model is how dmg 1.1 to 1.3 wrote it"),
+        ("delta_model", {}, "delta_model and model are one key in two dialects"),
         ("dpl_model", {}, "section dpl_model is how dmg 1.0 wrote it"),
-        ("model.phy_model", {}, "sections model.phy_model and model.nn_model are how dmg 1.1 to 1.3"),
+        ("model.phy_model", {}, "model.phy_model and phy are one key in two dialects"),
+        ("model.phy.model", "Hbv", "model.phy.model and name are one key in two dialects"),
+        ("model.nn.attributes", "${model.nn}", "Hydra has not resolved it"),
+        ("model.nn.attributes", "${model.nn.attributes}", "Hydra has not resolved it"),
+        (
+            "multimodel_type",
+            "avg",
+            "'avg' with Hbv_1_1p cannot be imported; .*computes no ensemble of type avg",
+        ),
     ],
 )
 def test_a_value_of_another_type_or_version_is_refused_with_its_key(tmp_path, path, value, said):
@@ -410,3 +418,124 @@ def test_a_key_that_nobody_knows_is_told(tmp_path, caplog):
     with caplog.at_level("WARNING"):
         import_dmg(write(tmp_path / "m", at(config, "model.phy.snow_scheme", "x"), weights, statistics))
     assert "model.phy.snow_scheme is unknown and not read" in caplog.text
+
+
+def older(config):
+    """The same configuration as dmg 1.1 to 1.3 wrote it."""
+    model = config.pop("model")
+    phy, nn = dict(model.pop("phy")), dict(model.pop("nn"))
+    phy["model"], nn["model"] = phy.pop("name"), nn.pop("name")
+    phy["warm_up"], phy["use_log_norm"] = model.pop("warmup"), model.pop("use_log_norm")
+    return {**config, "delta_model": {**model, "phy_model": phy, "nn_model": {**nn, "learning_rate": 1.0}}}
+
+
+def same_model(one, other):
+    assert one.describe() == other.describe()
+    weights = other.state_dict()
+    return all(torch.equal(value, weights[name]) for name, value in one.state_dict().items())
+
+
+@pytest.mark.parametrize("phy", ["Hbv", "Hbv_1_1p", "Hbv_2"])
+def test_a_model_folder_of_dmg_1_3_becomes_what_the_same_one_of_1_5_becomes(tmp_path, phy):
+    config, weights, statistics = parts(phy)
+    expected = import_dmg(write(tmp_path / "new", config, weights, statistics)).model
+    folder = write(tmp_path / "old", config, weights, statistics)
+    (folder / f"{phy.lower()}_ep5.pt").rename(folder / f"d{phy}_Ep5.pt")
+    (folder / "config.yaml").write_text(yaml.safe_dump(older(config)))
+    assert recognises(folder)
+    assert same_model(import_dmg(folder).model, expected)
+
+
+def test_the_file_that_hydra_saved_is_found_and_its_references_are_followed(tmp_path):
+    config, weights, statistics = parts()
+    expected = import_dmg(write(tmp_path / "plain", config, weights, statistics)).model
+    folder = write(tmp_path / "run", config, weights, statistics)
+    config["model"]["nn"]["forcings"] = "${observations.all_forcings}"
+    config["model"]["phy"]["nmul"] = "${model.components}"
+    config["model"]["components"] = NMUL
+    config |= {"observations": {"all_forcings": FORCINGS}, "name": "${model.nn.name}-${model.phy.name}"}
+    (folder / ".hydra").mkdir()
+    (folder / "config.yaml").unlink()
+    (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    assert same_model(import_dmg(folder).model, expected)
+
+
+# -- ensembles ---------------------------------------------------------------------------------
+
+ENSEMBLE = ("Hbv", "Hbv_1_1p")
+
+
+def ensemble(folder, **multimodel):
+    """A folder of an ensemble: two models and what weighs them."""
+    for phy in ENSEMBLE:
+        config, weights, statistics = parts(phy, ("BETA",))
+        write(folder, config, weights, statistics)
+    torch.save(lstm_weights("nn_model.", len(ENSEMBLE)), folder / "wnn_ep5.pt")
+    config["multimodel_type"] = "nn_parallel"
+    config["model"]["phy"] |= {
+        "name": [*ENSEMBLE],
+        "dynamic_params": {phy: ["parBETA"] for phy in ENSEMBLE},
+    }
+    config["multimodel"] = {
+        "model": "LstmModel", "hidden_size": H, "mosaic": False, "scaling_function": "sigmoid", **multimodel,
+    }  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+@torch.no_grad()
+def test_an_ensemble_gives_the_weighted_sum_of_its_models(tmp_path):
+    bundle = import_dmg(ensemble(tmp_path / "both"))
+    forcing, attributes = some_input()
+    attributes |= {name: value.clone() for name, value in attributes.items()}
+    fluxes, _ = bundle.model(forcing, attributes)
+    members = []
+    for phy in ENSEMBLE:
+        single, _ = import_dmg(write(tmp_path / phy, *parts(phy, ("BETA",)))).model(forcing, attributes)
+        members.append(single["Q"])
+        torch.testing.assert_close(fluxes[f"{phy.lower()}.Q"], single["Q"])
+    weights = torch.load(tmp_path / "both" / "wnn_ep5.pt", weights_only=True)
+    raw = by_hand(weights, "nn_model.", forcing, attributes)
+    expected = (raw.sigmoid() * torch.stack(members, -1)).sum(-1)
+    torch.testing.assert_close(fluxes["Q"], expected, rtol=1e-5, atol=1e-6)
+    assert {b.out for b in bundle.model.declaration.balances} == {
+        (f"{phy.lower()}.Q", f"{phy.lower()}.ET") for phy in ENSEMBLE
+    }
+    bundle.save(tmp_path / "bundle")
+    assert same_model(Bundle.load(tmp_path / "bundle").model, bundle.model)
+
+
+@pytest.mark.parametrize(
+    ("change_of", "said"),
+    [
+        ({"mosaic": True}, "multimodel.mosaic must be false"),
+        ({"model": "AnnModel"}, "multimodel.model must be one of LstmModel"),
+        ({"scaling_function": "softmax"}, "scaling_function must be sigmoid: .*over the basins of a batch"),
+        ({"forcings": ["prcp"]}, "multimodel.forcings must be the same as model.nn.forcings"),
+        (
+            {"hidden_size": 9},
+            r"wnn_ep5\.pt: .*linear_in\.weight is \[7, 6\], the configuration says \[9, 6\]",
+        ),
+        ({"hiddensize": 9}, "did you mean hidden_size"),
+    ],
+)
+def test_an_ensemble_that_does_not_fit_is_refused_with_file_and_key(tmp_path, change_of, said):
+    with pytest.raises(ImportDmgError, match=said):
+        import_dmg(ensemble(tmp_path / "m", **change_of))
+
+
+@pytest.mark.parametrize("missing", ["hbv_ep5.pt", "hbv_1_1p_ep5.pt", "wnn_ep5.pt"])
+def test_an_ensemble_without_one_of_its_checkpoints_is_refused(tmp_path, missing):
+    folder = ensemble(tmp_path / "m")
+    (folder / missing).rename(folder / missing.replace("_ep5", "_ep4"))
+    with pytest.raises(ImportDmgError, match=r"has no \w+_ep\S+\.pt; available"):
+        import_dmg(folder)
+
+
+@pytest.mark.parametrize("file", ["hbv_ep5.pt", "hbv_1_1p_ep5.pt", "wnn_ep5.pt"])
+def test_no_checkpoint_of_an_ensemble_can_run_code(tmp_path, capsys, file):
+    folder = ensemble(tmp_path / "m")
+    torch.save({"nn_model.linear_in.bias": Trap()}, folder / file)
+    with pytest.raises(ImportDmgError, match=f"{file}: holds more than weights"):
+        import_dmg(folder)
+    assert "executed" not in capsys.readouterr().out
