@@ -5,5 +5,6 @@ from .cuda_lstm import CudaLSTM
 from .ea_lstm import EALSTM
 from .lstm import LSTM
 from .mlp import MLP
+from .mts_lstm import MTSLSTM
 
-__all__ = ["EALSTM", "LSTM", "MLP", "CudaLSTM", "Network", "State", "make_dropout"]
+__all__ = ["EALSTM", "LSTM", "MLP", "MTSLSTM", "CudaLSTM", "Network", "State", "make_dropout"]

@@ -129,11 +129,16 @@ class HeadedLSTM(Network):
         """
         raise NotImplementedError
 
+    def one_hot(self, static: Tensor) -> Tensor:
+        """Replace the number of a basin by an input per basin."""
+        if not self.n_basins:
+            return static
+        numbers = torch.arange(self.n_basins, dtype=static.dtype, device=static.device)
+        return torch.cat([static[..., :-1], (static[..., -1:] == numbers).to(static.dtype)], dim=-1)
+
     def _run(self, dynamic: Tensor, static: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Embed and recur, once for each condition: rows of one catchment stand side by side."""
-        if self.n_basins:
-            numbers = torch.arange(self.n_basins, dtype=static.dtype, device=static.device)
-            static = torch.cat([static[..., :-1], (static[..., -1:] == numbers).to(static.dtype)], dim=-1)
+        static = self.one_hot(static)
         count = len(self.conditions)
         if count:
             values = torch.tensor(self.conditions, dtype=dynamic.dtype, device=dynamic.device)

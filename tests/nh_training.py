@@ -19,20 +19,30 @@ PERIODS = {
 
 @pytest.fixture(scope="session")
 def basins(tmp_path_factory) -> Path:
-    """Data of the layout ``generic``: weather and flow of three basins, and their attributes."""
-    pytest.importorskip("neuralhydrology", reason="runs in an environment of its own: .ci/environments.py")
+    """Days of three basins."""
+    return write_basins(tmp_path_factory.mktemp("basins"), "1D")
+
+
+@pytest.fixture(scope="session")
+def hourly_basins(tmp_path_factory) -> Path:
+    """Hours of three basins."""
+    return write_basins(tmp_path_factory.mktemp("hourly_basins"), "1h")
+
+
+def write_basins(folder: Path, frequency: str) -> Path:
+    """Write data of the layout ``generic``: weather and flow of three basins, and their attributes."""
     import pandas as pd
     import xarray
 
-    folder = tmp_path_factory.mktemp("basins")
     (folder / "time_series").mkdir()
     (folder / "attributes").mkdir()
-    dates = pd.date_range("2000-09-01", "2001-07-31", freq="1D")
+    dates = pd.date_range("2000-09-01", "2001-07-31 23:00", freq=frequency)
     rng = np.random.default_rng(7)
+    day = (dates - dates[0]) / pd.Timedelta("1D")
     for k, basin in enumerate(BASINS):
         rain = rng.gamma(0.4, 9.0, len(dates))
-        sun = 200 + 80 * np.sin(np.arange(len(dates)) / 58) + 20 * rng.standard_normal(len(dates))
-        warmth = 8 + 9 * np.sin(np.arange(len(dates)) / 58) + 2 * rng.standard_normal(len(dates))
+        sun = 200 + 80 * np.sin(day / 58) + 20 * rng.standard_normal(len(dates))
+        warmth = 8 + 9 * np.sin(day / 58) + 2 * rng.standard_normal(len(dates))
         flow = np.convolve(rain, 0.5 * 0.7 ** np.arange(30))[: len(dates)] * (0.4 + 0.2 * k)
         values = dict(zip((*FORCINGS, TARGET), (rain, sun, warmth, flow), strict=True))
         series = xarray.Dataset(
@@ -46,12 +56,12 @@ def basins(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def train(basins, tmp_path):
-    """Train a model of some keys for one epoch and return its run folder."""
+def train(tmp_path):
+    """Train a model of some keys on `basins` for one epoch and return its run folder."""
     from neuralhydrology.training.train import start_training
     from neuralhydrology.utils.config import Config
 
-    def trained(**keys) -> Path:
+    def trained(basins: Path, **keys) -> Path:
         config = {
             "experiment_name": "tiny",
             "run_dir": tmp_path / "runs",

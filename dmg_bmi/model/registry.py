@@ -23,6 +23,7 @@ NETWORKS = {
     "ea_lstm": "dmg_bmi.nn_models.ea_lstm:EALSTM",
     "lstm": "dmg_bmi.nn_models.lstm:LSTM",
     "mlp": "dmg_bmi.nn_models.mlp:MLP",
+    "mts_lstm": "dmg_bmi.nn_models.mts_lstm:MTSLSTM",
 }
 PROCESS_MODELS = {
     "exphydro": "dmg_bmi.physics.exphydro:ExpHydro",

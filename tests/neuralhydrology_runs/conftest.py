@@ -1,5 +1,5 @@
 """Runs that neuralhydrology itself trains."""
 
-from nh_training import basins, train
+from nh_training import basins, hourly_basins, train
 
-__all__ = ["basins", "train"]
+__all__ = ["basins", "hourly_basins", "train"]

@@ -58,10 +58,11 @@ PLAIN = {
 }
 
 
-def weather(basins, end=None):
-    """Forcing ``[time, basins]`` from a window before the test period on, attributes and dates."""
+def weather(basins, frequency="1D"):
+    """Forcing ``[time, basins]`` from a window before the test period on, and attributes."""
     begin, last = (pd.to_datetime(day, format="%d/%m/%Y") for day in PERIODS["test"])
-    days = pd.date_range(begin - pd.Timedelta(days=SEQ_LENGTH - 1), last)
+    end = last + pd.Timedelta("1D") - pd.Timedelta(frequency)
+    days = pd.date_range(begin - pd.Timedelta(days=SEQ_LENGTH - 1), end, freq=frequency)
     series = [xarray.open_dataset(basins / "time_series" / f"{b}.nc").sel(date=days).load() for b in BASINS]
     forcing = {
         SYMBOLS[name]: torch.from_numpy(np.stack([s[name].values for s in series], -1)).double()
@@ -89,7 +90,7 @@ def ours(run, basins, stepping="window"):
 def test_each_plain_model_gives_what_neuralhydrologys_evaluation_gives(train, basins):
     furthest = {}
     for k, (name, keys) in enumerate(PLAIN.items()):
-        run = train(**keys, experiment_name=f"plain{k}")
+        run = train(basins, **keys, experiment_name=f"plain{k}")
         cfg = Config(run / "config.yml")
         results = get_tester(cfg=cfg, run_dir=run, period="test", init_model=True).evaluate(
             save_results=False
@@ -105,6 +106,56 @@ def test_each_plain_model_gives_what_neuralhydrologys_evaluation_gives(train, ba
             [results[b]["1D"]["xr"][f"{TARGET}_obs"].isel(time_step=-1).values for b in BASINS]
         )
         furthest[name] = float(np.abs(flow - theirs).max() / observed.std())
+        assert theirs.std() > 0.001 * observed.std()  # there is something to compare
+    print({name: f"{value:.1e}" for name, value in furthest.items()})
+    assert max(furthest.values()) < 1e-5, furthest
+
+
+HOURLY = {
+    "model": "mtslstm",
+    "use_frequencies": ["1h", "1D"],
+    "seq_length": {"1D": SEQ_LENGTH, "1h": 72},
+    "predict_last_n": {"1D": 1, "1h": 24},
+    "hidden_size": {"1D": 5, "1h": 7},
+    "test_end_date": "20/05/2001",
+}
+TWO_STEPS = {
+    "mtslstm": {},
+    "by identity": {"hidden_size": 6, "transfer_mtslstm_states": {"h": "identity", "c": "identity"}},
+    "cell state alone": {"hidden_size": 6, "transfer_mtslstm_states": {"h": None, "c": "linear"}},
+    "shared": {"hidden_size": 6, "shared_mtslstm": True},
+    "inputs of their own": {"dynamic_inputs": {"1D": [*FORCINGS[1:]], "1h": [FORCINGS[0], FORCINGS[2]]}},
+    "basins by number": {"use_basin_id_encoding": True, "static_attributes": []},
+}
+
+
+def test_each_model_of_two_time_steps_gives_its_hours_as_neuralhydrologys_evaluation_does(
+    train, hourly_basins
+):
+    furthest = {}
+    for k, (name, keys) in enumerate(TWO_STEPS.items()):
+        run = train(hourly_basins, **{**HOURLY, **keys}, experiment_name=f"two{k}")
+        cfg = Config(run / "config.yml")
+        results = get_tester(cfg=cfg, run_dir=run, period="test", init_model=True).evaluate(
+            save_results=False
+        )
+        theirs, observed = (
+            np.stack([results[b]["1h"]["xr"][f"{TARGET}_{kind}"].values.ravel() for b in BASINS], -1)
+            for kind in ("sim", "obs")
+        )
+        bundle = import_neuralhydrology(run, stepping="window")
+        forcing, attributes = weather(hourly_basins, "1h")
+        forcing["P"] = forcing["P"] / 24  # the column's name says that its values are those of a day
+        forcing = {
+            n: forcing[{FORCINGS[0]: "P", FORCINGS[2]: "T"}.get(n, n)] for n in bundle.model.forcing_names
+        }
+        numbers = bundle.provenance.get("basin_numbers", dict.fromkeys(BASINS, 0))
+        attributes["basin_number"] = torch.tensor([float(numbers[b]) for b in BASINS]).double()
+        with torch.no_grad():
+            fluxes, _ = bundle.model(forcing, attributes)
+        hours = fluxes[TARGET][24 * (SEQ_LENGTH - 1) :].numpy()[: len(theirs)]
+        assert theirs.shape == (20 * 24, 3)
+        furthest[name] = float(np.abs(hours - np.maximum(theirs, 0.0)).max() / observed.std())
         assert theirs.std() > 0.001 * observed.std()  # there is something to compare
     print({name: f"{value:.1e}" for name, value in furthest.items()})
     assert max(furthest.values()) < 1e-5, furthest
@@ -126,7 +177,9 @@ def test_the_parameters_of_each_distribution_are_those_of_neuralhydrology(
     train, basins, monkeypatch, head, model
 ):
     keys, parameters = HEADS[head]
-    run = train(**keys, model=model, n_samples=3000, negative_sample_handling="none", mc_dropout=False)
+    run = train(
+        basins, **keys, model=model, n_samples=3000, negative_sample_handling="none", mc_dropout=False
+    )
     actual = ours(run, basins)
 
     cfg = Config(run / "config.yml")

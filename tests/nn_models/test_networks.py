@@ -15,6 +15,17 @@ seeds = st.integers(0, 2**32 - 1)
 OPTIONS = {
     "cuda_lstm": {"hidden_size": 5, "dropout": 0.25},
     "ea_lstm": {"hidden_size": 5, "n_static": 2, "dropout": 0.25},
+    "mts_lstm": {
+        "hidden_size": 5,
+        "slow_hidden_size": 3,
+        "n_static": 1,
+        "slow_inputs": [0, 2],
+        "fast_inputs": [0, 1],
+        "ratio": 3,
+        "slow_length": 6,
+        "fast_length": 9,
+        "dropout": 0.25,
+    },
     "lstm": {"hidden_size": 5, "dropout": 0.25},
     "mlp": {"hidden_sizes": [7, 3], "dropout": 0.5},
 }

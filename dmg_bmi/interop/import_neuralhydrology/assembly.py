@@ -117,10 +117,11 @@ def build_member(
     run = NhRun.read(folder / CONFIG, step)
     scaler = Scaler(folder)
     checkpoint = find_checkpoint(folder, epoch)
-    weights, content = read_checkpoint(checkpoint, run)
+    exact = stepping == "window"
+    weights, content = read_checkpoint(checkpoint, run, exact)
     basins = read_basin_numbers(folder, run) if run.n_basins else {}
     statistics = read_statistics(scaler, run)
-    role = make_role(run, statistics)
+    role = make_role(run, statistics, run.inputs if exact else run.dynamic)
     described = describe_network(run, stepping)
     sizes = len(role.inputs) + len(role.attributes), len(role.outputs)
     try:
@@ -148,8 +149,8 @@ _STEPPING = {
 }
 
 
-def make_role(run: NhRun, statistics: dict[str, FeatureStatistics]) -> OutputRole:
-    """Return the role of the network; statistics of the parameters of distributions are added."""
+def make_role(run: NhRun, statistics: dict[str, FeatureStatistics], inputs: tuple[str, ...]) -> OutputRole:
+    """Return the role of a network of these inputs; statistics of parameters of distributions are added."""
     named = run.symbols
     targets = tuple(named[name] for name in run.targets)
     outputs = list(targets)
@@ -164,7 +165,7 @@ def make_role(run: NhRun, statistics: dict[str, FeatureStatistics]) -> OutputRol
             statistics |= dict.fromkeys(names, FeatureStatistics(mean, std, units=units))
             outputs += names
     return OutputRole(
-        tuple(named[name] for name in run.dynamic),
+        tuple(named[name] for name in inputs),
         run.static + ((BASIN_NUMBER,) if run.n_basins else ()),
         network="lstm",
         outputs=tuple(outputs),
@@ -175,15 +176,20 @@ def make_role(run: NhRun, statistics: dict[str, FeatureStatistics]) -> OutputRol
 
 def describe_network(run: NhRun, stepping: Stepping) -> dict[str, Any]:
     """Describe the network of a run for the registry."""
-    return {
+    described: dict[str, Any] = {
         "name": run.network,
         "hidden_size": run.hidden_size,
         "n_static": len(run.static) + bool(run.n_basins),
         "n_basins": run.n_basins,
-        "embeddings": run.embeddings,
         "head": {"name": run.head, **run.head_options},
-        "seq_length": run.seq_length if stepping == "window" else None,
     }
+    if run.slow is None:
+        window = run.seq_length if stepping == "window" else None
+        return {**described, "embeddings": run.embeddings, "seq_length": window}
+    if stepping == "window":
+        return described | run.slow.options(run.inputs, run.dynamic, run.seq_length)
+    # Once its state goes on, the fast network alone answers.
+    return described | {"name": "cuda_lstm"}
 
 
 def recognises(folder: str | Path) -> bool:

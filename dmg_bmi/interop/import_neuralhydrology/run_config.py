@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ from ...io.files import read_yaml
 from ...io.typed_yaml import from_mapping
 from . import variables
 from .keys import IGNORED, OF_OTHER_MODELS, REFUSED
+from .two_steps import SlowBranch
+
+log = logging.getLogger("dmg_bmi")
 
 CONFIG = "config.yml"
 #: Their models, and the network here whose equations each has.
@@ -25,6 +29,7 @@ MODELS: Mapping[str, str] = {
     "customlstm": "cuda_lstm",
     "lstm": "cuda_lstm",
     "ealstm": "ea_lstm",
+    "mtslstm": "mts_lstm",
 }
 HEADS = ("regression", "gmm", "cmal", "umal")
 #: More units, components or steps of a window than anybody trains with.
@@ -74,6 +79,8 @@ class RunFile:
     embedding_hiddens: int | list[int] | None = None
     embedding_activation: str | None = None
     embedding_dropout: float | None = None
+    shared_mtslstm: bool | None = None
+    transfer_mtslstm_states: dict[str, str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class NhRun:
     step : float
         Seconds.
     dynamic, static, targets : tuple of str
-        In the order in which the network takes or gives them.
+        In the order in which the network takes or gives them; of two networks the fast one.
     n_basins : int
         Inputs that tell basins apart; 0 for none.
     clipped : tuple of str
@@ -102,6 +109,8 @@ class NhRun:
     head_options : mapping
         Of the head here.
     dataset : str
+    slow : SlowBranch, optional
+        The slow network of a model of two time steps.
     """
 
     path: Path
@@ -119,13 +128,14 @@ class NhRun:
     embeddings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     head_options: Mapping[str, Any] = field(default_factory=dict)
     dataset: str = ""
+    slow: SlowBranch | None = None
 
     @classmethod
     def read(cls, path: Path, step: float | None = None) -> NhRun:
         """Read the file of a run, of versions 1.3 to 1.13; `step` in seconds where it does not say."""
-        keys = _Keys(path, read_run_file(path))
-        file = keys.file
-        dynamic = _dynamic_inputs(keys)
+        file = read_run_file(path)
+        frequencies = _frequencies(path, file)
+        keys = _Keys(path, file, frequencies[-1] if len(frequencies) > 1 else None)
         statics = _names(file.static_attributes or file.camels_attributes)
         clipped, targets = _names(file.clip_targets_to_zero), _names(file.target_variables)
         head = file.head.lower()
@@ -136,8 +146,8 @@ class NhRun:
             network=MODELS[file.model.lower()],
             hidden_size=keys.positive("hidden_size"),
             seq_length=keys.positive("seq_length", MOST_STEPS),
-            step=_step(keys, step),
-            dynamic=dynamic,
+            step=step or _step(keys, frequencies),
+            dynamic=_dynamic_inputs(keys),
             # neuralhydrology sorts the columns of its table of attributes.
             static=tuple(sorted((*statics, *_names(file.hydroatlas_attributes)))),
             targets=targets,
@@ -146,12 +156,19 @@ class NhRun:
             embeddings=_embeddings(keys),
             head_options=_head_options(keys, head),
             dataset=file.dataset.lower(),
+            slow=_slow_branch(path, file, frequencies) if len(frequencies) > 1 else None,
         )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the dynamic inputs of both networks, those of the fast one first."""
+        slow = () if self.slow is None else self.slow.dynamic
+        return tuple(dict.fromkeys((*self.dynamic, *slow)))
 
     @cached_property
     def symbols(self) -> dict[str, str]:
         """Return the name here of each dynamic input and target; its own where two would be the same."""
-        columns = {name: variables.forcing(name) for name in self.dynamic}
+        columns = {name: variables.forcing(name) for name in self.inputs}
         columns |= {name: variables.target(name, self.dataset) for name in self.targets}
         wanted = {name: column.symbol if column else name for name, column in columns.items()}
         counts = Counter(wanted.values())
@@ -186,20 +203,28 @@ def read_run_file(path: Path) -> RunFile:
 
 @dataclass(frozen=True)
 class _Keys:
-    """The keys of a run's file, whose errors name file and key."""
+    """The keys of a run's file for one of its time steps, whose errors name file and key."""
 
     path: Path
     file: RunFile
+    frequency: str | None = None
 
     def error(self, key: str, problem: str) -> ImportModelError:
         """Return an error."""
         return ImportModelError(f"{self.path}: {key} {problem}")
 
-    def positive(self, key: str, most: int = MOST_UNITS) -> int:
-        """Return a whole number of at least one; of a mapping by frequency its one value."""
+    def value(self, key: str) -> Any:
+        """Return a value; of a mapping by frequency that of this step, or the only one."""
         value = getattr(self.file, key)
-        if isinstance(value, Mapping) and len(value) == 1:
-            (value,) = value.values()
+        if not isinstance(value, Mapping):
+            return value
+        if self.frequency in value:
+            return value[self.frequency]
+        return next(iter(value.values())) if len(value) == 1 and self.frequency is None else value
+
+    def positive(self, key: str, most: int = MOST_UNITS) -> int:
+        """Return a whole number of at least one."""
+        value = self.value(key)
         if not isinstance(value, int) or not 1 <= value <= most:
             raise self.error(key, f"must be a whole number from 1 to {most}, not {value!r}")
         return value
@@ -210,37 +235,89 @@ def _names(value: Names | None) -> tuple[str, ...]:
 
 
 def _dynamic_inputs(keys: _Keys) -> tuple[str, ...]:
-    value: Any = keys.file.dynamic_inputs
+    value: Any = keys.value("dynamic_inputs")
     if isinstance(value, Mapping):
-        if len(value) != 1:
-            raise keys.error("dynamic_inputs", f"has {len(value)} frequencies; {keys.file.model} has one")
-        (value,) = value.values()
+        raise keys.error("dynamic_inputs", f"has {len(value)} frequencies; {keys.file.model} has one")
     flat = [name for group in value for name in ([group] if isinstance(group, str) else group)]
     if not flat or len({*flat}) != len(flat):
         raise keys.error("dynamic_inputs", "must name each input once, and at least one")
     return tuple(flat)
 
 
-def _step(keys: _Keys, given: float | None) -> float:
-    """Return the seconds of a step: as given, by the frequency, or by the period of the target."""
-    frequencies = _names(keys.file.use_frequencies)
-    if len(frequencies) > 1:
-        raise keys.error("use_frequencies", f"has {len(frequencies)} frequencies; {keys.file.model} has one")
-    if given is not None:
-        return given
+def _frequencies(path: Path, file: RunFile) -> tuple[str, ...]:
+    """Return the time steps that the run names, the slowest first; as many as its model has, or none."""
+    named = _names(file.use_frequencies)
+    keys = _Keys(path, file)
+    for name in named:
+        if not _seconds(name):
+            raise keys.error("use_frequencies", f"must be as 1D or 1h, not {name!r}")
+    two = file.model.lower() == "mtslstm"
+    if len(named) != 2 if two else len(named) > 1:
+        needs = "two are imported" if two else "it has one"
+        raise keys.error("use_frequencies", f"has {len(named)} frequencies; of {file.model} {needs}")
+    return tuple(sorted(named, key=_seconds, reverse=True))
+
+
+def _seconds(frequency: str) -> float:
+    """Return the length of a frequency; 0 for one that is not understood."""
+    match = _FREQUENCY.fullmatch(frequency)
+    return 0.0 if match is None else int(match[1] or 1) * (DAY if match[2] == "D" else HOUR)
+
+
+def _step(keys: _Keys, frequencies: tuple[str, ...]) -> float:
+    """Return the seconds of a step: of the frequency, or by the period of a column; else a day."""
     if frequencies:
-        match = _FREQUENCY.fullmatch(frequencies[0])
-        if match is None or not int(match[1] or 1):
-            raise keys.error("use_frequencies", f"must be as 1D or 1h, not {frequencies[0]!r}")
-        return int(match[1] or 1) * (DAY if match[2] == "D" else HOUR)
+        return _seconds(frequencies[-1])
     dataset = keys.file.dataset.lower()
-    if dataset.startswith(("hourly_", "camels_", "caravan", "lamah")):
-        return HOUR if dataset.startswith("hourly_") else DAY
-    for name in _names(keys.file.target_variables):
-        column = variables.target(name, dataset)
-        if column is not None and column.period is not None:
-            return column.period
-    raise keys.error("use_frequencies", "is missing, and nothing else tells the time step: give `step`")
+    if dataset.startswith("hourly_"):
+        return HOUR
+    columns = [variables.target(name, dataset) for name in _names(keys.file.target_variables)]
+    columns += [variables.forcing(name) for name in _dynamic_inputs(keys)]
+    periods = {column.period for column in columns if column is not None and column.period is not None}
+    if len(periods) == 1:
+        return periods.pop()
+    if not dataset.startswith(("camels", "caravan", "lamah")):
+        log.warning(
+            "%s: neither use_frequencies nor a column tells the time step; a day is taken; give `step` "
+            "(--step SECONDS) for another",
+            keys.path,
+        )
+    return DAY
+
+
+def _slow_branch(path: Path, file: RunFile, frequencies: tuple[str, ...]) -> SlowBranch:
+    """Read the slow network of a model of two time steps."""
+    slow, fast = (_Keys(path, file, frequency) for frequency in frequencies)
+    for key in ("statics_embedding", "dynamics_embedding"):
+        if getattr(file, key):
+            raise slow.error(key, "of mtslstm has no counterpart here")
+    if file.head.lower() == "umal":
+        raise slow.error("head", "umal of mtslstm has no counterpart here")
+    ratio = _seconds(frequencies[0]) / _seconds(frequencies[1])
+    window = fast.positive("seq_length", MOST_STEPS)
+    length = slow.positive("seq_length", MOST_STEPS)
+    if ratio % 1 or ratio < 2 or window % ratio or not window // ratio < length:
+        raise slow.error(
+            "seq_length",
+            f"of {frequencies[1]} must be whole steps of {frequencies[0]}, and fewer than its own",
+        )
+    transfer: dict[str, str | None] = {"h": "linear", "c": "linear"}
+    for name, value in (file.transfer_mtslstm_states or {}).items():
+        transfer[name] = None if value == "None" else value
+    if transfer.keys() != {"h", "c"} or not {*transfer.values()} <= {"linear", "identity", None}:
+        raise slow.error(
+            "transfer_mtslstm_states", f"must say linear, identity or None of h and c: {transfer}"
+        )
+    return SlowBranch(
+        slow=frequencies[0],
+        fast=frequencies[1],
+        ratio=int(ratio),
+        hidden_size=slow.positive("hidden_size"),
+        seq_length=length,
+        dynamic=_dynamic_inputs(slow),
+        transfer=transfer,
+        shared=bool(file.shared_mtslstm),
+    )
 
 
 def _embeddings(keys: _Keys) -> dict[str, dict[str, Any]]:

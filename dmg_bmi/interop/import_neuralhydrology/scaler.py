@@ -84,7 +84,7 @@ def read_statistics(scaler: Scaler, run: NhRun) -> dict[str, FeatureStatistics]:
     """Read the statistics of inputs, attributes and targets, under the names that they have here."""
     named = run.symbols
     statistics = {}
-    for name in (*run.dynamic, *run.targets):
+    for name in (*run.inputs, *run.targets):
         centre, scale = scaler.dynamic(name)
         target = name in run.targets
         column = variables.target(name, run.dataset) if target else variables.forcing(name)

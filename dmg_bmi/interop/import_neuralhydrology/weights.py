@@ -31,7 +31,17 @@ _EA_LSTM = {
     "of_inputs.bias": "dynamic_gates.bias",
     "of_hidden.weight": "dynamic_gates.weight_hh",
 }
-_LAYERS = {"cudalstm": _LSTM, "embcudalstm": _LSTM, "customlstm": _CELL, "lstm": _CELL, "ealstm": _EA_LSTM}
+_PARAMETERS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+_MTS_LSTM = {f"{branch}.{name}": f"{branch}.{name}" for branch in ("slow", "fast") for name in _PARAMETERS}
+_MTS_LSTM |= {name: name for name in (f"transfers.{state}.{part}" for state in "hc" for part in _PARTS)}
+_LAYERS = {
+    "cudalstm": _LSTM,
+    "embcudalstm": _LSTM,
+    "customlstm": _CELL,
+    "lstm": _CELL,
+    "ealstm": _EA_LSTM,
+    "mtslstm": _LSTM | _MTS_LSTM,
+}
 #: Theirs multiplies from the other side.
 _TRANSPOSED = ("dynamic_gates.weight_ih", "dynamic_gates.weight_hh")
 #: The whole model once more.
@@ -53,14 +63,19 @@ def find_checkpoint(folder: Path, epoch: int | None) -> Path:
     return by_epoch[chosen]
 
 
-def read_checkpoint(path: Path, run: NhRun) -> tuple[dict[str, Tensor], bytes]:
-    """Read the weights of a run, by their own names, and the bytes of their file."""
+def read_checkpoint(path: Path, run: NhRun, whole: bool) -> tuple[dict[str, Tensor], bytes]:
+    """Read the weights of a run, by their own names, and the bytes of their file.
+
+    Of a run of two time steps only the fast network is read unless `whole`, named without its frequency.
+    """
     if not os.path.isfile(path):
         raise ImportModelError(f"{path}: no such file")
     content = read_bytes(path, ImportModelError, MAX_CHECKPOINT)
     weights = read_state_dict(content, path, ImportModelError)
     if run.model == "embcudalstm":
         weights = {k: v for k, v in weights.items() if not k.startswith(_TWICE)}
+    if run.slow is not None:
+        weights = run.slow.renamed(weights, whole)
     return weights, content
 
 

@@ -4,6 +4,7 @@ What neuralhydrology itself computes stands beside it in tests/neuralhydrology_r
 """
 
 import csv
+import json
 import os
 import re
 
@@ -100,6 +101,25 @@ def test_custom_lstm_and_the_older_names_are_the_same_model(tmp_path):
         torch.testing.assert_close(import_neuralhydrology(folder).model(forcing, attributes), expected)
 
 
+def test_an_embedding_has_the_same_weights_by_the_names_of_any_version(tmp_path):
+    embedding = {"type": "fc", "hiddens": [4, 3], "activation": "tanh", "dropout": 0.1}
+    config, weights, scaler = parts(dynamics_embedding=embedding)
+    g = torch.Generator().manual_seed(2)
+    layers = {"0.weight": (4, 3), "0.bias": (4,), "3.weight": (3, 4), "3.bias": (3,)}
+    drawn = {name: torch.randn(shape, generator=g) for name, shape in layers.items()}
+    forcing, attributes = weather()
+    flows = []
+    for version in ("dynamics_embedding", "dynamics_embeddings.0"):
+        embedded = {f"embedding_net.{version}.net.{name}": value for name, value in drawn.items()}
+        model = import_neuralhydrology(write(tmp_path / version, config, weights | embedded, scaler)).model
+        flows.append(model(forcing, attributes)[0]["Q"])
+    assert torch.equal(*flows)
+    older = {k: v for k, v in config.items() if k != "dynamics_embedding"}
+    older |= {"dynamics_embedding": True, "embedding_hiddens": [4, 3], "embedding_dropout": 0.1}
+    folder = write(tmp_path / "older", older, weights | embedded, scaler)
+    assert torch.equal(import_neuralhydrology(folder).model(forcing, attributes)[0]["Q"], flows[0])
+
+
 def test_a_bundle_of_a_run_is_saved_and_found_as_it_was(tmp_path):
     config, weights, scaler = parts(head="cmal", n_distributions=2)
     bundle = import_neuralhydrology(write(tmp_path / "run", config, weights, scaler), name="mine")
@@ -144,6 +164,12 @@ class Trap:
         return os.mkdir, ("trapped",)
 
 
+TWO = {
+    "model": "mtslstm",
+    "use_frequencies": ["1h", "1D"],
+    "seq_length": {"1D": 9, "1h": 72},
+    "hidden_size": {"1D": 4, "1h": 6},
+}
 CONFIGURATIONS = {
     "another model": ({"model": "mclstm"}, "model 'mclstm' cannot be imported"),
     "no model": ({"model": None}, "model None cannot be imported"),
@@ -167,7 +193,28 @@ CONFIGURATIONS = {
     "two frequencies in use": ({"use_frequencies": ["1D", "1h"]}, "use_frequencies has 2"),
     "a frequency of its own": ({"use_frequencies": ["weekly"]}, "use_frequencies must be as 1D"),
     "a frequency of nothing": ({"use_frequencies": ["0h"]}, "use_frequencies must be as 1D"),
-    "an unknown step": ({"dataset": "generic", "target_variables": ["q"]}, "give `step`"),
+    "two time steps of one": ({"model": "mtslstm", "use_frequencies": ["1D"]}, "of mtslstm two are imported"),
+    "two time steps of none": ({"model": "mtslstm"}, "has 0 frequencies; of mtslstm two are imported"),
+    "two time steps of three": (
+        {"model": "mtslstm", "use_frequencies": ["1D", "6h", "1h"]},
+        "has 3 frequencies; of mtslstm two",
+    ),
+    "two time steps, embedded": (TWO | {"statics_embedding": {"hiddens": [3]}}, "of mtslstm has no counterp"),
+    "two time steps of a window": (TWO | {"seq_length": 9}, "must be whole steps of 1D"),
+    "two time steps of no whole days": (
+        TWO | {"seq_length": {"1D": 9, "1h": 50}},
+        "must be whole steps of 1D",
+    ),
+    "two time steps of more than the past": (TWO | {"seq_length": {"1D": 3, "1h": 72}}, "fewer than its own"),
+    "two time steps without one": (TWO | {"seq_length": {"1D": 9}}, "seq_length must be a whole number"),
+    "two time steps, handed over": (
+        TWO | {"transfer_mtslstm_states": {"h": "cubic", "c": None}},
+        "transfer_mtslstm_states must say linear",
+    ),
+    "two time steps without weights": (
+        TWO,
+        r"lstm\.weight_ih_l0 is \[20, 5\], the configuration says \[24, 5\]",
+    ),
     "its own flow as input": ({"autoregressive_inputs": ["QObs(mm/d)_shift1"]}, "autoregressive_inputs: "),
     "lagged inputs": ({"lagged_features": {"prcp(mm/day)": 1}}, "lagged_features: inputs of earlier"),
     "attributes in time": ({"evolving_attributes": ["forest"]}, "evolving_attributes: "),
@@ -223,6 +270,68 @@ def test_a_list_that_the_configuration_uses_twice_is_read_and_a_bomb_of_aliases_
     (folder / "config.yml").write_text(f"x0: &b1 [1]\n{bomb}{text}", encoding="utf-8")
     with pytest.raises(ConfigError, match="aliases"):
         import_neuralhydrology(folder)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shared", [False, True])
+def test_of_two_time_steps_the_fast_network_goes_on_alone_where_the_state_goes_on(tmp_path, shared):
+    config, weights, scaler = parts(use_frequencies=["1h"])
+    expected = import_neuralhydrology(write(tmp_path / "one", config, weights, scaler)).model
+    two = {f"lstms.1h.{k.removeprefix('lstm.')}": v for k, v in weights.items() if k.startswith("lstm.")}
+    two |= {k.replace("head.", "heads.1h."): v for k, v in weights.items() if k.startswith("head.")}
+    if shared:  # two more inputs tell the steps apart, of which the bias takes the second
+        flag = torch.linspace(-1, 1, 20)
+        two["lstms.1h.weight_ih_l0"] = torch.cat(
+            [two["lstms.1h.weight_ih_l0"], torch.ones(20, 1), flag[:, None]], 1
+        )
+        two["lstms.1h.bias_ih_l0"] = two["lstms.1h.bias_ih_l0"] - flag
+    two |= {k.replace("1h", "1D"): v + 1 for k, v in two.items()}
+    for state in "hc":
+        two |= {
+            f"transfer_fcs.{state}_1D.weight": torch.ones(5, 5),
+            f"transfer_fcs.{state}_1D.bias": torch.ones(5),
+        }
+    keys = {**TWO, "hidden_size": 5, "shared_mtslstm": shared}
+    folder = write(tmp_path / "two", config | keys, two, scaler)
+    forcing, attributes = weather()
+    actual = import_neuralhydrology(folder).model(forcing, attributes)[0]["Q"]
+    torch.testing.assert_close(actual, expected(forcing, attributes)[0]["Q"], rtol=1e-6, atol=1e-6)
+    # A first day, which has no past, starts from what is handed over of nothing.
+    exact = import_neuralhydrology(folder, stepping="window").model
+    assert exact.networks["lstm"].shared == shared
+    assert not torch.isclose(exact(forcing, attributes)[0]["Q"], actual).all()
+
+
+STEPS = [
+    ({"use_frequencies": ["1h"]}, {}, 3600.0),
+    ({"use_frequencies": ["3h"]}, {}, 10800.0),
+    ({"use_frequencies": "1D"}, {}, 86400.0),
+    ({"dataset": "hourly_camels_us"}, {}, 3600.0),
+    ({"dataset": "generic"}, {}, 86400.0),
+    ({"dataset": "generic"}, {"step": 21600.0}, 21600.0),
+]
+
+
+@pytest.mark.parametrize(("keys", "given", "step"), STEPS)
+def test_the_time_step_is_that_of_the_run(tmp_path, caplog, keys, given, step):
+    config, weights, scaler = parts()
+    model = import_neuralhydrology(write(tmp_path, config | keys, weights, scaler), **given).model
+    assert model.step == step
+    # An amount of a day is shared out over the steps of the model.
+    assert model.statistics["P"].std == pytest.approx(SCALES["prcp(mm/day)"] * step / 86400)
+    assert not caplog.records
+
+
+def test_a_time_step_that_nothing_tells_is_a_day_and_a_line_says_so(tmp_path, caplog):
+    config, weights, scaler = parts(dataset="generic", target_variables=["q"], dynamic_inputs=["a", "b", "c"])
+    for kind in ("center", "scale"):
+        arrays = scaler[f"xarray_feature_{kind}"]["data_vars"]
+        arrays |= dict(zip(("q", "a", "b", "c"), [*arrays.values()], strict=True))
+    folder = write(
+        tmp_path, yaml.safe_load(yaml.safe_dump(config)), weights, yaml.safe_load(json.dumps(scaler))
+    )
+    assert import_neuralhydrology(folder).model.step == 86400.0
+    assert "a day is taken; give `step`" in caplog.text
 
 
 def changed(scaler, key, value):
