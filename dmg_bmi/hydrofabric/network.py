@@ -209,6 +209,7 @@ def _check_channel(
         kind = {"Length_m": "zero length", "So": "zero slope"}.get(name, "channel")
         if name != "TopWdthCC":
             report.error(kind, select(ids, values <= 0), f"{name} is 0 or less")
+        report.error("channel", select(ids, np.isposinf(values)), f"{name} is infinite")
     narrow = channels["TopWdthCC"] <= channels["TopWdth"]
     report.warning("channel", select(ids, narrow), "no flood plain: TopWdthCC is not above TopWdth")
 
@@ -273,7 +274,11 @@ def add_areas(
     """
     orphan = divides.reach < 0
     np.add.at(network.area, divides.reach[~orphan], divides.area[~orphan])
-    report.error("zero area", select(divides.ids, ~(divides.area > 0)), "area is missing or not above 0")
+    report.error(
+        "zero area",
+        select(divides.ids, ~((divides.area > 0) & (divides.area < np.inf))),
+        "area is missing, infinite or not above 0",
+    )
     dry = np.array([kind in WITHOUT_RIVER for kind in types], dtype=np.bool_)
     report.warning("orphan", select(divides.ids, orphan & dry), "drain to no flowpath, and are not routed")
     report.error("orphan", select(divides.ids, orphan & ~dry), "drain to no flowpath")

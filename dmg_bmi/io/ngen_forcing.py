@@ -222,6 +222,8 @@ class CsvFolder(Forcing):
         text = read_text(file, NextGenError)
         if '"' in text:
             self._problem(name, "cells in quotes: ngen takes the marks as part of names and numbers")
+        if "\r" in text.replace("\r\n", "\n"):
+            self._problem(name, "line ends of the old Macintosh (CR alone): ngen reads them as no line ends")
         try:
             reader = csv.reader(text.splitlines())
             rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]

@@ -40,6 +40,9 @@ DIMENSIONS = ("catchment-id", "time")
             lambda text: text.replace("2015-12-01 03", "2015-12-41 03"),
             "line 5: the date .* is not understood",
         ),
+        (lambda text: text.replace("\n", "\r"), "line ends of the old Macintosh"),
+        (lambda text: text.replace("\n", "\r\n"), None),
+        (lambda text: text.replace("\n", "\r", 3), "line ends of the old Macintosh"),
         (lambda text: re.sub(r"2015-12-01 0(\d):", r"2015-12-01 \1:", text), None),
     ],
 )
@@ -47,7 +50,7 @@ def test_a_csv_that_is_none_is_named_with_its_row_and_column(small, tmp_path, ch
     folder = tmp_path / "csv"
     shutil.copytree(small.forcing.parent / "forcing", folder)
     first = sorted(folder.glob("*.csv"))[0]
-    first.write_text(change(first.read_text()), encoding="utf-8")
+    first.write_bytes(change(first.read_text()).encode("utf-8"))
     findings = Findings()
     try:
         forcing = open_forcing(folder)

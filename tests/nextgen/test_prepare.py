@@ -327,6 +327,34 @@ def test_what_is_wrong_with_a_table_is_said(plan, tmp_path, text, match):
         prepare(plan(table=tmp_path / "t.csv"))
 
 
+@pytest.mark.parametrize("ids", [["11371", "11372"], ["CAT-11371", "CAT-11372"], ["cat-1", "cat-2"]])
+def test_a_table_whose_ids_are_written_otherwise_is_told_with_one_of_each(plan, small, tmp_path, ids):
+    table = write_table(tmp_path / "t.csv", ids, twi=[5.0, 6.0])
+    with pytest.raises(
+        NextGenError, match=rf"t\.csv: has none of the divides: .*'{ids[0]}', .*'cat-\d+'; write"
+    ):
+        prepare(plan(hydrofabric=small.hydrofabric, table=table))
+
+
+def test_a_column_that_the_table_lacks_is_told_with_those_it_has(plan, small, tmp_path, bundle):
+    table = write_table(tmp_path / "t.csv", small.ids, meanelevation=[300.0] * 5, area=[2.0] * 5)
+    given = {"hydrofabric": small.hydrofabric, "table": table, "columns": {"twi": "mean_twi"}}
+    with pytest.raises(NextGenError, match=r"not found: .*twi .*t\.csv: available: meanelevation, area"):
+        prepare(plan(**given))
+
+
+def test_a_missing_attribute_is_told_once(plan, small, tmp_path):
+    twi = ["5.0", "", "-9999", "6.0", "7.0"]
+    table = write_table(tmp_path / "t.csv", small.ids, twi=twi, elevation=[300.0] * 5, slope=[2.0] * 5)
+    with pytest.raises(NextGenError) as caught:
+        prepare(plan(hydrofabric=small.hydrofabric, table=table, missing_attributes="error"))
+    assert f"attribute twi: missing; choose --missing-attributes drop or neighbours [{small.ids[1]}]" in str(
+        caught.value
+    )
+    assert f"one that stands for a missing value [{small.ids[2]}]" in str(caught.value)
+    assert "range of training" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("value", "what"), [("1e200", "not a number"), ("-3.0", "outside 0 to 1e")])
 def test_an_absurd_value_is_named(tmp_path, small, value, what):
     from dmg_bmi.model.bundle import Bundle

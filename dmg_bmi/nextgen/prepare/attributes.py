@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import BoolArray, FloatArray
-from ...errors import ConfigError, NextGenError
+from ...errors import ConfigError, NextGenError, alternatives
 from ...findings import Findings
 from ...hydrofabric.geometry import latitudes, nearest
 from ...hydrofabric.reader import ALIASES, Hydrofabric
@@ -44,7 +44,10 @@ def gather(
     NextGenError
         Naming the attributes that are nowhere, or come in units that cannot be converted.
     """
-    divides, gathered, absent = fabric.divides, {}, []
+    divides, gathered = fabric.divides, Columns()
+    absent: dict[str, str] = {}
+    if table is not None:
+        table.require_any(divides.ids)
     listed = fabric.attributes
     for variable in required:
         name = (columns or {}).get(variable.name, variable.name)
@@ -55,13 +58,14 @@ def gather(
         elif name in _DERIVED:
             values, units = _DERIVED[name](fabric)
         else:
-            absent.append(f"{variable.name} ({variable.units}: {variable.meaning})")
+            absent[name] = f"{variable.name} ({variable.units}: {variable.meaning})"
             continue
         gathered[variable.name] = _converted(variable, values, units)
     if absent:
+        has = "" if table is None else f"; {table.path}: {alternatives(next(iter(absent)), table.columns)}"
         raise NextGenError(
-            f"{fabric.path}: not found: {'; '.join(absent)}. Give --table with these columns, or "
-            "--columns NAME=COLUMN for those of another name"
+            f"{fabric.path}: not found: {'; '.join(absent.values())}. Give --table with these columns, or "
+            f"--columns NAME=COLUMN for those of another name{has}"
         )
     return gathered
 
@@ -121,7 +125,10 @@ def complete(
         low, high = limits[name]
         empty = np.isnan(values)
         wrong = ~empty & (implausible(values) | (values < low) | (values > high))
-        _error(findings, name, ids, wrong, f"outside {low:g} to {high:g}, or not a number")
+        limits_text = f"outside {low:g} to {high:g}, or " if np.isfinite([low, high]).any() else ""
+        _error(
+            findings, name, ids, wrong, f"{limits_text}not a number, or one that stands for a missing value"
+        )
         if not empty.any():
             continue
         if missing == "error":
@@ -146,7 +153,9 @@ def compare(
 ) -> None:
     """Report attributes outside the range of training: an error far outside, a warning a little."""
     for name in columns.keys() & statistics.keys():
-        little, far = outside(statistics[name], columns[name])
+        # What is missing or marks that is reported as such.
+        known = ~(np.isnan(columns[name]) | implausible(columns[name]))
+        little, far = (known & marked for marked in outside(statistics[name], columns[name]))
         what = f"outside {describe_range(statistics[name])}, the range of training"
         _error(findings, name, ids, far, f"far {what}; check its units, or leave these divides out")
         if little.any():

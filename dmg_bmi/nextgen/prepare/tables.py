@@ -26,6 +26,7 @@ class Table:
 
     Parameters
     ----------
+    path : Path
     ids : tuple of str
     columns : dict of name to ndarray ``[ids]``
         NaN where a value is missing.
@@ -33,9 +34,18 @@ class Table:
         Where the table says so.
     """
 
+    path: Path
     ids: tuple[str, ...]
     columns: dict[str, FloatArray]
     units: dict[str, str]
+
+    def require_any(self, ids: Sequence[str]) -> None:
+        """Refuse a table that has none of the divides: its ids are written otherwise."""
+        if not set(ids).intersection(self.ids):
+            raise NextGenError(
+                f"{self.path}: has none of the divides: its ids are such as {next(iter(self.ids), '')!r}, "
+                f"those of the hydrofabric such as {next(iter(ids), '')!r}; write the same ids in both"
+            )
 
     def column(self, name: str, ids: Sequence[str]) -> FloatArray:
         """Return a column in the order of `ids`, NaN where the table has no such divide."""
@@ -60,7 +70,7 @@ def read(path: Path) -> Table:
     if len(seen) != len(ids):
         twice = next(name for k, name in enumerate(ids) if seen[name] != k)
         raise NextGenError(f"{path}: {twice} appears twice")
-    return Table(tuple(ids), columns, units)
+    return Table(path, tuple(ids), columns, units)
 
 
 Read = tuple[list[str], dict[str, FloatArray], dict[str, str]]

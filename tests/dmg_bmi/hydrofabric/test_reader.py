@@ -192,6 +192,9 @@ def test_a_sound_network_has_nothing_to_say_but_its_outlet(fabric):
         ("UPDATE \"flowpath-attributes\" SET n = 'NaN' WHERE id = 'wb-4'", "missing attributes", {"wb-4"}),
         ("UPDATE \"flowpath-attributes\" SET Length_m = 0 WHERE id = 'wb-1'", "zero length", {"wb-1"}),
         ("UPDATE \"flowpath-attributes\" SET So = -0.1 WHERE id = 'wb-1'", "zero slope", {"wb-1"}),
+        ("UPDATE \"flowpath-attributes\" SET So = 1e400 WHERE id = 'wb-1'", "channel", {"wb-1"}),
+        ("UPDATE \"flowpath-attributes\" SET n = 1e400 WHERE id = 'wb-2'", "channel", {"wb-2"}),
+        ("UPDATE divides SET areasqkm = 1e400 WHERE divide_id = 'cat-3'", "zero area", {"cat-3"}),
         ('UPDATE "flowpath-attributes" SET BtmWdth = 0', "channel", {"wb-1", "wb-2", "wb-3", "wb-4"}),
     ],
 )
