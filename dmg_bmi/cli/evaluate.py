@@ -53,7 +53,7 @@ def command(arguments: argparse.Namespace) -> None:
     if unknown:
         raise ConfigError(f"--split: no split {', '.join(unknown)}; available: {', '.join(splits)}")
     chosen = [splits[name] for name in arguments.split or splits]
-    model = info.load_model()
+    info, model = info.load()
     columns = sorted({column for split in chosen for column in split.columns})
     dataset = dataset.period(dataset.times[0], max(bounds(split.period)[1] for split in chosen))
     require(dataset, model, config.training.targets, columns)
@@ -137,7 +137,7 @@ def through_bmi(info: BundleInfo, dataset: BasinDataset) -> Agreement:
     from ..training.evaluate import predict
     from .driver import drive
 
-    model = info.load_model()
+    info, model = info.load()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_config(folder / "bmi.yaml", str(info.path), dataset, model.attribute_names)

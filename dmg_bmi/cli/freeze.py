@@ -85,8 +85,8 @@ def freeze(
     config = RunConfig.read(config_path)
     if not config.bundle:
         raise ConfigError(f"{config_path}: missing key 'bundle'; give a folder or a shipped bundle's name")
-    info = BundleInfo.read(config.bundle)
-    model, table = info.load_model(), info.variables
+    info, model = BundleInfo.read(config.bundle).load()
+    table = info.variables
     names = [n for role in model.roles if role.inputs for n in getattr(role, "static", None) or ()]
     if not names and warmup is None:
         raise ConfigError(f"{config_path}: {info.name} has no static parameters to freeze")

@@ -59,7 +59,7 @@ def _config(path: Path) -> str:
 
 
 def _bundle(info: BundleInfo) -> str:
-    model = info.load_model()
+    info, model = info.load()
     parts = [_head(info, model)]
     for kind, title in (
         ("input", "Inputs"),

@@ -72,3 +72,30 @@ def check_trained(
     if warnings:
         log.warning("attributes outside the range in training: %s", "; ".join(warnings.values()))
         warned.update(warnings)
+
+
+def warn_left_out(
+    statistics: Mapping[str, FeatureStatistics], attributes: Mapping[str, FloatingArray], ids: Sequence[str]
+) -> None:
+    """Warn, once and with counts, of basins left out of a training whose attributes lie far outside of it.
+
+    They are scored all the same, but a component refuses them (see :func:`check_trained`).
+    """
+    far = {
+        name: [ids[k] for k in np.flatnonzero(outside(statistics[name], values)[1]).tolist()]
+        for name, values in attributes.items()
+        if name in statistics
+    }
+    far = {name: basins for name, basins in far.items() if basins}
+    if far:
+        shown = "; ".join(
+            f"{name} of {', '.join(basins[:5])}{', ...' if len(basins) > 5 else ''}"
+            for name, basins in far.items()
+        )
+        log.warning(
+            "%d of %d basins that are left out of the training lie far outside its range; a component would "
+            "refuse them: %s",
+            len(set().union(*far.values())),
+            len(ids),
+            shown,
+        )

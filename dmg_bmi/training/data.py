@@ -98,12 +98,15 @@ def _require_forcing(dataset: BasinDataset, variable: Variable, columns: Sequenc
 
 
 def _require_observed(dataset: BasinDataset, name: str, columns: Sequence[int]) -> None:
-    """Check that no observation is infinite, as after a division by zero; missing ones are masked."""
+    """Check that every observation is possible, unlike after a division by zero; NaN is masked."""
     for column in columns:
-        bad = np.flatnonzero(np.isinf(dataset.target[name][:, column]))
+        values = dataset.target[name][:, column]
+        bad = np.flatnonzero(implausible(values) & ~np.isnan(values))
         if len(bad):
+            value = values[bad[0]]
+            what = "infinite" if np.isinf(value) else f"{value:g}, which nothing is,"
             raise ForcingError(
-                f"basin {dataset.ids[column]}: observed {name} is infinite on {dataset.times[bad[0]]} "
+                f"basin {dataset.ids[column]}: observed {name} is {what} on {dataset.times[bad[0]]} "
                 f"(and on {len(bad) - 1} other steps); mark it as missing (NaN), or leave the basin out"
             )
 
@@ -167,7 +170,8 @@ def _moments(series: FloatingArray, columns: Sequence[int], skewed: bool) -> tup
     for column in columns:
         values = series[:, column].astype(np.float64)
         values = values[~np.isnan(values)]
-        values = np.log10(np.sqrt(values) + 0.1) if skewed else values
+        if skewed:  # what is below zero is left to `require`
+            values = np.log10(np.sqrt(values[values >= 0]) + 0.1)
         if len(values):
             moments.append((values.mean(), values.var()))
     if not moments:

@@ -19,6 +19,7 @@ from ..io.atomic import alone, make_folder, sweep
 from ..io.timeseries import COORDINATES, BasinDataset
 from ..model.bundle import Bundle
 from ..model.delta_model import DeltaModel
+from ..model.training_range import warn_left_out
 from ..plotting import hydrographs as plots
 from ..plotting.training import training_curve
 from ..runtime.config import write_config
@@ -124,6 +125,8 @@ class Experiment:
         """Check that the data have what the model needs, and that all of it can learn."""
         columns = sorted({column for split in self.splits.values() for column in split.columns})
         require(self.observed, model, self.config.training.targets, columns)
+        left_out = self.observed.columns(sorted(set(columns) - set(self.splits["train"].columns)))
+        warn_left_out(model.statistics, left_out.attributes, left_out.ids)
         if not self.config.training.spin_up_gradient:
             require_gradient(model, self.spin_up)
 

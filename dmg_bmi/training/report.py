@@ -71,9 +71,8 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _body(files: RunFolder, config: TrainingConfig) -> list[str]:
-    info = BundleInfo.read(files / run_folder.BUNDLE)
+    info, model = BundleInfo.read(files / run_folder.BUNDLE).load()
     dataset = netcdf.read(files / run_folder.FORCING)
-    model = info.load_model()
     ids, scores = _metrics(files / run_folder.METRICS, config.training.targets[0])
     history = History.read(files / run_folder.HISTORY)
     losses = " + ".join(config.training.loss)

@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import AttributeTableError, ConfigError, alternatives
 from ...io.csv_table import CsvTable
 from ...io.timeseries import COORDINATES, Series
+from .loading import without_fills
 
 log = logging.getLogger(__name__)
 #: The column of ids in CAMELS, Caravan and their kin; pandas may have written its index before it.
@@ -119,7 +120,11 @@ class _Tables:
         for name in self._requested.intersection(fields):
             values = self._values.setdefault(name, np.full(len(self._ids), np.nan))
             order = classes.get(name)
-            values[present] = table.codes(name, rows, order) if order else table.numbers(name, rows)
+            values[present] = (
+                table.codes(name, rows, order)
+                if order
+                else without_fills(table.numbers(name, rows), f"{table.path}: {name}")
+            )
 
     def _report_without_ids(self, file: Path, key: str, example: str) -> None:
         similar = get_close_matches(example, self._ids, n=1, cutoff=0.0)[0]

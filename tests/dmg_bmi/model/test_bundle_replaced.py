@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dmg_bmi import Bundle, DeltaModelBmi
+from dmg_bmi.cli import main
 from dmg_bmi.errors import BundleError
 from dmg_bmi.model.bundle import RETRIES, BundleInfo
 
@@ -87,3 +88,9 @@ def test_a_torn_bundle_is_refused_at_once(bundles, tmp_path, monkeypatch):
     with pytest.raises(BundleError):
         Bundle.load(info.path)
     assert len(tried) == 1
+
+
+def test_what_is_inspected_is_one_bundle(replaced, capsys):
+    folder = replaced()
+    assert main(["inspect", str(folder)]) == 0
+    assert BundleInfo.read(folder).fingerprint[:12] in capsys.readouterr().out

@@ -16,7 +16,7 @@ from dmg_bmi.cli import main
 from dmg_bmi.errors import AttributeTableError, BundleError, StateError
 from dmg_bmi.model.bundle import BundleInfo
 from dmg_bmi.model.normalisation import FeatureStatistics, Normaliser
-from dmg_bmi.model.training_range import check_trained
+from dmg_bmi.model.training_range import check_trained, warn_left_out
 from dmg_bmi.training import TrainingConfig
 from dmg_bmi.training.data import statistics
 from dmg_bmi.training.experiment import Experiment
@@ -196,3 +196,25 @@ def test_evaluate_refuses_a_basin_far_outside(tmp_path, capsys):
     Bundle(model, "small").save(tmp_path / "bundle")
     assert main(["evaluate", str(tmp_path / "bundle"), "--data", str(tmp_path / "small.yaml")]) == 2
     assert "attribute 'elev_mean' of catchment" in capsys.readouterr().err
+
+
+def test_basins_left_out_of_a_training_that_lie_far_outside_are_told_once_and_counted(caplog):
+    statistics = {
+        "aridity": FeatureStatistics(1.0, 0.2, lower=0.5, upper=1.5),
+        "slope": FeatureStatistics(10.0, 3.0, lower=2.0, upper=30.0),
+        "P": FeatureStatistics(0.0, 1.0),
+    }
+    attributes = {
+        "aridity": np.array([1.0, 9.0, 1.6, 9.0]),
+        "slope": np.array([9.0, 500.0, 9.0, 9.0]),
+        "area": np.array([1e9, 1.0, 1.0, 1.0]),
+    }
+    with caplog.at_level(logging.WARNING):
+        warn_left_out(statistics, attributes, ("a", "b", "c", "d"))
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("2 of 4 basins that are left out of the training lie far outside its range")
+    assert message.endswith("aridity of b, d; slope of b")
+    caplog.clear()
+    warn_left_out(statistics, {n: v[[0, 2]] for n, v in attributes.items()}, ("a", "c"))
+    warn_left_out(statistics, {}, ())
+    assert not caplog.records

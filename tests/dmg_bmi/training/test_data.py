@@ -202,6 +202,21 @@ def test_data_without_any_observation_is_refused(dataset):
         windows(dataset)
 
 
+@pytest.mark.parametrize("value", [1e300, -1e31, -9999.0, 1e-250])
+def test_an_observation_that_nothing_is_is_named_with_its_basin_and_date(dataset, model, value):
+    dataset.target["Q"][7, 1] = value
+    with pytest.raises(ForcingError, match=r"basin b: observed Q is .*, which nothing is, on 2000-01-08"):
+        require(dataset, model, ["Q"])
+
+
+def test_rain_below_zero_is_left_to_be_named(dataset, model):
+    dataset.forcing["P"][7, 1] = -5.0
+    with np.errstate(all="raise"):
+        assert np.isfinite(statistics(dataset, ["P"])["P"].mean)
+    with pytest.raises(ForcingError, match=r"basin b: P is -5 .* on 2000-01-08"):
+        require(dataset, model, ["Q"])
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
 def test_an_infinite_observation_is_named_with_its_basin_and_date(dataset, model, value):
     dataset.target["Q"][:2, 1] = np.nan  # missing ones are not

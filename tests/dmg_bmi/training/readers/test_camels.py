@@ -331,8 +331,9 @@ def test_a_column_that_is_lacking_is_named_with_those_there_are(camels):
         read_camels(camels, attributes=NAMES)
 
 
-def test_an_attribute_that_is_not_known_is_missing_and_its_basin_left_out(camels, caplog):
-    write_basin(camels, "02000001", WEATHER, FLOW, attributes="NA;100.0")
+@pytest.mark.parametrize("mark", ["NA", "", "null", "-9999", "-999.0", "1e20"])
+def test_an_attribute_that_is_not_known_is_missing_and_its_basin_left_out(camels, caplog, mark):
+    write_basin(camels, "02000001", WEATHER, FLOW, attributes=f"{mark};100.0")
     with caplog.at_level(logging.WARNING):
         data = read_camels(camels, attributes=NAMES)
     assert data.ids == ("01000001",)
