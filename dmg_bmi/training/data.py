@@ -100,7 +100,7 @@ def _require_forcing(dataset: BasinDataset, variable: Variable, columns: Sequenc
 def _require_observed(dataset: BasinDataset, name: str, columns: Sequence[int]) -> None:
     """Check that every observation is possible, unlike after a division by zero; NaN is masked."""
     for column in columns:
-        values = dataset.target[name][:, column]
+        values = dataset.target[name][:, column].astype(np.float64)
         bad = np.flatnonzero(implausible(values) & ~np.isnan(values))
         if len(bad):
             value = values[bad[0]]
