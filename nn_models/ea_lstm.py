@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,7 @@ from .headed_lstm import HeadedLSTM
 
 
 class EALSTM(HeadedLSTM):
-    """An LSTM whose input gate follows from the attributes alone.
+    """An LSTM whose input gate follows from the attributes alone; without any it is a constant.
 
     Equations 7 to 12 of Kratzert et al. (2019, https://doi.org/10.5194/hess-23-5089-2019).
     """
@@ -18,9 +20,9 @@ class EALSTM(HeadedLSTM):
 
     def make_layer(self) -> None:
         """Make the input gate, and the weights of the forget gate, output gate and cell input."""
-        if not self.n_static:
-            raise ValueError("an entity-aware LSTM needs attributes: n_static is 0")
-        self.input_gate = nn.Linear(self.size_static, self.hidden_size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of weights without elements
+            self.input_gate = nn.Linear(self.size_static, self.hidden_size)
         self.of_inputs = nn.Linear(self.size_dynamic, 3 * self.hidden_size)
         self.of_hidden = nn.Linear(self.hidden_size, 3 * self.hidden_size, bias=False)
 

@@ -92,14 +92,14 @@ class HeadedLSTM(Network):
 
         Hidden and cell state ``[n, hidden_size]``, with an axis in between where the network runs for
         several conditions; or the inputs of earlier steps ``[n, seq_length - 1, dynamic inputs]`` and
-        how many of these have been seen ``[n, 1]``.
+        how many of these there have been ``[n, 1]`` (``filled``).
         """
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(n, *shape, dtype=self.dtype, device=self.device)
 
         if self.seq_length is not None:
-            return {"window": zeros(self.seq_length - 1, self.n_inputs - self.n_static), "seen": zeros(1)}
+            return {"window": zeros(self.seq_length - 1, self.n_inputs - self.n_static), "filled": zeros(1)}
         middle = (len(self.conditions),) if self.conditions else ()
         return {"h": zeros(*middle, self.hidden_size), "c": zeros(*middle, self.hidden_size)}
 
@@ -156,7 +156,7 @@ class HeadedLSTM(Network):
     def _windows(self, dynamic: Tensor, static: Tensor, state: State, length: int) -> tuple[Tensor, State]:
         steps, rows = dynamic.shape[:2]
         history = torch.cat([state["window"].transpose(0, 1), dynamic])
-        seen = state["seen"][:, 0].round().long()
+        seen = state["filled"][:, 0].round().long()
         at_once = max(WINDOWS // max(rows, 1), 1)
         outputs = []
         for t in range(0, steps, at_once):
@@ -166,8 +166,8 @@ class HeadedLSTM(Network):
                 max=length
             )
             outputs.append(self._of_windows(part.unfold(0, length, 1), some, known))
-        now = (state["seen"] + steps).clamp(max=float(length - 1))
-        return torch.cat(outputs), {"window": history[steps:].transpose(0, 1).contiguous(), "seen": now}
+        now = (state["filled"] + steps).clamp(max=float(length - 1))
+        return torch.cat(outputs), {"window": history[steps:].transpose(0, 1).contiguous(), "filled": now}
 
     def _of_windows(self, windows: Tensor, static: Tensor, known: Tensor) -> Tensor:
         """Return outputs at the ends of windows.

@@ -96,16 +96,16 @@ class MTSLSTM(HeadedLSTM):
     def init_state(self, n: int) -> State:
         """Return the state of `n` rows before the first step.
 
-        Means of earlier days ``days [n, slow_length - 1, slow inputs]``, how many of them have been ``seen``,
-        dynamic inputs of the fast window before today (``hours``) and of ``today``, the hour of the day, and
-        the state of the fast LSTM.
+        ``days [n, slow_length - 1, slow inputs]``: means of earlier days, of which there have been
+        ``filled``; ``hours`` and ``today``: dynamic inputs of the fast window before today and of today; the
+        ``hour`` of the day; hidden and cell state of the fast LSTM.
         """
         inputs = self.n_inputs - self.n_static
         shapes = {
             "days": (self.slow_length - 1, len(self.slow_inputs)),
             "hours": (self.fast_length - self.ratio, inputs),
             "today": (self.ratio, inputs),
-            "seen": (1,),
+            "filled": (1,),
             "hour": (1,),
             "h": (self.hidden_size,),
             "c": (self.hidden_size,),
@@ -138,14 +138,14 @@ class MTSLSTM(HeadedLSTM):
         today = torch.where((slots == hour).unsqueeze(-1), now.unsqueeze(1), state["today"])
         ends = (hour == self.ratio - 1).unsqueeze(-1)
         mean = today[..., self.slow_inputs].mean(1, keepdim=True)
-        seen = (state["seen"] + 1).clamp(max=self.slow_length - 1)
+        seen = (state["filled"] + 1).clamp(max=self.slow_length - 1)
         return h, {
             "days": torch.where(ends, torch.cat([state["days"], mean], 1)[:, 1:], state["days"]),
             "hours": torch.where(
                 ends, torch.cat([state["hours"], today], 1)[:, self.ratio :], state["hours"]
             ),
             "today": today,
-            "seen": torch.where(ends[..., 0], seen, state["seen"]),
+            "filled": torch.where(ends[..., 0], seen, state["filled"]),
             "hour": ((hour + 1) % self.ratio).to(h.dtype),
             "h": h,
             "c": c,
@@ -161,7 +161,7 @@ class MTSLSTM(HeadedLSTM):
 
     def _begin(self, state: State, static: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Run both LSTMs through their windows up to today; return hidden and cell state of `rows`."""
-        seen = state["seen"][rows, 0].round().long().clamp(0, self.slow_length - 1)
+        seen = state["filled"][rows, 0].round().long().clamp(0, self.slow_length - 1)
         recent = self.fast_length // self.ratio - 1
         h, c = (state[name].new_zeros(len(rows), self.hidden_size) for name in ("h", "c"))
         for count in seen.unique().tolist():
