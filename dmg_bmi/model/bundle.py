@@ -30,6 +30,7 @@ from ..io.files import as_path, canonical, read_bytes, read_yaml, sha256
 from ..physics import ProcessModel
 from .delta_model import DeltaModel
 from .normalisation import FeatureStatistics, build_statistics
+from .spin_up import build_model
 from .variables import Kind, Variable, check_table, from_plain, to_plain, variable_table
 
 FORMAT = 1
@@ -206,7 +207,7 @@ class BundleInfo:
             weights = safetensors.torch.load(content)
             _check_sizes(self.description, weights)
             _check_finite(weights)
-            model = DeltaModel.build(**self.description)
+            model = build_model(self.description)
             dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
             model.to(dtype).load_state_dict(weights)
             derived: dict[tuple[Kind, str], tuple[int, str]] = {
@@ -384,7 +385,7 @@ def _check_sizes(description: Mapping[str, Any], weights: Mapping[str, torch.Ten
     """Refuse a description that does not fit the weights, before memory is allocated for it."""
     try:
         with torch.device("meta"):
-            described = DeltaModel.build(**description).state_dict()
+            described = build_model(description).state_dict()
     except Exception:  # what cannot be built without memory is checked when it is built with it
         return
     differing = [

@@ -3,135 +3,35 @@
 A year of spin-up takes 365 steps of a daily model and 8760 of an hourly one. In a pair the
 daily model runs through the past and hands over its stores and the memory of its networks to
 the hourly one (Gauch et al., 2021, https://doi.org/10.5194/hess-25-2045-2021, for LSTMs). Both
-are ordinary models; the fast one is deployed, with the state handed over.
+are ordinary models. Deployed is the fast one, with the state handed over; or both as one
+model that spins itself up (:mod:`~.spin_up`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
 
-from ..errors import BundleError, ConfigError
+from ..errors import BundleError
 from ..io.atomic import locked, make_folder, write_atomic
 from ..io.files import read_bytes, read_json, sha256
-from ..physics import State
-from ..physics.catchment import QUEUE
 from .bundle import Bundle, BundleInfo
-from .delta_model import DeltaModel
+from .pair import ModelPair
+from .spin_up import SpinUpModel
 
 INDEX, WEIGHTS = "pair.json", "transfer.safetensors"
 
 
-class MultiTimescale(nn.Module):
-    """Two models of the same catchments at two steps, trained together.
+class MultiTimescale(ModelPair):
+    """Two models of the same catchments at two steps, trained together; see :class:`ModelPair`."""
 
-    Parameters
-    ----------
-    slow, fast : DeltaModel
-        With the same stores; the slow step is a whole multiple of the fast one.
-    shared : sequence of str
-        Networks that are the same in both, such as the MLP that derives static parameters from
-        attributes: rates are per day, so a parameter means the same at either step. The slow
-        model's network replaces the fast model's.
-    transfer : mapping of str to str
-        Recurrent networks of `fast`, each with the one of `slow` whose memory it starts from, by
-        a learned linear map. Others start from their initial state.
-    """
-
-    def __init__(
-        self,
-        slow: DeltaModel,
-        fast: DeltaModel,
-        shared: Sequence[str] = (),
-        transfer: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__()
-        self.slow, self.fast = slow, fast
-        self.shared, self.transfer = tuple(shared), dict(transfer or {})
-        self.ratio = round(slow.step / fast.step)
-        if self.ratio < 2 or self.ratio * fast.step != slow.step:
-            raise ConfigError(f"a step of {slow.step:g} s is not a multiple of one of {fast.step:g} s")
-        for key in self.shared:
-            if not (isinstance(slow.nn, nn.ModuleDict) and isinstance(fast.nn, nn.ModuleDict)):
-                raise ConfigError("networks are shared by their keys; give nn as a mapping")
-            if fast.networks[key].describe() != slow.networks[key].describe():
-                raise ConfigError(f"network {key!r} differs between the models and cannot be shared")
-            fast.nn[key] = slow.nn[key]
-        fast_state, slow_state = fast.init_state(1), slow.init_state(1)
-        for name, value in fast_state.items():
-            if name in self._stores and (
-                name not in slow_state or (value.shape != slow_state[name].shape and not _is_queue(name))
-            ):
-                raise ConfigError(f"the slow model has no store {name} of shape {tuple(value.shape[1:])}")
-        self.memory = nn.ModuleDict(
-            {
-                f"{key}-{name}": nn.Linear(
-                    slow_state[f"{other}.{name}"].shape[1], value.shape[1], dtype=value.dtype
-                )
-                for key, other in self.transfer.items()
-                for name, value in fast.networks[key].init_state(1).items()
-            }
-        )
-
-    @property
-    def _stores(self) -> tuple[str, ...]:
-        return tuple(state.name for state in self.fast.declaration.states)
-
-    def forward(
-        self,
-        past: Mapping[str, Tensor],
-        forcing: Mapping[str, Tensor],
-        attributes: Mapping[str, Tensor] | None = None,
-        outputs: Collection[str] | None = None,
-    ) -> tuple[dict[str, Tensor], State]:
-        """Run the slow model through the past, and the fast one from its end on.
-
-        Parameters
-        ----------
-        past : mapping of name to Tensor ``[slow steps, rows]``
-        forcing : mapping of name to Tensor ``[fast steps, rows]``
-        attributes : mapping of name to Tensor ``[rows]``
-        outputs : collection of str, optional
-            Fluxes of the fast model; all by default.
-
-        Returns
-        -------
-        fluxes : dict of name to Tensor ``[fast steps, rows]``
-        state : State
-            State of the fast model, which continues from it alone.
-        """
-        return self.fast(forcing, attributes, self.start(past, attributes), outputs)
-
-    def start(self, past: Mapping[str, Tensor], attributes: Mapping[str, Tensor] | None = None) -> State:
-        """Compute the state from which the fast model starts, at the end of the past."""
-        _, state = self.slow(past, attributes, outputs=())
-        return self.hand_over(state)
-
-    def hand_over(self, state: State) -> State:
-        """Convert a state of the slow model to one of the fast model, with the same water.
-
-        A queue of slow steps is spread evenly over the fast ones.
-        """
-        first = next(iter(state.values()))
-        handed = self.fast.init_state(first.shape[0], dtype=self._dtype(state), device=first.device)
-        for name in self._stores:
-            handed[name] = (
-                _spread(state[name], handed[name].shape[1], self.ratio) if _is_queue(name) else state[name]
-            )
-        for key, other in self.transfer.items():
-            for name in self.fast.networks[key].init_state(1):
-                handed[f"{key}.{name}"] = self.memory[f"{key}-{name}"](state[f"{other}.{name}"])
-        return handed
-
-    def _dtype(self, state: State) -> torch.dtype:
-        return next((state[name].dtype for name in self._stores), torch.float64)
+    def deployed(self, steps: int) -> SpinUpModel:
+        """Return both as one model, which spins each row up by `steps` of the slow one."""
+        return SpinUpModel(self, steps)
 
     def save(self, folder: str | Path) -> None:
         """Write two bundles, ``slow`` and ``fast``, and the maps that connect them.
@@ -167,15 +67,3 @@ class MultiTimescale(nn.Module):
         except (OSError, SafetensorError, RuntimeError, ValueError, TypeError) as problem:
             raise BundleError(f"{folder}: is not a pair of models: {problem}") from problem
         return pair.eval().requires_grad_(False)
-
-
-def _is_queue(name: str) -> bool:
-    return name.rpartition(".")[2] == QUEUE
-
-
-def _spread(queue: Tensor, length: int, ratio: int) -> Tensor:
-    """Spread a queue over fast steps, ``[rows, length]``; later water leaves in the last of them."""
-    spread = (queue / ratio).repeat_interleave(ratio, dim=1)
-    if spread.shape[1] <= length:
-        return nn.functional.pad(spread, (0, length - spread.shape[1]))
-    return torch.cat([spread[:, : length - 1], spread[:, length - 1 :].sum(1, keepdim=True)], dim=1)

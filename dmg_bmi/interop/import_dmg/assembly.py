@@ -18,6 +18,7 @@ from ...model.roles import ParameterRole, WeightRole
 from ...model.roles.base import Role
 from .checkpoint import Checkpoint, find_checkpoint
 from .dialects import read_configuration
+from .pair_assembly import import_pair, is_pair
 from .run_config import DmgRun, Weighting, find_config, read_runs
 from .statistics import FILE, read_statistics
 
@@ -94,7 +95,10 @@ def import_dmg(
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise ImportDmgError(f"{folder}: no such folder")
-    runs, weighting = read_runs(read_configuration(find_config(folder, config)))
+    top = read_configuration(find_config(folder, config))
+    if is_pair(top):
+        return import_pair(folder, top, epoch, name)
+    runs, weighting = read_runs(top)
     names = [run.phy_name for run in runs] + ([WEIGHTS] if weighting else [])
     checkpoints: list[Checkpoint] = []
     for model_name, size in zip(names, _sizes(runs, weighting), strict=True):

@@ -50,6 +50,7 @@ ENSEMBLES = ("nn_parallel", "nn_sequential")
 SUPPORTED = {**dict.fromkeys(LSTMS, ("Hbv", "Hbv_1_1p")), "LstmMlpModel": ("Hbv_2",)}
 #: Their name of each forcing of the equations.
 SYMBOLS = {"prcp": "P", "tmean": "T", "pet": "PET"}
+UNITS = {"P": "mm", "T": "degC", "PET": "mm"}
 
 
 @dataclass(frozen=True)

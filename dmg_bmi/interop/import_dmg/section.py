@@ -15,18 +15,28 @@ log = logging.getLogger("dmg_bmi")
 #: Days before a window that are not compared: 1.1 to 1.4 and dhbv2 write one key, 1.5 the other.
 WARMUP = ("warmup", "warm_up")
 #: Keys of sections in dmg 1.1 to 1.5 or dhbv2. Any other may change the results.
+_PHY = {
+    *("name", "nmul", "dynamic_params", "routing", "forcings", "attributes", "variables", "comprout"),
+    *("elev_threshold", "use_log_norm", "nearzero", "dy_drop", "stat_param_idx", "cache_states"),
+    *("warm_up_states", "warmup_states", "muwts", "ann_opt", "ad_efficient", "parameters", *WARMUP),
+}
+_NN = {
+    *("name", "forcings", "attributes", "hidden_size", "lstm_hidden_size", "mlp_hidden_size", "dropout"),
+    *("lstm_dropout", "mlp_dropout", "lr", "learning_rate", "lr_scheduler", "lr_scheduler_params"),
+    *("cache_states", "activation"),
+}
+_PAIR = {"hif_model", "lof_model"}
+_PHY_OF_PAIR = _PHY | {
+    *("window_size", "train_warmup", "agg_timescale_dim", "train_spatial_chunk_size"),
+    *("simulate_spatial_chunk_size", "simulate_temporal_chunk_size"),
+}
+_NN_OF_PAIR = _NN | {"attributes2", "mlp2_hidden_size", "mlp2_dropout", "use_in_proj", "sub_batch_size"}
 KNOWN = {
-    "model.": {"rho", "use_log_norm", "phy", "nn", *WARMUP},
-    "model.phy.": {
-        *("name", "nmul", "dynamic_params", "routing", "forcings", "attributes", "variables", "comprout"),
-        *("elev_threshold", "use_log_norm", "nearzero", "dy_drop", "stat_param_idx", "cache_states"),
-        *("warm_up_states", "warmup_states", "muwts", "ann_opt", "ad_efficient", "parameters", *WARMUP),
-    },
-    "model.nn.": {
-        *("name", "forcings", "attributes", "hidden_size", "lstm_hidden_size", "mlp_hidden_size", "dropout"),
-        *("lstm_dropout", "mlp_dropout", "lr", "learning_rate", "lr_scheduler", "lr_scheduler_params"),
-        *("cache_states", "activation"),
-    },
+    "model.": {"rho", "use_log_norm", "output_unit", "flow_regime", "phy", "nn", *WARMUP},
+    "model.phy.": _PHY | _PAIR,
+    "model.nn.": _NN | _PAIR | {"sub_batch_size", "use_in_proj", "use_transfer"},
+    **{f"model.phy.{key}.": _PHY_OF_PAIR for key in _PAIR},
+    **{f"model.nn.{key}.": _NN_OF_PAIR for key in _PAIR},
     "multimodel.": {
         *("name", "model", "mosaic", "hidden_size", "dropout", "scaling_function", "forcings", "attributes"),
         *("lr", "learning_rate", "lr_scheduler", "lr_scheduler_params", "loss_function", "cache_states"),

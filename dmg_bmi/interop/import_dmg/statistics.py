@@ -8,10 +8,9 @@ from pathlib import Path
 from ...errors import ImportDmgError
 from ...io.files import read_json
 from ...model.normalisation import FeatureStatistics
-from .run_config import DmgRun
+from .run_config import UNITS, DmgRun
 
 FILE = "normalization_statistics.json"
-UNITS = {"P": "mm", "T": "degC", "PET": "mm"}
 
 
 def read_statistics(path: Path, run: DmgRun) -> dict[str, FeatureStatistics]:

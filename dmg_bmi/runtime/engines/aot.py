@@ -23,6 +23,7 @@ from ...model import aot_cache
 from ...model.aot_cache import INDEX, LIBRARY
 from ...model.bundle import BundleInfo
 from ...model.delta_model import DeltaModel
+from ...model.spin_up import build_model
 from ...physics import State
 from ...physics.routing.network import JUMPS, LAKE, river_static
 
@@ -196,7 +197,7 @@ def key(info: BundleInfo, device: str, graph: State = NO_GRAPH) -> str:
     """Compute a SHA-256 over everything that a package depends on; of a graph its tensors and rounds."""
     rounds = {name: graph[name].shape[0] if name == JUMPS else 1 for name in sorted(graph)}
     with torch.device("meta"):
-        model = DeltaModel.build(**info.description)
+        model = build_model(info.description)
     precision = info.network_precision
     step = _FlatStep(model, NO_SIGNATURE)
     return aot_cache.key(step, device, bundle=info.fingerprint, graph=rounds, precision=precision)

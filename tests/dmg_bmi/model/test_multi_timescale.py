@@ -134,7 +134,7 @@ def test_models_that_are_no_pair_are_refused():
     for slow, fast, options, message in (
         (hourly, daily, {}, "not a multiple"),
         (model(5000.0, 15), hourly, {}, "not a multiple"),
-        (model(86400.0, 15, phy="gr4j", dynamic=("X1",)), hourly, {}, "no store phy.SNOWPACK"),
+        (model(86400.0, 15, phy="gr4j", dynamic=("X1",)), hourly, {}, "fast model has no store phy"),
         (
             model(86400.0, 15, slow={**MLP, "hidden_sizes": [9]}),
             hourly,
