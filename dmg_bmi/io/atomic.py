@@ -194,7 +194,8 @@ def recover(path: Path) -> None:
     WriteError
         See :func:`locked`.
     """
-    if is_open(path.with_name(f".{path.name}{SUFFIX}")):
+    path = path.absolute()  # "." has no name
+    if path.name and is_open(path.with_name(f".{path.name}{SUFFIX}")):
         with locked(path):
             pass
 
