@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "train",
     "evaluate": "evaluate",
     "report": "report",
+    "hindcast": "hindcast",
     "import": "import_model",
     "export": "export_model",
     "freeze": "freeze",

@@ -269,19 +269,20 @@ class DeltaModel(nn.Module):
             The window. The networks run over it from their initial state; nothing else of it is kept.
         attributes : mapping of name to Tensor ``[rows]``
         """
-        context = self._initial_context(forcing, attributes)
+        context = ForwardContext.start(self.process_models, forcing, *self._initial(forcing, attributes))
         for binding in self._bindings:
             binding.freeze(self.networks[binding.key], context)
         return context.state
 
-    def _initial_context(
+    def _initial(
         self, forcing: Mapping[str, Tensor], attributes: Mapping[str, Tensor]
-    ) -> ForwardContext:
+    ) -> tuple[State, State]:
+        """Return constants and initial state of the rows of some forcing."""
         first = next(iter(forcing.values()))
         n = first.shape[1]
         constants = self.precompute(attributes, n, dtype=first.dtype)
         state = self.init_state(n, dtype=first.dtype, device=first.device)
-        return ForwardContext.start(self.process_models, forcing, constants, state)
+        return constants, state
 
     def learned_parameters(
         self, forcing: Mapping[str, Tensor], attributes: Mapping[str, Tensor]
@@ -293,9 +294,7 @@ class DeltaModel(nn.Module):
         dict of name to Tensor
             ``[rows, *shape]`` where they come from attributes alone, else ``[time, rows, *shape]``.
         """
-        context = self._initial_context(forcing, attributes)
-        for binding in self._bindings:
-            binding.before_physics(self.networks[binding.key], context)
+        context = self.prepare(forcing, *self._initial(forcing, attributes))
         dynamic = {
             f"{key}.{name}": v for key, series in context.dynamic.items() for name, v in series.items()
         }
@@ -327,11 +326,24 @@ class DeltaModel(nn.Module):
     def _run(
         self, forcing: Mapping[str, Tensor], constants: State, state: State, outputs: Collection[str] | None
     ) -> tuple[dict[str, Tensor], State]:
+        return self.finish(self.prepare(forcing, constants, state), outputs)
+
+    def prepare(self, forcing: Mapping[str, Tensor], constants: State, state: State) -> ForwardContext:
+        """Run what acts before the process models over a block; :meth:`finish` does the rest."""
+        context = ForwardContext.start(self.process_models, forcing, constants, state)
+        for binding in self._bindings:
+            binding.before_physics(self.networks[binding.key], context)
+        return context
+
+    def finish(
+        self, context: ForwardContext, outputs: Collection[str] | None = None
+    ) -> tuple[dict[str, Tensor], State]:
+        """Run the process models over a prepared block, which is used up, and what acts after them.
+
+        Forcing and parameters of the process models may have been changed in between.
+        """
         selected = None if outputs is None else [o for o in self._outputs if o.flux.name in outputs]
         models, networks = self.process_models, self.networks
-        context = ForwardContext.start(models, forcing, constants, state)
-        for binding in self._bindings:
-            binding.before_physics(networks[binding.key], context)
         run_process_models(models, context, selected, self.dt, CompiledBlocks() if self.compiled else None)
         for binding in self._bindings:
             binding.after_physics(networks[binding.key], context)
@@ -351,14 +363,18 @@ class DeltaModel(nn.Module):
             names = tuple(name[len(key) + 1 :] for name in balance.stored if name.startswith(f"{key}."))
             if names:
                 stored[key] = physics.storage(model, states[key], replace(balance, stored=names))
-        if len(stored) > 1:
+        return self.weigh(stored, constants)
+
+    def weigh(self, amounts: Mapping[str, Tensor], constants: State) -> Tensor:
+        """Add up amounts ``[rows]`` in process models: of an ensemble by its constant weights."""
+        if len(amounts) > 1:
             weights = next(
                 binding.by_model(constants)
                 for binding in self._bindings
                 if isinstance(binding, EnsembleWeighting)
             )
-            stored = {key: weights[key] * values for key, values in stored.items()}
-        return torch.stack([*stored.values()]).sum(0)
+            amounts = {key: weights[key] * values for key, values in amounts.items()}
+        return torch.stack([*amounts.values()]).sum(0)
 
     def residual(
         self,

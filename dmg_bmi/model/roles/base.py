@@ -69,6 +69,38 @@ class ForwardContext:
             fluxes={key: {} for key in ("", *models)},
         )
 
+    def repeat(self, count: int) -> ForwardContext:
+        """Return a context whose rows are `count` times these, member after member.
+
+        Raises
+        ------
+        ConfigError
+            If a network is inside the step, or rows act on each other.
+        """
+        if any(self.processes.values()):
+            raise ConfigError("rows of a model with a network inside its step cannot be repeated")
+        first = next(iter(self.forcing.values()))
+
+        def by_step(part: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: v.repeat(1, count, *[1] * (v.ndim - 2)) for name, v in part.items()}
+
+        def by_row(part: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            if any(v.shape[0] != first.shape[1] for v in part.values()):
+                raise ConfigError("rows of a model that act on each other cannot be repeated")
+            return {name: v.repeat(count, *[1] * (v.ndim - 1)) for name, v in part.items()}
+
+        return ForwardContext(
+            by_step(self.forcing),
+            by_row(self.constants),
+            by_row(self.state),
+            {key: by_step(part) for key, part in self.driving.items()},
+            {key: by_step(part) for key, part in self.dynamic.items()},
+            {key: {} for key in self.processes},
+            {key: by_step(part) for key, part in self.fluxes.items()},
+            by_row(self.new),
+            dict(self.given),
+        )
+
     @property
     def dtype(self) -> torch.dtype:
         """Return the dtype of the equations."""

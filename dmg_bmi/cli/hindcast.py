@@ -1,0 +1,156 @@
+"""Forecast the past again and again, states brought in line with the gauges, and score it by lead time.
+
+For each issue rain and stores of a window are adjusted to the flow that was observed in it (variational
+assimilation), and what is left of the error is carried on; the weather ahead is that which came. Error
+corrections are fitted in the training period. Beside it stand persistence, the model without observations
+(open loop), and the open loop with its errors corrected.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..arrays import FloatArray
+    from ..forecast import Assimilation, Hindcast
+    from ..model.delta_model import DeltaModel
+    from ..training.experiment import Experiment
+
+SHOWN = ("NSE", "KGE", "bias")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``dmg-bmi hindcast``."""
+    parser.add_argument("what", help="run folder, bundle folder, or a shipped bundle's name")
+    parser.add_argument("--data", help="training configuration of other data and splits")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. data.path=/data/camels"
+    )
+    parser.add_argument("--split", default="test", metavar="NAME", help="period and basins (default: test)")
+    parser.add_argument("--leads", type=int, default=7, help="steps that a forecast looks ahead (default: 7)")
+    parser.add_argument("--every", type=int, default=1, help="steps between forecasts (default: 1)")
+    parser.add_argument(
+        "--fit-every", type=int, default=10, help="the same in the training period (default: 10)"
+    )
+    parser.add_argument("--assimilation", type=Path, metavar="YAML", help="options of the analysis")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where files are written")
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi hindcast``."""
+    from ..errors import ConfigError
+    from ..forecast import Assimilation
+    from ..io.typed_yaml import from_mapping, read_yaml
+    from ..training.experiment import Experiment
+    from .evaluate import find
+
+    file = arguments.assimilation
+    options = Assimilation() if file is None else from_mapping(Assimilation, read_yaml(file), str(file))
+    for name in ("leads", "every", "fit_every"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least 1")
+    info, config = find(arguments.what, arguments.data, arguments.set)
+    experiment = Experiment.load(config)
+    unknown = [name for name in ("train", arguments.split) if name not in experiment.splits]
+    if unknown:
+        raise ConfigError(f"no split {unknown[0]}; available: {', '.join(experiment.splits)}")
+    info, model = info.load()
+    fit = _hindcast(
+        model, experiment, "train", arguments.split, options, arguments.leads, arguments.fit_every
+    )
+    scored = _hindcast(
+        model, experiment, arguments.split, arguments.split, options, arguments.leads, arguments.every
+    )
+    forecasts = _kinds(scored, fit)
+    _write(arguments.output, scored, forecasts, info.name)
+    print(_table(scored, forecasts))
+    print(arguments.output / "hindcast.nc")
+
+
+def _hindcast(
+    model: DeltaModel,
+    experiment: Experiment,
+    period: str,
+    basins: str,
+    options: Assimilation,
+    leads: int,
+    every: int,
+) -> Hindcast:
+    """Forecast over the period of one split, for the basins of another."""
+    import numpy as np
+
+    from ..forecast import hindcast
+    from ..training.config import bounds
+    from ..training.losses import FLOW
+
+    columns = experiment.splits[basins].columns
+    start, end = bounds(experiment.splits[period].period)
+    known = experiment.training_period.columns(columns).target[FLOW]
+    dataset = experiment.dataset.columns(columns)
+    spin_up = np.timedelta64(round((experiment.spin_up + options.window) * dataset.step), "s")
+    dataset = dataset.period(max(dataset.times[0], start - spin_up), end)
+    first = max(start, dataset.times[0] + spin_up)
+    return hindcast(model, dataset, first, end, np.nanmean(known, axis=0), options, leads, every)
+
+
+def _kinds(scored: Hindcast, fit: Hindcast) -> dict[str, tuple[FloatArray, str]]:
+    """Return each kind of forecast and what it is, by its name."""
+    open_loop, analysed = fit.correction(fit.open_loop), fit.correction(fit.analysed)
+    return {
+        "persistence": (scored.persistence(), "latest observed flow"),
+        "open_loop": (scored.open_loop.flow, "flow without observations"),
+        "open_loop_corrected": (
+            scored.corrected(scored.open_loop, open_loop),
+            "flow without observations, its errors corrected",
+        ),
+        "analysed": (scored.analysed.flow, "flow from the analysis"),
+        "analysed_corrected": (
+            scored.corrected(scored.analysed, analysed),
+            "flow from the analysis, its errors corrected",
+        ),
+    }
+
+
+def _write(folder: Path, scored: Hindcast, forecasts: dict[str, tuple[FloatArray, str]], bundle: str) -> None:
+    """Write all forecasts as NetCDF, and their scores by lead and basin as CSV."""
+    from ..io import forecast_netcdf
+    from ..io.csv_table import write_csv
+
+    series = forecasts | {"observed": (scored.observed, "observed flow")}
+    forecast_netcdf.write(
+        folder / "hindcast.nc", scored.ids, scored.issued, scored.step, series, title=f"hindcast by {bundle}"
+    )
+    rows: list[list[str]] = []
+    for kind, (flow, _) in forecasts.items():
+        by_metric = {metric: scored.skill(flow, metric) for metric in SHOWN}
+        for lead in range(flow.shape[1]):
+            for column, name in enumerate(scored.ids):
+                values = (f"{by_metric[metric][lead, column]:.4f}" for metric in SHOWN)
+                rows.append([kind, str(lead + 1), name, *values])
+    write_csv(folder / "skill.csv", ["forecast", "lead", "basin", *SHOWN], rows)
+
+
+def _table(scored: Hindcast, forecasts: dict[str, tuple[FloatArray, str]]) -> str:
+    """Return the median NSE of each kind by lead, and in how many basins the analysis helps."""
+    skills = {kind: scored.skill(flow) for kind, (flow, _) in forecasts.items()}
+    leads = range(scored.observed.shape[1])
+    width = max(map(len, skills))
+    lines = [f"{len(scored.issued)} forecasts of {len(scored.ids)} basins; median NSE by lead"]
+    lines.append(" " * width + "".join(f"{lead + 1:>7}" for lead in leads))
+    for kind, skill in skills.items():
+        lines.append(f"{kind:{width}}" + "".join(f"{_median(skill[lead]):7.3f}" for lead in leads))
+    best = skills["analysed_corrected"]
+    for kind in ("open_loop", "open_loop_corrected"):
+        better = (best > skills[kind]).sum(1)
+        lines.append(f"analysed_corrected is above {kind} in " + ", ".join(map(str, better)) + " basins")
+    return "\n".join(lines)
+
+
+def _median(values: np.ndarray) -> float:
+    import numpy as np
+
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")

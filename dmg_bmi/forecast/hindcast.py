@@ -1,0 +1,211 @@
+"""Hindcast: forecasts of the past with the weather that came, and what they are worth by lead time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..arrays import FloatArray, TimeArray
+from ..errors import ConfigError
+from ..io.timeseries import BasinDataset
+from ..model.delta_model import DeltaModel
+from ..physics import State
+from ..training.data import Tensors, tensors
+from ..training.metrics import per_basin
+from .analysis import FLOW, analyse, check_observed
+from .error_correction import ErrorCorrection
+from .options import Assimilation
+
+#: Issues times rows of an analysis at once.
+ROWS = 2**13
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Forecasts of one kind.
+
+    Parameters
+    ----------
+    flow : ndarray ``[issues, leads, basins]``
+        mm per step.
+    latest : ndarray ``[issues, basins]``
+        Simulated flow of the last step before each issue.
+    """
+
+    flow: FloatArray
+    latest: FloatArray
+
+
+@dataclass(frozen=True)
+class Hindcast:
+    """Forecasts issued over a period, of the open loop (without observations) and from analyses.
+
+    Parameters
+    ----------
+    ids : tuple of str
+    issued : ndarray of datetime64[s] ``[issues]``
+        Begin of the first step that is forecast.
+    step : float
+        Seconds.
+    open_loop, analysed : Forecasts
+    observed : ndarray ``[issues, leads, basins]``
+    observed_before : ndarray ``[issues, basins]``
+        Of the last step before each issue; the latest that a forecast knows.
+    """
+
+    ids: tuple[str, ...]
+    issued: TimeArray
+    step: float
+    open_loop: Forecasts
+    analysed: Forecasts
+    observed: FloatArray
+    observed_before: FloatArray
+
+    def correction(self, forecasts: Forecasts) -> ErrorCorrection:
+        """Fit the error correction of these forecasts, for another period."""
+        return ErrorCorrection.fit(self.observed_before - forecasts.latest, self.observed - forecasts.flow)
+
+    def corrected(self, forecasts: Forecasts, correction: ErrorCorrection) -> FloatArray:
+        """Return these forecasts ``[issues, leads, basins]``, their errors corrected."""
+        return correction(forecasts.flow, self.observed_before - forecasts.latest)
+
+    def persistence(self) -> FloatArray:
+        """Return the latest observation as the forecast of every lead."""
+        return np.broadcast_to(self.observed_before[:, None], self.observed.shape)
+
+    def skill(self, forecasts: FloatArray, metric: str = "NSE") -> FloatArray:
+        """Return a metric of forecasts, ``[leads, basins]``."""
+        return np.stack(
+            [
+                per_basin(forecasts[:, lead], self.observed[:, lead], self.step)[metric]
+                for lead in range(self.observed.shape[1])
+            ]
+        )
+
+
+def hindcast(
+    model: DeltaModel,
+    dataset: BasinDataset,
+    first: np.datetime64,
+    last: np.datetime64,
+    typical: FloatArray,
+    options: Assimilation | None = None,
+    leads: int = 7,
+    every: int = 1,
+) -> Hindcast:
+    """Forecast again and again over a period, with the weather that came.
+
+    Each analysis begins from the open loop, a window before its time.
+
+    Parameters
+    ----------
+    model : DeltaModel
+    dataset : BasinDataset
+        From the begin of the spin-up on; with observed flow.
+    first, last : datetime64
+        The first and the last issue, as far as the data reach.
+    typical : ndarray ``[basins]``
+        Typical flow, see :func:`~dmg_bmi.forecast.analyse`.
+    options : Assimilation, optional
+    leads : int
+        Steps that each forecast looks ahead.
+    every : int
+        Steps between issues.
+
+    Raises
+    ------
+    ConfigError, ForcingError
+        If there is no issue in the data, or an observation no river can have.
+    """
+    options = options or Assimilation()
+    steps = np.arange(len(dataset.times))[options.window : len(dataset.times) - leads + 1]
+    times = dataset.times[steps]
+    issues = steps[(times >= first) & (times <= last)][::every]
+    if not len(issues):
+        raise ConfigError(
+            f"no forecast can be issued from {first} to {last}: the data reach from {dataset.times[0]} to "
+            f"{dataset.times[-1]}, and a window of {options.window} steps and {leads} leads must fit in"
+        )
+    model.eval()
+    data = tensors(dataset, model.forcing_names, model.attribute_names, (FLOW,), torch.float64)
+    observed = data.target[FLOW]
+    check_observed(observed)
+    blocks = _Issues(model, data, torch.from_numpy(np.asarray(typical, dtype=np.float64)), options, leads)
+    kinds = [blocks.forecast(some, starts) for some, starts in blocks.starts(issues)]
+    open_loop, analysed = (
+        Forecasts(*(np.concatenate([part[k][i] for part in kinds]) for i in (0, 1))) for k in (0, 1)
+    )
+    ahead = torch.from_numpy(issues)[:, None] + torch.arange(leads)
+    return Hindcast(
+        dataset.ids,
+        dataset.times[issues],
+        dataset.step,
+        open_loop,
+        analysed,
+        observed[ahead].numpy(),
+        observed[torch.from_numpy(issues - 1)].numpy(),
+    )
+
+
+class _Issues:
+    """Forecasts of many issues as rows of one batch, issue after issue."""
+
+    def __init__(
+        self, model: DeltaModel, data: Tensors, typical: Tensor, options: Assimilation, leads: int
+    ) -> None:
+        self.model, self.data, self.options, self.leads = model, data, options, leads
+        self.basins = len(typical)
+        self.typical = typical
+        with torch.inference_mode():
+            self.constants = model.precompute(data.attributes, self.basins)
+            self.state = model.init_state(self.basins)
+        self.at = 0
+
+    def starts(self, issues: np.ndarray) -> Iterator[tuple[Tensor, State]]:
+        """Yield blocks of issues, and the open loop's states a window before each, issue after issue."""
+        size = max(1, ROWS // self.basins)
+        for begin in range(0, len(issues), size):
+            some = issues[begin : begin + size]
+            states = [self._state_before(int(step) - self.options.window) for step in some]
+            yield torch.from_numpy(some), {n: torch.cat([s[n] for s in states]) for n in states[0]}
+
+    def _state_before(self, step: int) -> State:
+        """Advance the open loop to the begin of a step; steps must rise."""
+        if step > self.at:
+            span = slice(self.at, step)
+            with torch.inference_mode():
+                forcing = {name: values[span] for name, values in self.data.forcing.items()}
+                _, self.state = self.model.run(forcing, self.constants, self.state, ())
+            self.at = step
+        return self.state
+
+    def forecast(self, issues: Tensor, state: State) -> tuple[tuple[FloatArray, FloatArray], ...]:
+        """Return flow and latest flow, see :class:`Forecasts`, of open loop and analyses."""
+        window, count = self.options.window, len(issues)
+        past, future = torch.arange(-window, 0), torch.arange(self.leads)
+
+        def gathered(series: Mapping[str, Tensor], steps: Tensor) -> dict[str, Tensor]:
+            return {n: v[issues + steps.unsqueeze(-1)].flatten(1) for n, v in series.items()}
+
+        constants = {n: v.repeat(count, *[1] * (v.ndim - 1)) for n, v in self.constants.items()}
+        before, ahead = gathered(self.data.forcing, past), gathered(self.data.forcing, future)
+        observed = gathered(self.data.target, past)[FLOW]
+        analysis = analyse(
+            self.model, before, constants, state, observed, self.typical.repeat(count), self.options
+        )
+        with torch.inference_mode():
+            open_loop = self.model.run(before, constants, state, (FLOW,))
+        kinds = ((open_loop[0][FLOW], open_loop[1]), (analysis.fluxes[FLOW], analysis.state))
+        return tuple(self._ahead(flow, after, ahead, constants) for flow, after in kinds)
+
+    def _ahead(
+        self, flow: Tensor, state: State, forcing: Mapping[str, Tensor], constants: State
+    ) -> tuple[FloatArray, FloatArray]:
+        with torch.inference_mode():
+            forecast = self.model.run(forcing, constants, state, (FLOW,))[0][FLOW]
+        by_issue = forecast.reshape(self.leads, -1, self.basins).transpose(0, 1)
+        return by_issue.numpy(), flow[-1].reshape(-1, self.basins).numpy()

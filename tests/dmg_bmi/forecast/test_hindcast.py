@@ -1,0 +1,128 @@
+"""Forecasts of the past know nothing of their future but the weather, and are what they would be alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dmg_bmi import Bundle
+from dmg_bmi.cli import main
+from dmg_bmi.errors import ConfigError, ForcingError
+from dmg_bmi.forecast import Assimilation, hindcast
+from dmg_bmi.synthetic.basins import generate
+
+OPTIONS = Assimilation(window=20, ages=(1, 5))
+FIRST, LAST = np.datetime64("2001-06-01"), np.datetime64("2001-09-01")
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """Two years of three basins from 2000-01-01 on."""
+    basins = generate(3, 2, seed=4)
+    start = basins.times[0]
+    return replace(basins, times=basins.times + (np.datetime64("2000-01-01", "s") - start))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Bundle.load("demo_daily").model
+
+
+def run(model, dataset, **keys):
+    return hindcast(model, dataset, FIRST, LAST, np.ones(3), OPTIONS, **{"leads": 5, "every": 9, **keys})
+
+
+def test_the_open_loop_is_one_forward(model, dataset):
+    found = run(model, dataset)
+    forcing = {n: torch.from_numpy(np.float64(dataset.forcing[n])) for n in model.forcing_names}
+    attributes = {n: torch.from_numpy(np.float64(dataset.attributes[n])) for n in model.attribute_names}
+    with torch.no_grad():
+        flow = model(forcing, attributes, outputs=("Q",))[0]["Q"].numpy()
+    for k, issued in enumerate(found.issued):
+        at = int(np.searchsorted(dataset.times, issued))
+        assert np.allclose(found.open_loop.flow[k], flow[at : at + 5], rtol=1e-5, atol=1e-6)
+        assert np.allclose(found.open_loop.latest[k], flow[at - 1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_forecast_does_not_know_flow_after_its_issue(model, dataset):
+    found = run(model, dataset)
+    issue = found.issued[4]
+    later = dataset.target["Q"].copy()
+    later[dataset.times >= issue] *= 3.0
+    other = run(model, replace(dataset, target={"Q": later}))
+    assert np.array_equal(found.analysed.flow[:5], other.analysed.flow[:5])
+    assert not np.array_equal(found.analysed.flow[5:], other.analysed.flow[5:])
+
+
+def test_an_issue_is_the_same_alone_and_among_others(model, dataset):
+    every, third = run(model, dataset, every=3), run(model, dataset)
+    assert np.array_equal(every.issued[::3], third.issued)
+    assert np.allclose(every.analysed.flow[::3], third.analysed.flow, rtol=1e-9, atol=1e-9)
+
+
+def test_without_observations_forecasts_are_those_of_the_open_loop(model, dataset):
+    blind = replace(dataset, target={"Q": np.full_like(dataset.target["Q"], np.nan)})
+    found = hindcast(model, blind, FIRST, LAST, np.ones(3), OPTIONS, 5, 9)
+    assert np.array_equal(found.analysed.flow, found.open_loop.flow)
+
+
+def test_observations_improve_the_forecast_of_a_wrong_model(model, dataset):
+    found = run(model, replace(dataset, target={"Q": 1.3 * dataset.target["Q"] + 0.1}), every=3)
+    off, left = (np.nanmean(np.square(f.flow - found.observed), 0) for f in (found.open_loop, found.analysed))
+    assert (left[0] < off[0]).all()
+
+
+def test_a_period_without_data_is_refused_with_what_there_is(model, dataset):
+    with pytest.raises(ConfigError, match="no forecast can be issued from 2010"):
+        hindcast(model, dataset, np.datetime64("2010-01-01"), np.datetime64("2011-01-01"), np.ones(3))
+
+
+def test_negative_flow_is_refused(model, dataset):
+    wrong = dataset.target["Q"].copy()
+    wrong[100, 1] = -999.0
+    with pytest.raises(ForcingError, match="row 1 in step 100"):
+        run(model, replace(dataset, target={"Q": wrong}))
+
+
+def test_the_command_writes_forecasts_and_their_skill(tmp_path, capsys):
+    import netCDF4
+
+    command = [
+        "hindcast",
+        "demo_daily",
+        "--split",
+        "validation",
+        "--every",
+        "40",
+        "--fit-every",
+        "60",
+        "--leads",
+        "3",
+    ]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "median NSE by lead" in said
+    with netCDF4.Dataset(tmp_path / "out" / "hindcast.nc") as data:
+        shape = tuple(len(data.dimensions[n]) for n in ("reference_time", "lead_time", "catchment"))
+        assert data["analysed_corrected"].shape == shape
+        assert data["lead_time"][:].tolist() == [86400.0, 172800.0, 259200.0]
+        assert data["time"][0, 1] - data["reference_time"][0] == 172800.0
+        assert np.isfinite(np.ma.filled(data["analysed_corrected"][:], np.nan)).all()
+    lines = (tmp_path / "out" / "skill.csv").read_text().splitlines()
+    assert len(lines) == 1 + 5 * shape[1] * shape[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--leads", "0"], "--leads must be at least 1"),
+        (["--fit-every", "-3"], "--fit-every must be at least 1"),
+        (["--split", "none"], "no split none"),
+        (["--assimilation", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_wrong_options_are_told_and_nothing_is_written(tmp_path, capsys, arguments, said):
+    assert main(["hindcast", "demo_daily", *arguments, "--output", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
