@@ -59,13 +59,13 @@ def locked(path: Path, patience: float = PATIENCE) -> Iterator[Path]:
         If another process or thread is writing `path`, or something fails on the way.
     """
     path = Path(path)
-    workspace, lock = path.with_name(f".{path.name}{SUFFIX}"), None
-    with _told(path, f".{path.name}."):
+    workspace, lock = _beside(path), None
+    with _told(path, workspace.name.removesuffix(SUFFIX) + "."):
         try:
             lock = _acquire(workspace, path, patience)
         except _Unsupported:
             # Nobody can tell then whether a writer lives, so each has a workspace of its own.
-            workspace = path.with_name(f".{path.name}.{token_hex(8)}{SUFFIX}")
+            workspace = _beside(path, f".{token_hex(8)}")
             workspace.mkdir(mode=0o700)
         try:
             yield workspace
@@ -83,7 +83,7 @@ def alone(path: Path) -> Iterator[None]:
         If another process or thread has it.
     """
     path = Path(path)
-    workspace, lock = path.with_name(f".{path.name}{SUFFIX}"), None
+    workspace, lock = _beside(path), None
     # Without locks nobody can tell whether another one lives.
     with _told(path), suppress(_Unsupported):
         lock = _acquire(workspace, path, 0.0)
@@ -131,6 +131,8 @@ def replacing_folder(path: Path, holds: Collection[str], also: str = "") -> Iter
     """
     path = Path(path)
     with locked(path) as workspace:
+        if Path(os.path.abspath(path)) == Path.cwd():
+            raise OSError(errno.EBUSY, "it is the working folder and cannot be exchanged", str(path))
         refuse_foreign(path, holds, also)
         new, old = workspace / "new", workspace / _OLD
         new.mkdir()
@@ -194,8 +196,8 @@ def recover(path: Path) -> None:
     WriteError
         See :func:`locked`.
     """
-    path = path.absolute()  # "." has no name
-    if path.name and is_open(path.with_name(f".{path.name}{SUFFIX}")):
+    at_root = not Path(os.path.abspath(path)).name
+    if not at_root and is_open(_beside(path)):
         with locked(path):
             pass
 
@@ -206,6 +208,14 @@ def sweep(folder: Path) -> None:
         target = workspace.with_name(workspace.name[1 : -len(SUFFIX)])
         with suppress(OSError, _Unsupported):
             _release(workspace, _acquire(workspace, target, 0.0, make=False))
+
+
+def _beside(path: Path, more: str = "") -> Path:
+    """Return the workspace of a path, beside it by whatever name it is given; WriteError for the root."""
+    whole = Path(os.path.abspath(path))
+    if not whole.name:
+        raise WriteError(errno.EBUSY, "it is the root of the file system; choose another", str(path))
+    return whole.with_name(f".{whole.name}{more}{SUFFIX}")
 
 
 @contextmanager
@@ -222,7 +232,8 @@ def _told(path: Path, workspace: str = "") -> Iterator[None]:
 
 def _within(path: Path, workspace: str, file: str) -> bool:
     """Tell whether a file lies in a workspace of `path`, which users do not know."""
-    parents = [p for p in Path(file).parents if p.parent == path.parent]
+    beside = _beside(path).parent
+    parents = [p for p in Path(os.path.abspath(file)).parents if p.parent == beside]
     return bool(workspace) and any(p.name.startswith(workspace) and p.name.endswith(SUFFIX) for p in parents)
 
 
@@ -237,7 +248,8 @@ def _acquire(workspace: Path, target: Path, patience: float, make: bool = True) 
     deadline = monotonic() + patience
     while True:
         if make:
-            workspace.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):  # `exist_ok` raises where another one removes it meanwhile
+                workspace.mkdir(mode=0o700)
         descriptor = _open(workspace, make)
         if descriptor is not None:
             try:

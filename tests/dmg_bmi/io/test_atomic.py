@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import time
+from pathlib import Path
 
 import pytest
 from faults import Faults
@@ -302,3 +303,37 @@ def test_a_writer_killed_between_old_and_new_loses_neither(tmp_path, monkeypatch
     sweep(tmp_path)
     assert names(tmp_path) == ["d"]
     assert names(tmp_path / "d") == ["a", "b", "old.npy"]
+
+
+@pytest.mark.parametrize("spelling", [".", "../{name}", "{whole}", "a/.."])
+def test_the_working_folder_is_not_exchanged_by_any_of_its_names(tmp_path, monkeypatch, spelling):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    path = Path(spelling.format(name=tmp_path.name, whole=tmp_path))
+    with pytest.raises(WriteError, match="working folder"), atomic.replacing_folder(path, ["a"]):
+        pass
+    assert [f.name for f in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("write", [atomic.replacing, atomic.locked, atomic.alone])
+def test_the_root_of_the_file_system_is_refused_in_words(write):
+    with pytest.raises(WriteError, match="root of the file system"), write(Path("/")):
+        pass
+
+
+@pytest.mark.parametrize("spelling", ["file", "./file", "a/../file", "{whole}/file"])
+def test_one_file_has_one_lock_by_whatever_name(tmp_path, monkeypatch, spelling):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with (
+        atomic.locked(tmp_path / "file"),
+        pytest.raises(WriteError, match="another process"),
+        atomic.locked(Path(spelling.format(whole=tmp_path)), patience=0.0),
+    ):
+        pass
+
+
+def test_a_folder_that_was_never_written_needs_no_recovery_even_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    atomic.recover(Path())
+    assert not [*tmp_path.iterdir()]
