@@ -224,9 +224,9 @@ def _apply(
     controls.apply(context, x)
     balance = model.declaration.balances[0]
     given = {
-        key: sum(
-            (driving[name] - prepared.driving[key][name]).sum(0) for name in balance.into if name in driving
-        )
+        key: torch.stack(
+            [(driving[n] - prepared.driving[key][n]).sum(0) for n in balance.into if n in driving]
+        ).sum(0)
         for key, driving in context.driving.items()
     }
     before, after = (model.storage(balance, c.state, c.constants) for c in (prepared, context))
