@@ -206,6 +206,8 @@ def sweep(folder: Path) -> None:
     """Remove the workspaces that killed writers left in a folder; those of living writers stay."""
     for workspace in folder.glob(f".*{SUFFIX}"):
         target = workspace.with_name(workspace.name[1 : -len(SUFFIX)])
+        with suppress(OSError):
+            workspace.rmdir()  # an empty one has no lock any more, or not yet
         with suppress(OSError, _Unsupported):
             _release(workspace, _acquire(workspace, target, 0.0, make=False))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import threading
+import time
 from functools import cache
 from types import SimpleNamespace
 
@@ -195,11 +196,17 @@ def race():
         processes = kind == "processes"
         make = multiprocessing.get_context("fork") if processes else threading
         barrier = make.Barrier(writers)
+        problems = []  # of threads; a process tells by its exit code
 
         def work(k):
-            for _ in range(rounds):
-                barrier.wait(60)
-                write(k)
+            try:
+                for _ in range(rounds):
+                    barrier.wait(60)
+                    write(k)
+            except BaseException as problem:
+                problems.append(problem)
+                barrier.abort()
+                raise
 
         start = make.Process if processes else make.Thread
         running = [start(target=work, args=(k,)) for k in range(writers)]
@@ -207,8 +214,10 @@ def race():
             one.start()
         while any(one.is_alive() for one in running):
             check()
+            time.sleep(0.001)  # the writers are to write
         for one in running:
             one.join(60)
+        assert not problems
         assert not any(getattr(one, "exitcode", 0) for one in running)
 
     return run
