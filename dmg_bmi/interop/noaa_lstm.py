@@ -15,21 +15,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..arrays import HOUR
 from ..errors import ConfigError
-from ..io.files import MAX_YAML, read_text
-from ..io.files import read_yaml as read_plain
+from ..io.files import read_yaml
 from ..model.bundle import Bundle, BundleInfo
 from ..model.variables import FLOW, Variable
 from .import_neuralhydrology.assembly import Member, assemble, build_member
 from .import_neuralhydrology.run_config import MOST_ALIASES
-
-try:  # several times as fast
-    from yaml import CBaseLoader as _TextLoader
-except ImportError:
-    from yaml import BaseLoader as _TextLoader  # type: ignore[assignment]
 
 KEYS = "train_cfg_file", "area_sqkm"
 #: What their component calls attributes, beside the names of the training.
@@ -74,13 +66,8 @@ class NoaaFile:
     @classmethod
     def read(cls, path: Path) -> NoaaFile:
         """Read a file; ConfigError, naming file and key, if it is none of NOAA's."""
-        text = read_text(path, ConfigError, MAX_YAML)
-        try:
-            # Ids such as 01022500 are meant as they stand, so all is read as text.
-            content = yaml.load(text, _TextLoader)  # noqa: S506  makes nothing but text, lists and mappings
-        except yaml.YAMLError as problem:
-            raise ConfigError(f"{path}: is not valid YAML: {problem}") from problem
-        if not isinstance(content, dict) or any(key not in content for key in KEYS):
+        content = read_yaml(path, ConfigError, as_text=True)
+        if any(key not in content for key in KEYS):
             raise ConfigError(
                 f"{path}: is not a configuration of NOAA's LSTM: it requires {' and '.join(KEYS)}"
             )
@@ -181,7 +168,7 @@ def _bundle(runs: Sequence[Path], name: str = "LSTM") -> Bundle:
 def _member(folder: Path) -> Member:
     """Read a run by the epoch that its configuration names, as their component does."""
     path = folder / "config.yml"
-    epochs = read_plain(path, ConfigError, aliases=MOST_ALIASES).get("epochs")
+    epochs = read_yaml(path, ConfigError, aliases=MOST_ALIASES).get("epochs")
     if isinstance(epochs, bool) or not isinstance(epochs, int):
         raise ConfigError(f"{path}: epochs must be the number of the checkpoint, not {epochs!r}")
     member = build_member(folder, epochs, step=HOUR)

@@ -23,8 +23,10 @@ MAX_FILE, MAX_TEXT, MAX_YAML = 8 * 2**30, 2**30, 4 * 2**20
 
 
 try:  # several times as fast
+    from yaml import CBaseLoader as _TextLoader
     from yaml import CSafeLoader as _SafeLoader
 except ImportError:
+    from yaml import BaseLoader as _TextLoader  # type: ignore[assignment]
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
 #: How deep lists and mappings may lie within each other.
@@ -193,22 +195,32 @@ def read_json(path: str | Path, error: type[DmgBmiError]) -> Any:
         raise error(f"{path}: is not valid JSON: {problem}") from problem
 
 
-def read_yaml(path: str | Path, error: type[DmgBmiError], aliases: int = 0) -> dict[str, Any]:
+def read_yaml(
+    path: str | Path, error: type[DmgBmiError], aliases: int = 0, as_text: bool = False
+) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping; raise `error` naming file and line.
 
-    More than `aliases` are refused: aliases of aliases grow without bound.
+    Parameters
+    ----------
+    path, error
+    aliases : int
+        More are refused: aliases of aliases grow without bound.
+    as_text : bool
+        Whether numbers, dates and ids such as 01022500 are left as the text that stands there.
     """
-    content = parse_yaml(read_text(path, error, MAX_YAML), str(path), error, aliases)
+    content = parse_yaml(read_text(path, error, MAX_YAML), str(path), error, aliases, as_text)
     if not isinstance(content, dict):
         raise error(f"{path}: must hold keys and values, not {type(content).__name__}")
     return content
 
 
-def parse_yaml(text: str, source: str, error: type[DmgBmiError], aliases: int = 0) -> Any:
+def parse_yaml(
+    text: str, source: str, error: type[DmgBmiError], aliases: int = 0, as_text: bool = False
+) -> Any:
     """Parse YAML text; raise `error` naming its source and line."""
     try:
         _refuse_unbounded(text, aliases)
-        return yaml.load(text, _Loader)  # noqa: S506  _Loader is a SafeLoader
+        return yaml.load(text, _TextLoader if as_text else _Loader)  # noqa: S506  both make plain data
     except _Refused as problem:
         line = f", line {problem.line}" if "\n" in text else ""
         raise error(f"{source}{line}: {problem.problem}") from problem
