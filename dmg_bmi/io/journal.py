@@ -36,6 +36,9 @@ def exchange(made: Sequence[tuple[Path, Path]], gone: Collection[Path], workspac
         If something of another kind stands in a place.
     OSError
     """
+    workspace = _absolute(workspace)
+    made = [(_absolute(new), _absolute(place)) for new, place in made]
+    gone = [_absolute(place) for place in gone]
     for new, place in made:
         if place.exists() and not (place.is_file() if new.is_file() else place.is_dir()):
             raise FileExistsError(errno.EEXIST, "it exists and is of another kind", str(place))
@@ -108,6 +111,11 @@ def _below(root: Path, name: str) -> Path:
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(name)
     return root / path
+
+
+def _absolute(path: Path) -> Path:
+    """Name a path from the root on, without following links."""
+    return Path(os.path.abspath(path))
 
 
 def sync(path: Path, flags: int) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from faults import ERRORS, Faults
@@ -53,6 +54,14 @@ def test_an_exchange_takes_all_and_leaves_nothing(target):
     write(target)
     assert contents(target) == NEW
     assert not (target.parent / ".a.dmg_bmi").exists()
+
+
+@pytest.mark.parametrize("folder", ["run/a", "./run/a", "run/../run/a"])
+def test_places_may_be_named_from_the_working_folder(target, tmp_path, monkeypatch, folder):
+    begin(target)
+    monkeypatch.chdir(tmp_path)
+    write(Path(folder))
+    assert contents(target) == NEW
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
