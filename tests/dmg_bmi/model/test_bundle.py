@@ -370,3 +370,21 @@ def test_large_weights_whose_sum_overflows_are_numbers_all_the_same(bundles, tmp
     weights.view(-1)[:2] = 3e38
     bundle.save(tmp_path / "large")
     assert (tmp_path / "large" / DESCRIPTION).exists()
+
+
+def test_a_bundle_in_memory_is_the_saved_one_without_a_file(bundles, weather, attributes, tmp_path):
+    bundle = Bundle.load(bundles("lstm_mlp").path)
+    info, saved = bundle.in_memory(), bundle.save(tmp_path / "bundle")
+    assert info.fingerprint == saved.fingerprint
+    assert info.variables == saved.variables
+    _, model = info.load()
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    forcing = {name: torch.from_numpy(values) for name, values in weather(20, 2).items()}
+    expected, _ = saved.load_model()(forcing, attributes(2))
+    torch.testing.assert_close(model(forcing, attributes(2))[0], expected, rtol=0, atol=0)
+    with torch.no_grad():
+        next(bundle.model.parameters()).fill_(float("nan"))
+    torch.testing.assert_close(info.load_model()(forcing, attributes(2))[0], expected, rtol=0, atol=0)
+    with pytest.raises(BundleError, match="NaN or infinite"):
+        bundle.in_memory()

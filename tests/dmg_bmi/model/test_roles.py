@@ -461,3 +461,54 @@ def test_weights_and_outputs_describe_themselves():
     ):
         plain = role.describe()
         assert KINDS[plain.pop("role")](**plain) == role
+
+
+def of_networks(*roles, statistics=STATISTICS):
+    """A model of networks alone, a role each."""
+    networks = {role.network: build_network(MLP, len(role.inputs), len(role.outputs)) for role in roles}
+    for seed, network in enumerate(networks.values()):
+        torch.manual_seed(seed)
+        for weight in network.parameters():
+            torch.nn.init.normal_(weight, std=0.7)
+    return DeltaModel(networks, None, roles, statistics=statistics).double().eval()
+
+
+@torch.no_grad()
+def test_what_several_networks_give_under_one_name_is_their_mean():
+    roles = [OutputRole(("P", "T"), outputs=("Q",), network=key, nonnegative=key == "b") for key in "abc"]
+    forcing = {"P": 8 * torch.rand(30, 4).double(), "T": 20 * torch.rand(30, 4).double()}
+    model = of_networks(*roles)
+    together, _ = model(forcing)
+    one_by_one = [DeltaModel({r.network: model.nn[r.network]}, None, r, statistics=STATISTICS) for r in roles]
+    expected = torch.stack([one(forcing)[0]["Q"] for one in one_by_one]).mean(0)
+    torch.testing.assert_close(together["Q"], expected, rtol=1e-12, atol=1e-12)
+    assert [v.symbol for v in variable_table(model) if v.kind == "output"] == ["Q", "Q_flow"]
+
+
+@torch.no_grad()
+def test_statistics_of_a_role_take_precedence_for_its_network_alone():
+    own = {"T": FeatureStatistics(100.0, 3.0), "Q": FeatureStatistics(7.0, 2.0)}
+    roles = [OutputRole(("T",), outputs=("Q",), network="a", statistics=own, nonnegative=False)]
+    roles.append(OutputRole(("T",), outputs=("y",), network="b", nonnegative=False))
+    model = of_networks(*roles, statistics={"T": FeatureStatistics(1.0, 4.0)})
+    x = torch.linspace(90, 110, 12).double().reshape(6, 2)
+    fluxes, _ = model({"T": x})
+    raw, _ = model.nn["a"](((x - 100) / 3).unsqueeze(-1), {})
+    torch.testing.assert_close(fluxes["Q"], raw[..., 0] * 2 + 7)
+    raw, _ = model.nn["b"](((x - 1) / 4).unsqueeze(-1), {})
+    torch.testing.assert_close(fluxes["y"], raw[..., 0])
+    again = DeltaModel.build(**model.describe()).double()
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again({"T": x})[0], fluxes)
+    assert "statistics" not in roles[1].describe()
+
+
+@torch.no_grad()
+def test_only_the_outputs_that_are_named_are_raised_to_zero():
+    role = OutputRole(("T",), outputs=("a", "b"), network="n", nonnegative=("b",))
+    fluxes, _ = of_networks(role)({"T": 30 * torch.randn(200, 3).double()})
+    assert (fluxes["a"] < 0).any()
+    assert (fluxes["b"] >= 0).all()
+    assert (fluxes["b"] == 0).any()
+    with pytest.raises(ConfigError, match="nonnegative names c, which is none of its outputs"):
+        OutputRole(("T",), outputs=("a", "b"), nonnegative=("c",))

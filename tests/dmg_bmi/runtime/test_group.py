@@ -93,6 +93,34 @@ def test_members_answer_as_one_component_over_all_rows(
     assert np.ptp(actual[-1, :, 0]) > 0
 
 
+@pytest.mark.parametrize("order", ["given", "any"])
+def test_members_of_an_hourly_model_step_alone_and_an_error_changes_none(
+    bundles, share, alone, keys, bmi_run, order
+):
+    """Their forcing comes one by one, so each steps when it has its own; all states are read in between."""
+    bundle = bundles("lstm_mlp", HOUR, torch.float64)
+    config, series = keys("pushed", 4, 2)
+    del config["start_time"]  # a state may go back in time
+    expected = alone(bundle, 4, config, series, range(48))
+    members = share(bundle, 4, **config)
+    actual = [together(bmi_run, members, series, range(20), order)]
+    saved, soil = members[1].component.save(), bmi_run.read(members[1], "phy.SM").copy()
+    states = members[0].component.group.states.current
+    for name, value in zip(members[2].get_input_var_names(), (np.nan, 3.0, 1.0), strict=True):
+        members[2].set_value(name, np.array([value]))
+    with pytest.raises(ForcingError):
+        members[2].update()
+    after = members[0].component.group.states.current
+    assert all(torch.equal(states[name], after[name]) for name in states)
+    actual.append(together(bmi_run, members, series, range(20, 30), order))
+    members[1].component.load(saved)
+    close(bmi_run.read(members[1], "phy.SM"), soil)
+    again = [step(bmi_run, members[1], series, 1, hour) for hour in range(20, 30)]
+    close(np.array(again), actual[1][:, 1])
+    actual.append(together(bmi_run, members, series, range(30, 48), order))
+    close(np.concatenate(actual), expected)
+
+
 @pytest.mark.parametrize("forcing", ["pushed", "own"])
 def test_one_after_the_other_is_the_same_as_all_together(bundles, share, keys, bmi_run, forcing):
     bundle = bundles("lstm_mlp", DAY, torch.float64)
