@@ -77,7 +77,16 @@ def locked(built: Path) -> None:
     run(python, "-m", "pip", "install", "-q", "--require-hashes", "-r", ROOT / "requirements.lock")
     run(python, "-m", "pip", "install", "-q", "--no-deps", built)
     run(python, "-m", "pip", "check")
-    run(tool / "bin" / "python", "-m", "pip", "install", "-q", "cyclonedx-bom>=7")
+    run(
+        tool / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--require-hashes",
+        "-r",
+        ROOT / ".ci" / "sbom.lock",
+    )
     bill = VENVS / "dmg_bmi.cdx.json"
     run(tool / "bin" / "cyclonedx-py", "environment", python, "--of", "JSON", "-o", bill)
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
-from math import asin, degrees, log, pi, radians, sin, sqrt
+from math import asin, degrees, inf, log, pi, radians, sin, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,20 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import NextGenError
-from ..io.geopackage import GeoPackage
+from ..io.geopackage import GeoPackage, numbers
 
 #: GRS 80, and the parallels of the Albers projection of the United States (EPSG:5070), degrees.
 AXIS, FLATTENING = 6378137.0, 1 / 298.257222101
 ORIGIN, FIRST, SECOND = 23.0, 29.5, 45.5
 _E2 = FLATTENING * (2 - FLATTENING)
 _E = sqrt(_E2)
-#: Reference systems in degrees: WGS 84, NAD 83. Others are taken to be in m.
-GEOGRAPHIC = (4326, 4269)
+#: Reference systems in degrees whatever the file says of them: WGS 84, NAD 83, and an undefined one.
+GEOGRAPHIC = ("4326", "4269", "0")
+#: A definition (WKT) in degrees begins with the first; the last unit of another one is that of its axes.
+_DEGREES, _UNIT = (
+    re.compile(r"\s*GEO(?:GCS|GCRS|DCRS)\b", re.IGNORECASE),
+    re.compile(r'(?:LENGTH)?UNIT\[\s*"[^"]*"\s*,\s*([0-9.eE+-]+)', re.IGNORECASE),
+)
 #: Mean radius of the Earth, km.
 RADIUS = 6371.0
 
@@ -31,9 +37,10 @@ def latitudes(path: Path) -> dict[str, float]:
     Raises
     ------
     NextGenError
-        If the file uses other coordinates than EPSG:5070, 4326 or 4269.
+        If the file's coordinates are neither degrees nor EPSG:5070.
     """
-    return {name: _latitude(middle, path) for name, middle in _middles(path).items()}
+    units = _units(path)
+    return {name: _latitude(middle, units, path) for name, middle in _middles(path).items()}
 
 
 def nearest(path: Path, ids: Sequence[str], candidates: Sequence[str]) -> dict[str, tuple[str, float]]:
@@ -45,23 +52,41 @@ def nearest(path: Path, ids: Sequence[str], candidates: Sequence[str]) -> dict[s
     donors = [name for name in candidates if middles.get(name)]
     if not donors:
         return {}
+    units = _units(path)
     positions = np.array([middles[name] for name in donors])
     donor_of = {}
     for name in ids:
         middle = middles.get(name)
         if middle:
-            km = _distances(middle, positions)
+            km = _distances(middle, positions, units.get(str(middle[2]), 1.0))
             k = int(km.argmin())
             donor_of[name] = donors[k], float(km[k])
     return donor_of
 
 
-def _distances(middle: tuple[float, float, int], positions: FloatArray) -> FloatArray:
+def _units(path: Path) -> dict[str, float | None]:
+    """Return the m of a unit of each reference system of a file; None where that is degrees."""
+    units: dict[str, float | None] = {}
+    with GeoPackage(path, {}) as file:
+        if file.has("gpkg_spatial_ref_sys", "definition"):
+            table = file.columns(("gpkg_spatial_ref_sys",), "srs_id", ("definition",))
+            units = dict(zip(table["srs_id"], map(_unit, table["definition"]), strict=True))
+    return units | dict.fromkeys(GEOGRAPHIC)
+
+
+def _unit(definition: Any) -> float | None:
+    if _DEGREES.match(str(definition)):
+        return None
+    factors = [*numbers(_UNIT.findall(str(definition)))]
+    return float(factors[-1]) if factors and 0 < factors[-1] < inf else 1.0
+
+
+def _distances(middle: tuple[float, float, int], positions: FloatArray, metres: float | None) -> FloatArray:
     """Return km from one position to others: along a great circle, or a line in a projection."""
-    x, y, reference = middle
+    x, y, _ = middle
     across, along = positions[:, 0] - x, positions[:, 1] - y
-    if reference not in GEOGRAPHIC:
-        return np.asarray(np.hypot(across, along) / 1000.0)
+    if metres is not None:
+        return np.asarray(np.hypot(across, along) * metres / 1000.0)
     across, along = np.radians(across), np.radians(along)
     cosines = np.cos(np.radians(positions[:, 1])) * np.cos(radians(y))
     half = np.sin(along / 2) ** 2 + cosines * np.sin(across / 2) ** 2
@@ -89,16 +114,17 @@ def _middle(blob: Any) -> tuple[float, float, int] | None:
     return (x, y, reference) if np.isfinite([x, y]).all() else None
 
 
-def _latitude(middle: tuple[float, float, int] | None, path: Path) -> float:
+def _latitude(middle: tuple[float, float, int] | None, units: dict[str, float | None], path: Path) -> float:
     if middle is None:
         raise NextGenError(f"{path}: divides have no envelopes; give a column latitude in --table")
     x, y, reference = middle
-    if reference in GEOGRAPHIC:
+    if units.get(str(reference), 1.0) is None:
         return y
     if reference == 5070:
         return albers_latitude(x, y)
     raise NextGenError(
-        f"{path}: coordinates are EPSG:{reference}, not 5070, 4326 or 4269; give a column latitude in --table"
+        f"{path}: coordinates are EPSG:{reference}, neither degrees nor 5070; give a column latitude in "
+        "--table"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import MISSING, is_dataclass
@@ -16,8 +17,11 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from ..errors import ConfigError
 from . import files
+from .cf_time import parse_date
 
 T = TypeVar("T")
+#: How a date as text begins; Python would read dates of weeks and dates without dashes, too.
+_CALENDAR = re.compile(r"\s*\d{4}-\d\d?-\d")
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -168,10 +172,12 @@ def _scalar(kind: Any, value: Any, source: str, key: str) -> Any:
         return value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
     if kind in (int, float) and isinstance(value, bool):
         raise _wrong(source, key, _named(kind), value)
-    if isinstance(value, str) and kind in (int, float, datetime):
+    # YAML 1.1 reads 1e-3 (no dot) and quoted dates as text; what they say is plain.
+    if isinstance(value, str) and kind is datetime and _CALENDAR.match(value):
+        value = _date(value)
+    if isinstance(value, str) and kind in (int, float):
         with suppress(ValueError):
-            # YAML 1.1 reads 1e-3 (no dot) and quoted dates as text; what they say is plain.
-            value = datetime.fromisoformat(value) if kind is datetime else kind(value)
+            value = kind(value)
     if kind is float and isinstance(value, int):
         value = float(value) if abs(value) <= files.LARGEST else inf
     if isinstance(value, kind):
@@ -180,6 +186,16 @@ def _scalar(kind: Any, value: Any, source: str, key: str) -> Any:
     if kind is str:
         hint = f"; put it in quotes: '{value}'" if type(value) in (int, float) else "; put it in quotes"
     raise _wrong(source, key, _named(kind), value, hint)
+
+
+def _date(text: str) -> datetime | str:
+    """Read a date with or without a zone, also as other files spell it; text that is none comes back."""
+    with suppress(ValueError):
+        return datetime.fromisoformat(text)
+    with suppress(ConfigError):
+        date: datetime = parse_date(text, "", ConfigError).astype(datetime)
+        return date
+    return text
 
 
 def _possible(value: Any, source: str, key: str) -> Any:

@@ -505,6 +505,43 @@ def test_distances_in_degrees_are_along_great_circles(tmp_path):
     assert found == {"here": ("east", pytest.approx(0.75 * degree, rel=1e-4))}
 
 
+WKT = {
+    4258: (
+        'GEOGCS["ETRS89",DATUM["ETRS89",SPHEROID["GRS 1980",6378137,298.257]],UNIT["degree",0.01745]]',
+        None,
+    ),
+    4937: ('GEOGCRS["ETRS89",ENSEMBLE["x"],CS[ellipsoidal,2],ANGLEUNIT["degree",0.01745]]', None),
+    2263: (
+        'PROJCS["NAD83 / New York Long Island (ftUS)",GEOGCS["NAD83",UNIT["degree",0.01745]],'
+        'PROJECTION["Lambert_Conformal_Conic_2SP"],UNIT["US survey foot",0.3048006]]',
+        0.3048006,
+    ),
+    5070: ('PROJCS["NAD83 / Conus Albers",GEOGCS["NAD83",UNIT["degree",0.01745]],UNIT["metre",1]]', 1.0),
+    9999: ("undefined", 1.0),
+    9998: ('PROJCS["x",UNIT["nothing",0]]', 1.0),
+}
+
+
+@pytest.mark.parametrize("number", WKT)
+def test_the_unit_of_coordinates_is_that_of_their_definition(tmp_path, number):
+    definition, metres = WKT[number]
+    with sqlite3.connect(tmp_path / "d.gpkg") as file:
+        file.execute("CREATE TABLE divides (divide_id, geom)")
+        for name, y in (("here", 60.0), ("north", 61.0)):
+            blob = b"GP\0\x03" + struct.pack("<i4d", number, 10.0, 10.0, y, y)
+            file.execute("INSERT INTO divides VALUES (?, ?)", (name, blob))
+        file.execute("CREATE TABLE gpkg_spatial_ref_sys (srs_name, srs_id INTEGER, definition)")
+        file.execute("INSERT INTO gpkg_spatial_ref_sys VALUES ('x', ?, ?)", (number, definition))
+    path = tmp_path / "d.gpkg"
+    km = radians(1) * 6371.0 if metres is None else metres / 1000
+    assert geometry.nearest(path, ["here"], ["north"]) == {"here": ("north", pytest.approx(km))}
+    if metres is None:
+        assert geometry.latitudes(path) == {"here": 60.0, "north": 61.0}
+    elif number != 5070:
+        with pytest.raises(NextGenError, match=rf"EPSG:{number}, neither degrees nor 5070"):
+            geometry.latitudes(path)
+
+
 # -- what is wrong with a hydrofabric -----------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -169,3 +169,23 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path, text, said):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none.yaml: cannot be read"):
         read_yaml(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2000-1-2 6:00", datetime(2000, 1, 2, 6)),
+        ("2000-01-02T06:00:00Z", datetime(2000, 1, 2, 6, tzinfo=UTC)),
+        ("2000-01-02 06:00:00 -6:00", datetime(2000, 1, 2, 12)),
+        (" 2000-01-02 ", datetime(2000, 1, 2)),
+        ("2000-01-02 24:00", datetime(2000, 1, 3)),
+    ],
+)
+def test_dates_as_text_are_read_as_in_every_other_file(text, expected):
+    assert from_mapping(Outer, GOOD | {"start": text}, "c.yaml").start == expected
+
+
+@pytest.mark.parametrize("text", ["20000102", "2000-W01-1", "2000-01", "2000-02-30", "now", ""])
+def test_what_is_no_date_is_refused_by_its_key(text):
+    with pytest.raises(ConfigError, match=r"c\.yaml.*'start' must be a date such as 2000-10-01"):
+        from_mapping(Outer, GOOD | {"start": text}, "c.yaml")
