@@ -75,6 +75,7 @@ class Component(SteppingRows):
         if self.config.restart.write is not None:
             self._state_file(self.config.restart.write)  # refused now, not when the run has ended
         if self.config.restart.read is not None:
+            self.group.skip_spin_up(self)
             file = self._state_file(self.config.restart.read)
             self.load(restart.read(file), str(file))
 

@@ -28,6 +28,7 @@ from .metadata import Metadata
 from .model_step import ModelStep
 from .row_states import Rows, RowStates
 from .shared_setup import SharedSetup
+from .spin_up import spin_up, spins_up_from_store
 
 log = logging.getLogger("dmg_bmi")
 
@@ -89,6 +90,9 @@ class Group:
         self.stored: FloatArray = np.zeros(capacity)
         self._tracks_water = False
 
+        #: Rows that stored forcing is yet to spin up; replaced and never written to.
+        self._to_spin_up: frozenset[int] = frozenset()
+        self._spins_up = spins_up_from_store(setup)
         #: Of members that joined since the states were built, where it is not the initial one.
         self._initial: dict[Member, State] = {}
         self._about: dict[int, Metadata] = {}
@@ -125,6 +129,8 @@ class Group:
         levels = np.array([[v.aggregation != "sum"] for v in self.outputs])
         self.published[:, rows] = np.where(levels, np.nan, 0.0)
         self._rows.update(zip(names, rows.tolist(), strict=True))
+        if self._spins_up:
+            self._to_spin_up = self._to_spin_up | frozenset(rows.tolist())
         self.members[member] = None
         return rows
 
@@ -156,6 +162,7 @@ class Group:
         with self.lock:
             for members in (self.members, self.pending, self.ahead, self._initial):
                 members.pop(member, None)
+            self.skip_spin_up(member)
 
     def names(self, rows: Rows | slice) -> list[str]:
         """Return the catchments of rows."""
@@ -284,6 +291,7 @@ class Group:
             self.pending,
             self.ahead,
             self._initial,
+            self._to_spin_up,
             self.states.mark(),
         )
 
@@ -296,6 +304,7 @@ class Group:
             self.pending,
             self.ahead,
             self._initial,
+            self._to_spin_up,
             states,
         ) = marked
         self.states.revert(states)
@@ -337,6 +346,8 @@ class Group:
         """Return the member's state at its own clock: tensors with its rows first."""
         if member in self.pending:
             self.flush()
+        if self._to_spin_up.intersection(member.rows.tolist()) and member not in self._initial:
+            self._build()
         if int(member.rows[-1]) >= self.states.size:
             return self._initial.get(member) or self.setup.initial(len(member.rows))
         return (self.states.select_previous if member in self.ahead else self.states.select)(member.rows)
@@ -372,12 +383,20 @@ class Group:
         """Make the state of rows that joined since the last step, and constants of new attributes."""
         if self.states.size < self.n:
             self.states.extend(self.n)
-            if self._initial:
-                rows = np.concatenate([m.rows for m in self._initial])
-                states = [*self._initial.values()]
-                self.states.assign(rows, {name: torch.cat([s[name] for s in states]) for name in states[0]})
-                self._initial = {}
         self.states.precompute()
+        if self._to_spin_up:
+            rows = np.array(sorted(self._to_spin_up))
+            spin_up(self.setup, self.states, rows, self._table_row[rows], self.legal)
+            self._to_spin_up = frozenset()
+        if self._initial:
+            rows = np.concatenate([m.rows for m in self._initial])
+            states = [*self._initial.values()]
+            self.states.assign(rows, {name: torch.cat([s[name] for s in states]) for name in states[0]})
+            self._initial = {}
+
+    def skip_spin_up(self, member: Member) -> None:
+        """Leave the member's rows at the start of their spin-up: a state file takes its place."""
+        self._to_spin_up = self._to_spin_up.difference(member.rows.tolist())
 
 
 _SHARED: WeakValueDictionary[tuple[Path, int, str], Group] = WeakValueDictionary()

@@ -189,6 +189,10 @@ class RowStates:
             of_rows[row] = _select(self.constants, self._index(np.array([row])))
         return of_rows[row]
 
+    def constants_of(self, rows: Rows) -> State:
+        """Return the constants of rows."""
+        return _select(self.constants, self._index(rows))
+
     def storage(self, balance: Balance, state: State, rows: Rows) -> FloatArray:
         """Compute what a state of rows holds of a conserved quantity, ``[rows]``."""
         model = self._setup.model

@@ -155,6 +155,10 @@ class StoredForcing:
             needed -= self._records - 1
         return max(0, needed - self._length) * self.inputs.step
 
+    def reaches_back(self, steps: int) -> bool:
+        """Tell whether the store holds as many whole model steps before time zero."""
+        return self._first - steps * self._records >= 0
+
     def read(self, step: int, first: bool, rows: NDArray[np.int_], now: float) -> FloatArray:
         """Read the records ``[time, variable, rows]`` of a model step, in the units of the inputs.
 

@@ -7,9 +7,10 @@ import yaml
 
 from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.bmi import DeltaModelBmi
-from dmg_bmi.errors import BundleError, ConfigError
+from dmg_bmi.errors import BundleError, ConfigError, ForcingError
 from dmg_bmi.model.pair import ModelPair
 from dmg_bmi.model.spin_up import SpinUpModel, build_model
+from dmg_bmi.runtime.forcing.stored import write_index
 
 DAYS, ROWS = 4, 3
 INPUTS = ("P", "T", "PET")
@@ -257,3 +258,76 @@ def test_a_component_says_where_its_water_is_in_every_hour(configured):
         mass_in, out, stored, leaked = totals()
         np.testing.assert_allclose(mass_in, out + stored + leaked, rtol=1e-9, atol=1e-12)
     bmi.finalize()
+
+
+def store(folder, forcing, start):
+    """Stored forcing from a time on, hour by hour."""
+    folder.mkdir()
+    units = {"P": "mm h-1", "T": "degC", "PET": "mm h-1"}
+    for name in INPUTS:
+        np.save(folder / f"{name}.npy", forcing[name].numpy())
+    variables = {name: {"file": f"{name}.npy", "units": units[name]} for name in INPUTS}
+    write_index(folder, ["a", "b", "c"], np.datetime64(start), variables)
+    return str(folder)
+
+
+@torch.no_grad()
+def test_a_stored_past_spins_up_before_the_first_hour(configured, tmp_path):
+    forcing = hourly(24 * 2 + 40)
+    whole = Bundle.load(tmp_path / "pair").model
+    constants = whole.precompute(ATTRIBUTES, ROWS)
+    past = {n: v[:48] for n, v in forcing.items()}
+    state = whole.spun_up(past, constants, whole.init_state(ROWS))
+    rest, _ = whole.run({n: v[48:] for n, v in forcing.items()}, constants, state)
+    expected = rest["Q"].numpy()
+    folder = store(tmp_path / "store", forcing, "2001-01-01T00:00:00")
+    bmi = DeltaModelBmi()
+    bmi.initialize(configured(forcing=folder, start_time="2001-01-03"))
+    bmi.get_value_ptr("ngen::mass_in")
+    runoff = []
+    for _ in range(40):
+        bmi.update()
+        runoff.append(bmi.get_value_ptr("Q").copy() * 1000.0)
+        totals = [bmi.get_value_ptr(f"ngen::mass_{n}") for n in ("in", "out", "stored", "leaked")]
+        np.testing.assert_allclose(totals[0], totals[1] + totals[2] + totals[3], rtol=1e-9)
+    bmi.finalize()
+    np.testing.assert_allclose(np.array(runoff), expected, rtol=1e-5, atol=1e-7)
+
+    # A store that begins with the run: it spins up in the run itself.
+    bmi.initialize(configured(forcing=folder, start_time="2001-01-01"))
+    bmi.update_until(48 * 3600.0)
+    in_run = []
+    for _ in range(40):
+        bmi.update()
+        in_run.append(bmi.get_value_ptr("Q").copy() * 1000.0)
+    bmi.finalize()
+    np.testing.assert_allclose(np.array(in_run)[24:], expected[24:], rtol=1e-5, atol=1e-7)
+
+
+def test_a_restart_takes_the_place_of_the_stored_past(configured, tmp_path):
+    forcing = hourly(24 * 2 + 40)
+    folder = store(tmp_path / "store", forcing, "2001-01-01T00:00:00")
+    bmi, state = DeltaModelBmi(), str(tmp_path / "cut.state")
+    bmi.initialize(configured(forcing=folder, start_time="2001-01-03", restart={"write": state}))
+    bmi.update_until(20 * 3600.0)
+    bmi.finalize()
+    bmi.initialize(configured(forcing=folder, start_time="2001-01-03"))
+    bmi.update_until(21 * 3600.0)
+    expected = bmi.get_value_ptr("Q").copy()
+    bmi.finalize()
+    bmi.initialize(configured(forcing=folder, start_time="2001-01-03T20:00:00", restart={"read": state}))
+    bmi.update()
+    np.testing.assert_allclose(bmi.get_value_ptr("Q"), expected, rtol=1e-9)
+    bmi.finalize()
+
+
+def test_a_gap_in_the_stored_past_is_named_and_nothing_has_changed(configured, tmp_path):
+    forcing = hourly(24 * 2 + 40)
+    forcing["P"][7, 1] = float("nan")
+    folder = store(tmp_path / "store", forcing, "2001-01-01T00:00:00")
+    bmi = DeltaModelBmi()
+    bmi.initialize(configured(forcing=folder, start_time="2001-01-03"))
+    for _ in range(2):
+        with pytest.raises(ForcingError, match=r"catchment 'b' at -147600 s is NaN"):
+            bmi.update()
+    assert bmi.get_current_time() == 0.0
