@@ -23,7 +23,7 @@ from ...model import aot_cache
 from ...model.aot_cache import INDEX, LIBRARY
 from ...model.bundle import BundleInfo
 from ...model.delta_model import DeltaModel
-from ...model.spin_up import build_model
+from ...model.spin_up import SpinUpModel, build_model
 from ...physics import State
 from ...physics.routing.network import JUMPS, LAKE, river_static
 
@@ -155,9 +155,11 @@ def build(info: BundleInfo, folder: Path, device: str = "cpu", graph: State = NO
     Raises
     ------
     DmgBmiError
-        If there is no compiler, or compiling fails.
+        If there is no compiler, compiling fails, or the model's steps differ while it spins itself up.
     """
     model = info.load_model().to(device)
+    if isinstance(model, SpinUpModel):
+        raise DmgBmiError(f"{info.name}: spins itself up, in steps that differ; it runs eagerly, uncompiled")
     n, similar = _small(graph)
     arguments, signature = _example(model, device, n, similar)
     index = {"key": key(info, device, graph), "signature": asdict(signature)}

@@ -11,10 +11,12 @@ import yaml
 from dmg_models import pair_config, pair_statistics, pair_weights, write_pair
 
 from dmg_bmi import Bundle
-from dmg_bmi.errors import ImportDmgError
+from dmg_bmi.errors import DmgBmiError, ImportDmgError
+from dmg_bmi.interop.export import export_networks
 from dmg_bmi.interop.import_dmg import import_dmg, recognises
 from dmg_bmi.interop.importers import import_model
 from dmg_bmi.model.spin_up import SpinUpModel
+from dmg_bmi.runtime.engines.aot import build, find
 
 
 def test_it_is_recognised_and_becomes_one_model_that_spins_itself_up(tmp_path):
@@ -209,3 +211,22 @@ def test_files_that_are_missing_are_named(tmp_path):
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": {}}))
     with pytest.raises(ImportDmgError, match=r"has no section model\.phy"):
         import_dmg(folder)
+
+
+def test_an_export_holds_the_networks_of_both_models_and_what_connects_them(tmp_path):
+    bundle = import_dmg(write_pair(tmp_path / "m"))
+    export_networks(bundle, tmp_path / "out")
+    names = {file.stem for file in (tmp_path / "out").glob("*.pt")}
+    assert names == {"lstm", "static", "routing", "hourly", "slow_lstm", "transfer"}
+    weights = torch.load(tmp_path / "out" / "transfer.pt", weights_only=True)
+    assert torch.equal(weights["lstm-h.bias"], pair_weights()["nn_model.h_transfer.bias"])
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "## slow_lstm.pt: parameters" in page
+    assert "spins it up by 5 steps" in page
+
+
+def test_it_is_not_compiled_and_says_why(tmp_path):
+    info = import_dmg(write_pair(tmp_path / "m")).save(tmp_path / "bundle")
+    with pytest.raises(DmgBmiError, match="spins itself up, in steps that differ; it runs eagerly"):
+        build(info, tmp_path / "compiled")
+    assert find(info) is None
