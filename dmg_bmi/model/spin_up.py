@@ -167,19 +167,24 @@ class SpinUpModel(DeltaModel):
         outputs: Collection[str] | None = None,
     ) -> tuple[dict[str, Tensor], State]:
         """Run a sequence of fast steps, see :meth:`DeltaModel.run`; rows that spin up collect it."""
-        length = len(next(iter(forcing.values())))
+        if not self._in_spin_up(state):
+            fluxes, new = super().run(forcing, constants, state, outputs)
+            return fluxes, {**state, **new}
         names = [f.name for f in self.declaration.fluxes if outputs is None or f.name in outputs]
         pieces: list[dict[str, Tensor]] = []
-        for start in range(length):
+        for start in range(len(next(iter(forcing.values())))):
             rest = {name: values[start:] for name, values in forcing.items()}
-            if not bool(((state[LEFT] > 0) | (state[SHARES] > 0)).any()):
-                fluxes, new = super().run(rest, constants, state, outputs)
-                pieces.append({name: fluxes[name] for name in names})
-                state = {**state, **new}
+            if not self._in_spin_up(state):
+                fluxes, state = self.run(rest, constants, state, outputs)
+                pieces.append(fluxes)
                 break
             fluxes, state = self._mixed_step({k: v[:1] for k, v in rest.items()}, constants, state)
-            pieces.append({name: fluxes[name] for name in names})
+            pieces.append(fluxes)
         return {name: torch.cat([fluxes[name] for fluxes in pieces]) for name in names}, state
+
+    def _in_spin_up(self, state: State) -> bool:
+        """Tell whether any row spins up, or still releases what it spun up with."""
+        return bool(torch.maximum(state[LEFT], state[SHARES]).any())
 
     def _mixed_step(
         self, forcing: Mapping[str, Tensor], constants: State, state: State

@@ -346,7 +346,7 @@ class Group:
         """Return the member's state at its own clock: tensors with its rows first."""
         if member in self.pending:
             self.flush()
-        if self._to_spin_up.intersection(member.rows.tolist()) and member not in self._initial:
+        if self._to_spin_up and self._to_spin_up.intersection(member.rows.tolist()):
             self._build()
         if int(member.rows[-1]) >= self.states.size:
             return self._initial.get(member) or self.setup.initial(len(member.rows))
