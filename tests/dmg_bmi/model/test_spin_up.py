@@ -1,5 +1,7 @@
 """A daily model that spins up and an hourly one that goes on, as one model and one component."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -331,3 +333,72 @@ def test_a_gap_in_the_stored_past_is_named_and_nothing_has_changed(configured, t
         with pytest.raises(ForcingError, match=r"catchment 'b' at -147600 s is NaN"):
             bmi.update()
     assert bmi.get_current_time() == 0.0
+
+
+@torch.no_grad()
+def test_catchments_of_a_shared_configuration_spin_up_each_by_itself(configured, tmp_path):
+    """As in ngen: a component per catchment, in one group; one of them goes on from a state file."""
+    forcing = hourly(24 * 2 + 40)
+    folder = store(tmp_path / "store", forcing, "2001-01-01T00:00:00")
+    bmi = DeltaModelBmi()
+    bmi.initialize(configured(forcing=folder, start_time="2001-01-03"))
+    expected = []
+    for _ in range(30):
+        bmi.update()
+        expected.append(bmi.get_value_ptr("Q").copy())
+    bmi.finalize()
+
+    def members(hour, **restarts):
+        shared = configured(forcing=folder, start_time=f"2001-01-03T{hour:02}:00:00")
+        made = []
+        for name in "abc":
+            member = {"shared": shared, "catchment": name, "restart": restarts.get(name, {})}
+            path = tmp_path / f"{name}.yaml"
+            path.write_text(yaml.safe_dump(member))
+            made.append(DeltaModelBmi())
+            made[-1].initialize(str(path))
+        return made
+
+    def step(made):
+        for one in made:
+            one.update()
+        return np.concatenate([one.get_value_ptr("Q") for one in made])
+
+    state = {"write": str(tmp_path / "b.state")}
+    first = members(0, b=state)
+    np.testing.assert_allclose([step(first) for _ in range(10)], expected[:10], rtol=1e-9)
+    for one in first:
+        one.finalize()
+    # The others begin anew, later, from the days before: what flows there is another answer.
+    second = members(10, b={"read": state["write"]})
+    resumed = np.array([step(second) for _ in range(20)])
+    np.testing.assert_allclose(resumed[:, 1], np.array(expected)[10:, 1], rtol=1e-9)
+    assert np.isfinite(resumed).all()
+    for one in second:
+        one.finalize()
+
+
+def test_a_month_of_real_hours_closes_its_water(configured, shared_data):
+    """The weather of three catchments of New Hampshire, its first two days as the spin-up."""
+    folder = shared_data / "nextgen_01073000" / "forcing"
+    if not folder.is_dir():
+        pytest.skip("no nextgen_01073000 among the shared data")
+    columns = []
+    for file in sorted(folder.glob("*.csv"))[:ROWS]:
+        with open(file, encoding="utf-8") as lines:
+            rows = [(float(r["precip_rate"]), float(r["TMP_2maboveground"])) for r in csv.DictReader(lines)]
+        columns.append(rows)
+    weather = torch.tensor(columns, dtype=torch.float64).transpose(0, 1)
+    forcing = {"P": weather[..., 0] * 3600.0, "T": weather[..., 1] - 273.15}
+    forcing["PET"] = torch.full_like(forcing["P"], 0.03)
+    bmi = DeltaModelBmi()
+    bmi.initialize(configured())
+    totals = [bmi.get_value_ptr(f"ngen::mass_{name}") for name in ("in", "out", "stored", "leaked")]
+    runoff = push(bmi, forcing, range(len(weather)))
+    np.testing.assert_allclose(totals[0], totals[1] + totals[2] + totals[3], rtol=1e-9)
+    assert len(runoff) > 600
+    assert np.isfinite(runoff).all()
+    # By days the flow is even, by hours it follows the weather.
+    assert (np.ptp(runoff[24:48], axis=0) == 0).all()
+    assert (np.ptp(runoff[72:], axis=0) > 0).all()
+    bmi.finalize()
