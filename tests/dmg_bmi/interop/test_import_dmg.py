@@ -321,6 +321,28 @@ def test_the_names_that_wrappers_put_before_weights_are_taken_off(tmp_path, pref
         assert all(torch.equal(plain[name], other[name]) for name in plain)
 
 
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:7", "mps"])
+def test_weights_that_were_saved_on_a_gpu_are_read_without_one(tmp_path, device):
+    config, weights, statistics = parts()
+    expected = import_dmg(write(tmp_path / "cpu", config, weights, statistics)).model.state_dict()
+    folder = write(tmp_path / "gpu", config, weights, statistics)
+    checkpoint = folder / "hbv_1_1p_ep5.pt"
+    with zipfile.ZipFile(checkpoint) as old:
+        content = {name: old.read(name) for name in old.namelist()}
+
+    def pickled(text):
+        return b"X" + len(text).to_bytes(4, "little") + text.encode()
+
+    (index,) = (name for name in content if name.endswith("data.pkl"))
+    assert pickled("cpu") in content[index]
+    content[index] = content[index].replace(pickled("cpu"), pickled(device))
+    with zipfile.ZipFile(checkpoint, "w", zipfile.ZIP_STORED) as new:
+        for name, part in content.items():
+            new.writestr(name, part)
+    actual = import_dmg(folder).model.state_dict()
+    assert all(torch.equal(actual[name], value) for name, value in expected.items())
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_weights_of_another_precision_are_read(tmp_path, dtype):
     config, weights, statistics = parts()
