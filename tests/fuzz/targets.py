@@ -25,17 +25,19 @@ from pathlib import Path
 from typing import Any
 
 import netCDF4
+import nh_runs
 import numpy as np
 import torch
 import yaml
 from safetensors import SafetensorError
 
 import dmg_bmi
-from dmg_bmi import bmi_configs
+from dmg_bmi import NoaaLstmBmi, bmi_configs
 from dmg_bmi.coupling import CouplingConfig
 from dmg_bmi.errors import ConfigError, DmgBmiError
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.interop.import_dmg import import_dmg
+from dmg_bmi.interop.import_neuralhydrology import import_neuralhydrology
 from dmg_bmi.io import units
 from dmg_bmi.io.csv_table import CsvTable
 from dmg_bmi.io.ngen_forcing import open_forcing
@@ -327,6 +329,40 @@ def dmg_ep5(content: bytes, folder: Path) -> None:
     _dmg(folder, dmg_ep5=content)
 
 
+def _run(folder: Path, **changed: bytes) -> None:
+    """A run folder of neuralhydrology, with one file changed."""
+    config, weights, scaler = nh_runs.parts(head="gmm", n_distributions=2)
+    nh_runs.write(folder, config, weights, scaler)
+    for name, content in changed.items():
+        _put(
+            folder,
+            {"nh_config": "config.yml", "nh_scaler": "train_data/train_data_scaler.yml"}[name],
+            content,
+        )
+    import_neuralhydrology(folder, stepping="window")
+
+
+def nh_config(content: bytes, folder: Path) -> None:
+    """The configuration of a run of neuralhydrology."""
+    _run(folder, nh_config=content)
+
+
+def nh_scaler(content: bytes, folder: Path) -> None:
+    """The scaler of a run of neuralhydrology."""
+    _run(folder, nh_scaler=content)
+
+
+def noaa_lstm(content: bytes, folder: Path) -> None:
+    """The configuration of a catchment of NOAA's LSTM."""
+    nh_runs.write(folder / "run", *_hourly())
+    path = _put(folder, "cat-1.yml", content)
+    NoaaLstmBmi().initialize(str(path))
+
+
+def _hourly() -> tuple[Any, Any, Any]:
+    return nh_runs.parts(dataset="hourly_camels_us")
+
+
 def _zipped(pickle: bytes) -> bytes:
     whole = zipfile.ZipFile(next((CORPUS / "dmg_ep5").glob("whole*")))
     made = io.BytesIO()
@@ -355,7 +391,7 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
             csv,
         ),
         *(unit, geopackage, forcing, store, store_array, weights, realization),
-        *(dmg_config, dmg_statistics, dmg_ep5),
+        *(dmg_config, dmg_statistics, dmg_ep5, nh_config, nh_scaler, noaa_lstm),
     )
 }
 
@@ -372,6 +408,7 @@ TREES = {
         "training_checkpoint",
     ),
     *("store", "realization", "dmg_config", "dmg_statistics", "geopackage", "forcing", "weights", "state"),
+    *("nh_config", "nh_scaler", "noaa_lstm"),
 }
 
 
@@ -452,7 +489,19 @@ def _netcdf_seeds() -> list[bytes]:
     return [json.dumps(each).encode() for each in described]
 
 
+def _nh_seeds() -> list[bytes]:
+    return [yaml.safe_dump(nh_runs.parts(head="gmm", n_distributions=2)[0]).encode()]
+
+
+def _noaa_seed() -> bytes:
+    values = {"area_sqkm": 7.5, "slope": 40.0, "area": 300.0, "initial_state": "zero", "basin_id": "01022500"}
+    return yaml.safe_dump({"train_cfg_file": ["run/config.yml"], **values}).encode()
+
+
 _SEEDS: dict[str, Callable[[], list[bytes]]] = {
+    "nh_config": _nh_seeds,
+    "nh_scaler": lambda: [yaml.safe_dump(nh_runs.parts()[2]).encode()],
+    "noaa_lstm": lambda: [_noaa_seed()],
     "run_config": lambda: [f.read_bytes() for f in sorted(CONFIGS.glob("*.yaml")) if f.stem != "river"],
     "river": lambda: [(CONFIGS / "river.yaml").read_bytes()],
     "bundle": lambda: [file.read_bytes() for file in sorted(SHIPPED.glob(f"*/{DESCRIPTION}"))],
