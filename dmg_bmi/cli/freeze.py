@@ -12,17 +12,13 @@ with --as-dmg the window is dmg's, warm-up first, and the run starts on the day 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, ForcingError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..io.timeseries import BasinDataset
-    from ..model.bundle import BundleInfo
     from ..runtime.config import RunConfig
 
 
@@ -90,13 +86,13 @@ def freeze(
     names = [n for role in model.roles if role.inputs for n in getattr(role, "static", None) or ()]
     if not names and warmup is None:
         raise ConfigError(f"{config_path}: {info.name} has no static parameters to freeze")
-    window = _window(series.read(forcing_path), start, end)
+    window = series.window(series.read(forcing_path), start, end)
     if window.step != model.step:
         raise ForcingError(f"{forcing_path}: steps by {window.step:g} s, the model by {model.step:g} s")
     if warmup is not None:
         _compare_start(config, window, warmup, config_path)
     catchments = CatchmentTable.load(config.catchments, [v.name for v in table if v.kind == "attribute"])
-    forcing = _forcing(window, info, catchments.ids, forcing_path)
+    forcing = series.model_inputs(window, table, catchments.ids, str(forcing_path))
     attributes = {n: torch.from_numpy(v) for n, v in catchments.attributes.items()}
     with torch.inference_mode():
         if warmup is not None:
@@ -106,23 +102,6 @@ def freeze(
             held = {name: tensor for name, tensor in state.items() if name.endswith((".frozen", ".seen"))}
     write_initial_state(config, held, output)
     return names
-
-
-def _forcing(window: BasinDataset, info: BundleInfo, ids: Sequence[str], path: Path) -> dict[str, Tensor]:
-    """Return the inputs of the model by symbol, in its units, ``[time, catchments]``."""
-    import numpy as np
-    import torch
-
-    from ..runtime.forcing import series
-
-    forcing = {}
-    for variable in (v for v in info.variables if v.kind == "input"):
-        scale, offset = variable.to_model(window.step)
-        values = series.model_input(window, variable, ids, str(path)) * scale + offset
-        if not np.isfinite(values).all():
-            raise ForcingError(f"{path}: {variable.symbol} is missing in the window; choose another")
-        forcing[variable.symbol] = torch.from_numpy(values)
-    return forcing
 
 
 def _compare_start(config: RunConfig, window: BasinDataset, warmup: int, path: Path) -> None:
@@ -142,14 +121,3 @@ def _compare_start(config: RunConfig, window: BasinDataset, warmup: int, path: P
             f"{path}: start_time must be {after}, {warmup} days after the window's first; "
             f"it is {'missing' if start is None else start}"
         )
-
-
-def _window(data: BasinDataset, start: str | None, end: str | None) -> BasinDataset:
-    from ..io.cf_time import parse_date
-
-    first, last = data.times[0], data.times[-1] + 1
-    if start:
-        first = parse_date(start, "--start", ConfigError).astype("datetime64[D]")
-    if end:
-        last = parse_date(end, "--end", ConfigError).astype("datetime64[D]") + 1
-    return data.period(first.astype("datetime64[s]"), last.astype("datetime64[s]"))

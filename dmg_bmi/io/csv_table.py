@@ -49,9 +49,13 @@ class CsvTable:
         DmgBmiError
             Of the type `error`: no such file, no text, no rows, or a row that does not fit its header.
         """
-        text = io.StringIO(read_text(path, error), newline="")
+        return cls.parse(read_text(path, error), path, error, delimiter)
+
+    @classmethod
+    def parse(cls, text: str, path: Path, error: type[DmgBmiError], delimiter: str = ",") -> Self:
+        """Read the text of a file, see :meth:`read`."""
         try:
-            reader = csv.reader(text, delimiter=delimiter)
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
             cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
         except csv.Error as problem:
             raise error(f"{path}: cannot be read: {problem}") from problem

@@ -14,7 +14,8 @@ from ..errors import ConfigError
 
 Series = dict[str, FloatingArray]
 #: Attributes that say where a basin is: for maps, and inputs of a network only if it asks for them.
-LATITUDE, LONGITUDE = ("gauge_lat", "latitude", "lat"), ("gauge_lon", "longitude", "lon")
+LATITUDE = ("gauge_lat", "latitude", "lat", "lat_outlet")
+LONGITUDE = ("gauge_lon", "longitude", "lon", "long_outlet")
 COORDINATES = {n: "degree_north" for n in LATITUDE} | {n: "degree_east" for n in LONGITUDE}
 
 

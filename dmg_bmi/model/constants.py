@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,12 +10,16 @@ from torch import Tensor
 from ..physics import Declaration, ProcessModel, State
 from .roles.parameters import multiply
 
+#: What fixes a parameter: one value in all rows, the attribute that gives it, or an attribute for each of
+#: its components.
+Source = float | str | Sequence[str]
+
 
 def process_constants(
     model: ProcessModel,
     learned: State,
     attributes: Mapping[str, Tensor],
-    fixed: Mapping[str, float | str],
+    fixed: Mapping[str, Source],
     multipliers: Mapping[str, Tensor],
     n: int,
     dtype: torch.dtype,
@@ -30,7 +34,7 @@ def process_constants(
         Parameters that networks derive from attributes alone.
     attributes : mapping of name to Tensor ``[rows]``
         And the graph.
-    fixed : mapping of str to float or str
+    fixed : mapping of str to Source
         Values of parameters, or attributes that give them.
     multipliers : mapping of name to Tensor ``[rows]``
         Factors on learned parameters.
@@ -61,6 +65,13 @@ def process_constants(
     return constants
 
 
+def source_names(source: Source) -> tuple[str, ...]:
+    """Return the attributes that fix a parameter; none if a value does."""
+    if isinstance(source, str):
+        return (source,)
+    return tuple(source) if isinstance(source, Sequence) else ()
+
+
 def _static(declaration: Declaration, attributes: Mapping[str, Tensor]) -> State:
     names = [attribute.name for attribute in declaration.attributes]
     names += [name for name in declaration.graph if name in attributes]
@@ -69,7 +80,7 @@ def _static(declaration: Declaration, attributes: Mapping[str, Tensor]) -> State
 
 def _fixed_parameters(
     declaration: Declaration,
-    fixed: Mapping[str, float | str],
+    fixed: Mapping[str, Source],
     attributes: Mapping[str, Tensor],
     n: int,
     dtype: torch.dtype,
@@ -78,8 +89,12 @@ def _fixed_parameters(
     parameters: State = {}
     for parameter in declaration.parameters:
         if parameter.name in fixed:
-            source = fixed[parameter.name]
-            values = attributes[source] if isinstance(source, str) else torch.tensor(source, dtype=dtype)
+            names = source_names(fixed[parameter.name])
+            if len(names) > 1:
+                values = torch.stack([attributes[name] for name in names], dim=-1).to(device, dtype)
+                parameters[parameter.name] = values.reshape(n, *parameter.shape)
+                continue
+            values = attributes[names[0]] if names else torch.tensor(fixed[parameter.name], dtype=dtype)
             values = values.to(device, dtype).reshape(-1, *(1 for _ in parameter.shape))
             parameters[parameter.name] = values.expand(n, *parameter.shape).clone()
     return parameters

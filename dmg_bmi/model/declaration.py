@@ -8,6 +8,7 @@ from math import inf
 
 from ..errors import ConfigError
 from ..physics import Attribute, Balance, Declaration, Forcing, ProcessModel, forcings
+from .constants import Source, source_names
 from .normalisation import FeatureStatistics, units_of
 from .roles.base import ModelRole, Output, Role
 from .roles.ensemble import WeightRole
@@ -18,7 +19,7 @@ Statistics = Mapping[str, FeatureStatistics]
 
 
 def compose_declaration(
-    models: Models, roles: Roles, statistics: Statistics, fixed: Mapping[str, float | str]
+    models: Models, roles: Roles, statistics: Statistics, fixed: Mapping[str, Source]
 ) -> tuple[Declaration, tuple[Output, ...]]:
     """Compose the declaration of the whole model; also return its outputs with their sources."""
     outputs = _outputs(models, roles, statistics)
@@ -62,14 +63,14 @@ def _network_input(name: str, statistics: Statistics) -> Forcing:
 
 
 def _attributes(
-    models: Models, roles: Roles, statistics: Statistics, fixed: Mapping[str, float | str]
+    models: Models, roles: Roles, statistics: Statistics, fixed: Mapping[str, Source]
 ) -> tuple[Attribute, ...]:
     declared = [a for m in models.values() for a in m.declaration.attributes]
     declared += [
-        Attribute(source, p.units, p.meaning, lower=p.lower, upper=p.upper)
+        Attribute(name, p.units, p.meaning, lower=p.lower, upper=p.upper)
         for m in models.values()
         for p in m.declaration.parameters
-        if isinstance(source := fixed.get(p.name), str)
+        for name in source_names(fixed.get(p.name, 0.0))
     ]
     by_name = {a.name: a for a in reversed(declared)}
     names = [a.name for a in declared] + [name for role in roles for name in role.attributes]

@@ -15,7 +15,7 @@ from ..errors import AttributeTableError, ConfigError, ForcingError
 from ..nn_models import Network
 from ..physics import Balance, ProcessModel, State
 from .compiled_blocks import CompiledBlocks
-from .constants import process_constants
+from .constants import Source, process_constants, source_names
 from .declaration import compose_declaration
 from .normalisation import FeatureStatistics, build_statistics
 from .registry import build_network, build_process_models, descriptions
@@ -42,8 +42,9 @@ class DeltaModel(nn.Module):
         A single module gets the key ``"nn"`` or ``"phy"``.
     roles : Role or sequence of Role
         How they meet (see :mod:`dmg_bmi.model.roles`). A network has one role.
-    fixed : mapping of str to float or str
-        Parameters with one value in all rows, or the name of the attribute that gives it.
+    fixed : mapping of str to float, str or sequence of str
+        Parameters with one value in all rows, or the name of the attribute that gives it; or such names,
+        one for each of a parameter's components.
     statistics : mapping of str to FeatureStatistics
         Normalisation of network inputs; a name without one passes unchanged.
     step : float
@@ -68,7 +69,7 @@ class DeltaModel(nn.Module):
         nn: Modules = None,
         phy_model: Modules = None,
         roles: Role | Sequence[Role] = (),
-        fixed: Mapping[str, float | str] | None = None,
+        fixed: Mapping[str, Source] | None = None,
         statistics: Mapping[str, FeatureStatistics] | None = None,
         step: float = DAY,
     ) -> None:
@@ -142,7 +143,7 @@ class DeltaModel(nn.Module):
         nn: Mapping[str, Any] | None = None,
         phy_model: Mapping[str, Any] | None = None,
         roles: Sequence[Mapping[str, Any] | Role] = (),
-        fixed: Mapping[str, float | str] | None = None,
+        fixed: Mapping[str, Source] | None = None,
         statistics: Mapping[str, Mapping[str, Any] | FeatureStatistics] | None = None,
         step: float = DAY,
     ) -> Self:
@@ -287,18 +288,42 @@ class DeltaModel(nn.Module):
     def learned_parameters(
         self, forcing: Mapping[str, Tensor], attributes: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Compute the values of all :attr:`learned` parameters, networks run from their initial state.
+        """Compute the values of all :attr:`learned` parameters, see :meth:`row_parameters`."""
+        learned = {*self.learned}
+        return {n: v for n, v in self.row_parameters(forcing, attributes).items() if n in learned}
+
+    def row_parameters(
+        self, forcing: Mapping[str, Tensor], attributes: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Compute all parameters that differ between rows, networks run from their initial state.
+
+        Parameters
+        ----------
+        forcing : mapping of name to Tensor ``[time, rows]``
+            Any series of as many rows where no parameter depends on the weather.
+        attributes : mapping of name to Tensor ``[rows]``
 
         Returns
         -------
         dict of name to Tensor
-            ``[rows, *shape]`` where they come from attributes alone, else ``[time, rows, *shape]``.
+            The :attr:`learned` ones and those that an attribute gives: ``[rows, *shape]`` where they
+            come from attributes alone, else ``[time, rows, *shape]``.
         """
-        context = self.prepare(forcing, *self._initial(forcing, attributes))
+        context = ForwardContext.start(self.process_models, forcing, *self._initial(forcing, attributes))
+        for role, binding in zip(self.roles, self._bindings, strict=True):
+            if isinstance(role, ParameterRole):
+                binding.before_physics(self.networks[binding.key], context)
         dynamic = {
             f"{key}.{name}": v for key, series in context.dynamic.items() for name, v in series.items()
         }
-        return {name: dynamic[name] if name in dynamic else context.constants[name] for name in self.learned}
+        given = [
+            f"{key}.{p.name}"
+            for key, model in self.process_models.items()
+            for p in model.declaration.parameters
+            if source_names(self.fixed.get(p.name, 0.0))
+        ]
+        names = (*self.learned, *given)
+        return {name: dynamic[name] if name in dynamic else context.constants[name] for name in names}
 
     def run(
         self,

@@ -10,6 +10,8 @@ from ..arrays import FloatingArray, TimeArray
 from .hydrographs import BLACK, BLUE, GREY, Target, pyplot, save
 
 COLOURS = {"train": GREY, "validation": "#d98b2b", "test": BLUE, "ungauged": "#2f8f5b"}
+#: Of labels that are no splits, in turn.
+PALETTE = (BLUE, "#d98b2b", "#2f8f5b", "#b3404a", "#6b5b95", "#8c6d46", BLACK, GREY, "#00a3a3", "#c77cff")
 
 
 def training_curve(
@@ -52,21 +54,21 @@ def metric_cdf(
 
     Parameters
     ----------
-    scores : mapping of split to mapping of metric to array ``[basins]``
+    scores : mapping of split or model to mapping of metric to array ``[basins]``
         NaN where a basin has none. Metrics whose best value is 1; axes begin at -1.
     """
     plt = pyplot()
-    figure, row = plt.subplots(
-        1, len(metrics), figsize=(4 * len(metrics), 3.6), layout="constrained", squeeze=False
-    )
+    beside = len(scores) > len(COLOURS)  # too many for a legend within the axes
+    width = (8 if beside else 4) * len(metrics)
+    figure, row = plt.subplots(1, len(metrics), figsize=(width, 3.6), layout="constrained", squeeze=False)
     for axes, metric in zip(row[0], metrics, strict=True):
-        for split, values in scores.items():
+        for k, (split, values) in enumerate(scores.items()):
             finite = np.sort(values[metric][np.isfinite(values[metric])])
             if not len(finite):
                 continue
             label = f"{split}: median {np.median(finite):.2f}"
             share = np.arange(1, len(finite) + 1) / len(finite)
-            colour = COLOURS.get(split, BLACK)
+            colour = COLOURS.get(split, PALETTE[k % len(PALETTE)])
             axes.step(
                 [-1.0, *np.clip(finite, -1, 1), 1.0],
                 [0.0, *share, 1.0],
@@ -76,7 +78,8 @@ def metric_cdf(
             )
         axes.set(xlabel=metric, xlim=(-1, 1), ylim=(0, 1), xticks=[-1, -0.5, 0, 0.5, 1])
         axes.grid(color="#e4e8ec", linewidth=0.7)
-        axes.legend(loc="upper left", frameon=False, fontsize=8)
+        corner = (1.02, 1.0) if beside else None
+        axes.legend(loc="upper left", frameon=False, fontsize=8, bbox_to_anchor=corner)
         axes.spines[["top", "right"]].set_visible(False)
     row[0][0].set_ylabel("share of basins below")
     save(figure, path)
@@ -88,8 +91,9 @@ def parameters(
     bounds: Mapping[str, tuple[float, float]],
     units: Mapping[str, str],
     places: tuple[FloatingArray, FloatingArray] | None = None,
+    one_scale: bool = False,
 ) -> None:
-    """Save learned parameters: maps if `places` are given, else their spread between the bounds.
+    """Save parameters or scores: maps if `places` are given, else their spread between the bounds.
 
     Parameters
     ----------
@@ -98,11 +102,13 @@ def parameters(
     units : mapping of name to str
     places : two arrays ``[basins]``, optional
         Longitude and latitude, degrees.
+    one_scale : bool
+        Let the colours of maps reach from bound to bound instead of from the lowest to the highest value.
     """
     if places is None:
         _spreads(path, values, bounds, units)
     else:
-        _maps(path, values, bounds, units, places)
+        _maps(path, values, bounds, units, places, one_scale)
 
 
 def _maps(
@@ -111,6 +117,7 @@ def _maps(
     bounds: Mapping[str, tuple[float, float]],
     units: Mapping[str, str],
     places: tuple[FloatingArray, FloatingArray],
+    one_scale: bool,
 ) -> None:
     columns = min(4, len(values))
     rows = -(-len(values) // columns)
@@ -134,6 +141,8 @@ def _maps(
             longitude, latitude, c=basins, s=size, cmap="viridis", edgecolors="white", linewidths=0.4
         )
         lower, upper = bounds[name]
+        if one_scale:
+            points.set_clim(lower, upper)
         axes.set_title(f"{_with_units(name, units)}, {lower:g} to {upper:g}", loc="left", fontsize=9)
         axes.set_aspect(stretch, adjustable="box")
         axes.tick_params(labelsize=7)

@@ -1,6 +1,7 @@
 """Offline training: data, losses, metrics, trainer. Nothing outside imports it to run a model."""
 
+from .calibration import calibrate
 from .config import TrainingConfig
 from .experiment import Run, train
 
-__all__ = ["Run", "TrainingConfig", "train"]
+__all__ = ["Run", "TrainingConfig", "calibrate", "train"]

@@ -101,10 +101,12 @@ def bounds(period: Period) -> tuple[np.datetime64, np.datetime64]:
 class Model:
     """Arguments of :meth:`dmg_bmi.DeltaModel.build`.
 
-    A role without the key ``attributes`` sees all attributes of the data; steps come from the data.
+    A role without the key ``attributes`` sees all attributes of the data, one that is the output without
+    ``inputs`` all forcings; steps come from the data.
+    Without networks it is a model to calibrate (see :mod:`~dmg_bmi.training.calibration`).
     """
 
-    nn: dict[str, Any]
+    nn: dict[str, Any] = field(default_factory=dict)
     phy_model: dict[str, Any] = field(default_factory=dict)
     roles: list[dict[str, Any]] = field(default_factory=lambda: [{}])
     fixed: dict[str, float] = field(default_factory=dict)
@@ -119,7 +121,8 @@ class Training:
     max_steps : int
         Updates of the weights.
     batch_size : int
-        Windows per update, each of one basin, all basins equally often.
+        Windows per update, each of one basin, all basins equally often. In a calibration the number of
+        basins at a time, each with one window for each of its starts.
     seq_length : int
         Days of a window, spin-up included.
     loss : mapping
@@ -155,6 +158,8 @@ class Training:
         Number of copies of each process model to train side by side, each with networks of its own and
         by its own loss on the same windows; the bundle is the mean of all. Time grows in proportion, here
         and in a run.
+    starts : int
+        Random starts of each basin in a calibration, of which the best is kept.
     validate_every : int
         Steps between validations and saved bundles.
     patience : int
@@ -183,6 +188,7 @@ class Training:
     engine: Literal["eager", "compiled"] = "eager"
     ema: float = 0.0
     ensemble: int = 1
+    starts: int = 8
     validate_every: int = 50
     patience: int = 0
     checkpoint_every: int = 10
@@ -197,6 +203,7 @@ class Training:
             "seq_length",
             "clip_gradient_norm",
             "ensemble",
+            "starts",
             "validate_every",
             "checkpoint_every",
         ):
@@ -294,16 +301,16 @@ class TrainingConfig:
 
     def plain(self) -> dict[str, Any]:
         """Return the configuration as YAML writes it."""
-        result: dict[str, Any] = _plain(asdict(self))
+        result: dict[str, Any] = plain(asdict(self))
         return result
 
     def portable(self) -> dict[str, Any]:
         """Return the configuration as YAML writes it, without the folders of paths: a bundle travels."""
-        plain = self.plain()
+        content = self.plain()
         for section in ("data", "basins"):
             values = vars(getattr(self, section))
-            plain[section] |= {key: path.name for key, path in values.items() if isinstance(path, Path)}
-        return plain
+            content[section] |= {key: path.name for key, path in values.items() if isinstance(path, Path)}
+        return content
 
 
 SHIPPED = Path(__file__).parent / "configs"
@@ -312,14 +319,29 @@ log = logging.getLogger("dmg_bmi")
 
 def find(path: str | Path) -> Path:
     """Find a file, or the shipped configuration of that name."""
-    shipped = SHIPPED / f"{path}.yaml"
+    return find_shipped(path, SHIPPED, "configuration")
+
+
+def find_shipped(path: str | Path, folder: Path, kind: str, hidden: str = " ") -> Path:
+    """Find a YAML file, or that of this name in a folder of the package.
+
+    Parameters
+    ----------
+    path : path
+    folder : Path
+    kind : str
+        What a file is, for messages.
+    hidden : str
+        How the names of files begin that are something else.
+    """
+    shipped = folder / f"{path}.yaml"
     if not os.path.isfile(path):
         if shipped.is_file():
             if os.path.exists(path):
-                log.warning("%s: is not a file; the shipped configuration of that name is taken", path)
+                log.warning("%s: is not a file; the shipped %s of that name is taken", path, kind)
             return shipped
-        names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
-        raise ConfigError(f"{path}: no such file; shipped configurations: {names}")
+        names = ", ".join(sorted(p.stem for p in folder.glob("*.yaml") if not p.name.startswith(hidden)))
+        raise ConfigError(f"{path}: no such file; shipped {kind}s: {names}")
     return Path(path)
 
 
@@ -327,20 +349,25 @@ def _override(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"{override!r}: write section.key=value")
+    assign(content, key, parse_yaml(text, f"--set {key}", ConfigError), override)
+
+
+def assign(content: dict[str, Any], key: str, value: Any, source: str) -> None:
+    """Set ``section.key`` in plain data; `source` is for messages."""
     *sections, last = key.split(".")
     for section in sections:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):
-            raise ConfigError(f"{override!r}: {section} holds a value, not keys")
-    content[last] = parse_yaml(text, f"--set {key}", ConfigError)
+            raise ConfigError(f"{source!r}: {section} holds a value, not keys")
+    content[last] = value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return paths, dates and tuples as YAML writes them."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     return f"{value:%Y-%m-%d}" if hasattr(value, "strftime") else value

@@ -15,6 +15,7 @@ from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
 from .config import bounds
 from .data import tensors
+from .history import numbers, read_written
 from .losses import FLOW
 from .metrics import METRICS, per_basin
 from .splits import Split
@@ -126,6 +127,32 @@ def write_scores(path: Path, splits: list[Scores]) -> None:
         medians = (f"{scores.median(m):.4f}" for m in METRICS)
         rows.append([scores.split, scores.target, "median", *medians])
     write_csv(path, ["split", "target", "basin", *METRICS], rows)
+
+
+def read_scores(path: Path, target: str) -> dict[str, Scores]:
+    """Read the scores of one target by split, as :func:`write_scores` writes them.
+
+    Raises
+    ------
+    ConfigError
+        If the file is not what it should be.
+    """
+    keys = ("split", "target", "basin")
+    file = read_written(path, keys)
+    rows: dict[str, list[int]] = {}
+    for row, (split, of, basin) in enumerate(zip(*(file.columns[key] for key in keys), strict=True)):
+        if of == target and basin != "median":
+            rows.setdefault(split, []).append(row)
+    metrics = [name for name in file.columns if name not in keys]
+    return {
+        split: Scores(
+            split,
+            target,
+            tuple(file.columns["basin"][row] for row in some),
+            {metric: numbers(file, metric, some) for metric in metrics},
+        )
+        for split, some in rows.items()
+    }
 
 
 def table(scores: Scores) -> str:

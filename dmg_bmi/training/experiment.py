@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,24 +20,28 @@ from ..io.atomic import alone, make_folder, sweep
 from ..io.timeseries import COORDINATES, BasinDataset
 from ..model.bundle import Bundle
 from ..model.delta_model import DeltaModel
+from ..model.roles import OutputRole
 from ..model.training_range import warn_left_out
 from ..plotting import hydrographs as plots
 from ..plotting.training import training_curve
 from ..runtime.config import write_config
 from . import checkpoint, distributed, run_folder
-from .config import TrainingConfig, bounds
-from .data import require, require_gradient, statistics, tensors
+from .config import Training, TrainingConfig, bounds
+from .data import Tensors, require, require_gradient, statistics, tensors
 from .ensemble import equalize, replicate
 from .evaluate import Scores, evaluate, predict, table, write_scores
 from .history import History
 from .losses import FLOW
 from .metrics import per_basin
+from .readers.joined import read_data
 from .run_folder import RunFolder
 from .splits import Split, between, splits
 from .tensorboard import board, require_board
 from .trainer import fit
 
 log = logging.getLogger("dmg_bmi")
+#: Steps whose time is measured.
+MEASURED = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Experiment:
     @classmethod
     def load(cls, config: TrainingConfig, dataset: BasinDataset | None = None) -> Self:
         """Read the data that a configuration names, unless they are given, and split them."""
-        dataset = config.data.read() if dataset is None else dataset
+        dataset = read_data(config.data) if dataset is None else dataset
         return cls(config, dataset, between(dataset, config), splits(config, dataset))
 
     @property
@@ -74,9 +79,18 @@ class Experiment:
         """Return the steps of the spin-up."""
         return round(self.config.periods.spin_up * DAY / self.dataset.step)
 
+    @property
+    def window(self) -> int:
+        """Return the steps of a window."""
+        return round(self.config.training.seq_length * DAY / self.dataset.step)
+
     def build_model(self) -> DeltaModel:
         """Build the untrained model, with the statistics of the training period."""
         config = self.config
+        if not config.model.nn:
+            raise ConfigError(
+                f"{config.name}: model.nn has no network to train; dmg-bmi calibrate takes equations alone"
+            )
         torch.manual_seed(config.training.seed)
         spec, ensemble = config.model, config.training.ensemble
         if config.data.attributes is None:
@@ -86,6 +100,9 @@ class Experiment:
         if ensemble > 1:
             spec = replicate(spec, ensemble, attributes)
         roles = [{"attributes": attributes, **role} for role in spec.roles]
+        for role in roles:
+            if role.get("role") == OutputRole.kind:
+                role.setdefault("inputs", tuple(self.dataset.forcing))
         keys = ("inputs", "attributes", "outputs")
         features = {name for role in roles for key in keys for name in role.get(key, ())}
         model = DeltaModel.build(
@@ -187,6 +204,20 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.read(config, overrides)
     files = RunFolder(Path(folder))
+    with claimed(files, config) as device:
+        return _run(Experiment.load(config), files, device)
+
+
+@contextmanager
+def claimed(files: RunFolder, config: TrainingConfig) -> Iterator[torch.device]:
+    """Hold a run folder for the run of a configuration, log into it, and yield the device.
+
+    Raises
+    ------
+    TrainingError
+        If the folder holds a finished run or another one, another process writes there, or it
+        cannot be written.
+    """
     require_extras(config)
     with distributed.processes(config.training.device) as device, ExitStack() as held:
         with checkpoint.writing(files.path):
@@ -196,7 +227,7 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
                 sweep(files.path)
         files.require_unfinished(config)
         held.enter_context(_quiet() if distributed.rank() else files.logged())
-        return _run(Experiment.load(config), files, device)
+        yield device
 
 
 def require_extras(config: TrainingConfig) -> None:
@@ -226,17 +257,24 @@ def _run(experiment: Experiment, files: RunFolder, device: torch.device) -> Run:
         return Run(files.path, bundle, {}, history, history.seconds)
     best = Bundle.load(bundle).model.to(device)
     best.compiled = model.compiled
-    scores = experiment.score(best, experiment.splits.values())
-    first = {s.split: s for s in scores if s.target == options.targets[0]}
+    result = conclude(experiment, files, best, history)
+    with checkpoint.writing(files.path):
+        (files / run_folder.CHECKPOINT).unlink()
+    return result
+
+
+def conclude(experiment: Experiment, files: RunFolder, model: DeltaModel, history: History) -> Run:
+    """Score a model, save it with its scores as the bundle of the run, and write all other results."""
+    scores = experiment.score(model, experiment.splits.values())
+    first = {s.split: s for s in scores if s.target == experiment.config.training.targets[0]}
     medians = {name: {m: s.median(m) for m in ("NSE", "KGE")} for name, s in first.items()}
-    _save(experiment, files, best, scores=medians)
+    _save(experiment, files, model, scores=medians)
     for split in scores:
         log.info("%s", table(split))
     with checkpoint.writing(files.path):
-        _write_results(experiment, files, best, history, first)
+        _write_results(experiment, files, model, history, first)
         write_scores(files / run_folder.METRICS, scores)
-        (files / run_folder.CHECKPOINT).unlink()
-    return Run(files.path, bundle, first, history, history.seconds)
+    return Run(files.path, files / run_folder.BUNDLE, first, history, history.seconds)
 
 
 def _fit(experiment: Experiment, files: RunFolder, model: DeltaModel) -> History:
@@ -255,16 +293,9 @@ def _fit(experiment: Experiment, files: RunFolder, model: DeltaModel) -> History
     with board(files / run_folder.TENSORBOARD, options.tensorboard and first) as on_step:
         return fit(
             model,
-            tensors(
-                data,
-                model.forcing_names,
-                model.attribute_names,
-                options.targets,
-                device=next(model.parameters()).device,
-                columns=columns,
-            ),
+            _training_tensors(experiment, model),
             options,
-            window=round(options.seq_length * DAY / data.step),
+            window=experiment.window,
             spin_up=experiment.spin_up,
             label=lambda basin, step: f"basin {data.ids[basin]} from {data.times[step]}",
             validate=validate if config.periods.validation else None,
@@ -272,6 +303,39 @@ def _fit(experiment: Experiment, files: RunFolder, model: DeltaModel) -> History
             on_step=on_step,
             saved=files / run_folder.CHECKPOINT,
         )
+
+
+def seconds_per_step(config: TrainingConfig) -> float:
+    """Measure the CPU seconds of a step of a training."""
+    experiment = Experiment.load(config)
+    model = experiment.build_model()
+    model.compiled = config.training.engine == "compiled"
+    return measured_step(model, _training_tensors(experiment, model), experiment, config.training)
+
+
+def measured_step(model: DeltaModel, data: Tensors, experiment: Experiment, options: Training) -> float:
+    """Measure the CPU seconds of a step: the median of some, without the first, which may compile."""
+    ends: list[float] = []
+    fit(
+        model,
+        data,
+        replace(options, max_steps=MEASURED + 1, patience=0),
+        window=experiment.window,
+        spin_up=experiment.spin_up,
+        on_step=lambda step, values: ends.append(time.process_time()),
+    )
+    return float(np.median(np.diff(ends)))
+
+
+def _training_tensors(experiment: Experiment, model: DeltaModel) -> Tensors:
+    return tensors(
+        experiment.training_period,
+        model.forcing_names,
+        model.attribute_names,
+        experiment.config.training.targets,
+        device=next(model.parameters()).device,
+        columns=experiment.splits["train"].columns,
+    )
 
 
 def _save(experiment: Experiment, files: RunFolder, model: DeltaModel, **provenance: Any) -> None:

@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
 from ..arrays import FloatingArray
-from ..errors import ConfigError, TrainingError
+from ..errors import ConfigError
 from ..io import netcdf
-from ..io.atomic import write_atomic
-from ..io.files import read_bytes, read_text
+from ..io.files import read_text
 from ..io.timeseries import LATITUDE, LONGITUDE, BasinDataset
 from ..model.bundle import BundleInfo
 from ..model.delta_model import DeltaModel
 from ..plotting import training as plots
 from ..plotting.hydrographs import pyplot
 from . import run_folder
-from .checkpoint import writing
 from .config import TrainingConfig
 from .data import tensors
-from .evaluate import predict
-from .history import History, numbers, read_written
+from .evaluate import predict, read_scores
+from .history import History
+from .page import image_file, picture, table, write_page
 from .run_folder import RunFolder
 
 SHOWN = {"NSE": "", "KGE": "", "RMSE": "mm", "bias": "%", "FHV": "%", "FLV": "%"}
 HEADER = [f"{metric} ({unit})" if unit else metric for metric, unit in SHOWN.items()]
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px;
-  margin: 2em auto; padding: 0 1em }
-h1 { font-size: 1.6em; margin-bottom: 0 } h2 { font-size: 1.15em; margin: 2em 0 .4em }
-.quiet { color: #667 } img { max-width: 100%; height: auto } .wide { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px }
-th, td { text-align: right; padding: .2em .8em; border-bottom: 1px solid #e4e8ec } th { color: #556 }
-th:first-child, td:first-child, .facts td { text-align: left }
-pre { background: #f5f7f9; padding: 1em; overflow-x: auto; font-size: 13px }
-figure { margin: 1em 0 } figcaption { color: #667; font-size: 13px }
-"""
 #: Split to metric to value by basin.
-Table = dict[str, dict[str, FloatingArray]]
+Table = Mapping[str, Mapping[str, FloatingArray]]
 
 
 def write_report(folder: str | Path) -> Path:
@@ -59,21 +44,14 @@ def write_report(folder: str | Path) -> Path:
     files = RunFolder(Path(folder))
     files.require_finished()
     config = files.read_config()
-    title = escape(config.name)
-    page = (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
-        f"<style>{STYLE}</style>\n" + "\n".join(_body(files, config)) + "\n</html>\n"
-    )
-    path = files / run_folder.REPORT
-    with writing(path):
-        write_atomic(path, page.encode("utf-8"))
-    return path
+    return write_page(files / run_folder.REPORT, config.name, _body(files, config))
 
 
 def _body(files: RunFolder, config: TrainingConfig) -> list[str]:
     info, model = BundleInfo.read(files / run_folder.BUNDLE).load()
     dataset = netcdf.read(files / run_folder.FORCING)
-    ids, scores = _metrics(files / run_folder.METRICS, config.training.targets[0])
+    read = read_scores(files / run_folder.METRICS, config.training.targets[0])
+    ids, scores = {n: s.ids for n, s in read.items()}, {n: s.values for n, s in read.items()}
     history = History.read(files / run_folder.HISTORY)
     losses = " + ".join(config.training.loss)
     return [
@@ -81,16 +59,16 @@ def _body(files: RunFolder, config: TrainingConfig) -> list[str]:
         f'<p class="quiet">{escape(config.summary)}</p>',
         _facts(config, info, dataset, model),
         "<h2>Medians</h2>",
-        _table(["split", "basins", *HEADER], [_medians(split, scores[split]) for split in scores]),
-        _picture("Share of basins below a score", plots.metric_cdf, scores, ("NSE", "KGE", "r")),
+        table(["split", "basins", *HEADER], [_medians(split, scores[split]) for split in scores]),
+        picture("Share of basins below a score", plots.metric_cdf, scores, ("NSE", "KGE", "r")),
         "<h2>Hydrographs</h2>",
         *(
-            _file(files.hydrograph(rank), f"the {rank} basin by NSE, its last two years")
+            image_file(files.hydrograph(rank), f"the {rank} basin by NSE, its last two years")
             for rank in run_folder.RANKS
         ),
         "<h2>Training</h2>",
-        _picture("of each step, and smoothed", plots.training_curve, history.loss, history.scores, losses),
-        "<h2>Learned parameters</h2>",
+        picture("of each step, and smoothed", plots.training_curve, history.loss, history.scores, losses),
+        "<h2>Parameters</h2>",
         *_parameters(model, dataset),
         "<h2>Storages</h2>",
         _storages(model, dataset, ids, scores),
@@ -99,22 +77,6 @@ def _body(files: RunFolder, config: TrainingConfig) -> list[str]:
         "<h2>Configuration</h2>",
         f"<pre>{escape(read_text(files / run_folder.CONFIG, ConfigError))}</pre>",
     ]
-
-
-def _metrics(path: Path, target: str) -> tuple[dict[str, list[str]], Table]:
-    """Read ids, and scores of one target, by split."""
-    keys = ("target", "basin", "split")
-    table = read_written(path, keys)
-    targets, basins, splits = (table.columns[key] for key in keys)
-    rows: dict[str, list[int]] = {}
-    for row, split in enumerate(splits):
-        if targets[row] == target and basins[row] != "median":
-            rows.setdefault(split, []).append(row)
-    metrics = [name for name in table.columns if name not in keys]
-    return (
-        {split: [basins[row] for row in some] for split, some in rows.items()},
-        {split: {m: numbers(table, m, some) for m in metrics} for split, some in rows.items()},
-    )
 
 
 def _facts(config: TrainingConfig, info: BundleInfo, dataset: BasinDataset, model: DeltaModel) -> str:
@@ -153,8 +115,8 @@ def _basins(split: str, ids: Sequence[str], values: Mapping[str, FloatingArray])
         for k in map(int, np.argsort(-nse))
     ]
     opened = " open" if split in ("test", "ungauged") else ""
-    table = _table(["basin", *HEADER], rows)
-    return f"<details{opened}><summary>{escape(split)}, best first</summary>{table}</details>"
+    text = table(["basin", *HEADER], rows)
+    return f"<details{opened}><summary>{escape(split)}, best first</summary>{text}</details>"
 
 
 def _number(value: float, unit: str = "") -> str:
@@ -162,38 +124,15 @@ def _number(value: float, unit: str = "") -> str:
     return f"{value:.{digits}f}" if not abs(value) >= 1e4 else f"{value:.1e}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    lines = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{lines}</table></div>'
-
-
-def _picture(caption: str, draw: Callable[..., None], *arguments: Any) -> str:
-    buffer: BinaryIO = io.BytesIO()
-    draw(buffer, *arguments)
-    buffer.seek(0)
-    return _image(buffer.read(), caption)
-
-
-def _file(path: Path, caption: str) -> str:
-    return _image(read_bytes(path, TrainingError), caption) if path.exists() else ""
-
-
-def _image(png: bytes, caption: str) -> str:
-    source = b64encode(png).decode("ascii")
-    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{source}">{text}</figure>'
-
-
 def _parameters(model: DeltaModel, dataset: BasinDataset) -> list[str]:
     """Draw parameters: means of the last year where they change in time, and over parallel components."""
-    if not model.learned:
-        return ["<p>None: the networks stand alone.</p>"]
     data = tensors(dataset, model.forcing_names, model.attribute_names, ())
     year = round(365 / model.dt)
     forcing = {name: values[-2 * year :] for name, values in data.forcing.items()}
     with torch.no_grad():
-        parameters = model.learned_parameters(forcing, data.attributes)
+        parameters = model.row_parameters(forcing, data.attributes)
+    if not parameters:
+        return ["<p>None: the networks stand alone.</p>"]
     values, bounds, units = {}, {}, {}
     for name, tensor in parameters.items():
         key, _, symbol = name.partition(".")
@@ -210,7 +149,7 @@ def _parameters(model: DeltaModel, dataset: BasinDataset) -> list[str]:
     places = None if place[0] is None or place[1] is None else (place[0], place[1])
     how = "at the gauges, with the bounds of each" if places else "of each basin between the bounds"
     caption = f"{how}; parallel components averaged, and the last year where they change in time"
-    return [_picture(caption, plots.parameters, values, bounds, units, places)]
+    return [picture(caption, plots.parameters, values, bounds, units, places)]
 
 
 def _storages(
@@ -230,4 +169,4 @@ def _storages(
     shown = slice(-round(730 / model.dt), None)
     panels = {f.name: (series[f.name][shown, 0], f.units) for f in stores}
     caption = f"of the median basin, {basin}, in the last two years"
-    return _picture(caption, plots.storages, single.times[shown], panels)
+    return picture(caption, plots.storages, single.times[shown], panels)

@@ -22,6 +22,8 @@ log = logging.getLogger("dmg_bmi")
 BUNDLE, CONFIG, LOG = "bundle", "config.yaml", "train.log"
 CHECKPOINT, TENSORBOARD = "checkpoint.safetensors", "tensorboard"
 METRICS, HISTORY = "metrics.csv", "history.csv"
+#: What a calibration found: of each basin, and of each of its starts.
+PARAMETERS, STARTS = "parameters.csv", "starts.csv"
 #: What steps the bundle through its BMI.
 BMI, FORCING = "bmi.yaml", "forcing.nc"
 CURVE, REPORT = "training_curve.png", "report.html"
@@ -53,6 +55,11 @@ class RunFolder:
     def is_run(self) -> bool:
         """Return whether the folder holds a configuration and a bundle."""
         return os.path.exists(self / CONFIG) and os.path.isdir(self / BUNDLE)
+
+    @property
+    def is_finished(self) -> bool:
+        """Return whether the run in the folder has ended."""
+        return os.path.exists(self / METRICS) and not os.path.exists(self / CHECKPOINT)
 
     def read_config(self, overrides: tuple[str, ...] | list[str] = ()) -> TrainingConfig:
         """Read the configuration, whatever version of the package wrote it."""
@@ -87,15 +94,10 @@ class RunFolder:
         """
         if not os.path.exists(self / CONFIG):
             return
-        if os.path.exists(self / METRICS) and not os.path.exists(self / CHECKPOINT):
+        if self.is_finished:
             raise TrainingError(f"{self.path}: holds a finished run; choose another folder or remove it")
-        present, requested = _flat(self.read_config().plain()), _flat(config.plain())
-        keys = present.keys() | requested.keys()
-        other = sorted(key for key in keys if present.get(key) != requested.get(key))
-        if other:
-            differences = ", ".join(
-                f"{key} {present.get(key)!r} and not {requested.get(key)!r}" for key in other[:3]
-            )
+        differences = compare(self.read_config(), config)
+        if differences:
             raise TrainingError(
                 f"{self.path}: holds an unfinished run with {differences}; choose another folder, remove it, "
                 "or resume that run by giving its configuration"
@@ -127,6 +129,13 @@ class RunFolder:
 class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Ignore a full disk here: it is reported by the files that a run cannot do without."""
+
+
+def compare(present: TrainingConfig, requested: TrainingConfig) -> str:
+    """Tell the first keys in which two configurations differ; empty if they are the same."""
+    one, other = _flat(present.plain()), _flat(requested.plain())
+    keys = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+    return ", ".join(f"{key} {one.get(key)!r} and not {other.get(key)!r}" for key in keys[:3])
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

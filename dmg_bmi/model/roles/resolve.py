@@ -51,7 +51,7 @@ def resolve_roles(
     roles: Sequence[Role],
     networks: Mapping[str, object],
     models: Mapping[str, ProcessModel],
-    fixed: Mapping[str, float | str],
+    fixed: Mapping[str, object],
 ) -> tuple[Role, ...]:
     """Check that roles, networks and process models fit together, and fill in defaults."""
     for role in roles:
@@ -77,7 +77,7 @@ def resolve_roles(
 
 
 def _assign_static(
-    roles: list[Role], key: str, declaration: Declaration, fixed: Mapping[str, float | str]
+    roles: list[Role], key: str, declaration: Declaration, fixed: Mapping[str, object]
 ) -> list[Role]:
     """Assign parameters that nothing supplies to the first role that leaves `static` open."""
     declared = [p.name for p in declaration.parameters]

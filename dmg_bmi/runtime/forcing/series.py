@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ...arrays import FloatArray
 from ...errors import ConfigError, ForcingError, alternatives
 from ...io import netcdf
+from ...io.cf_time import parse_date
 from ...io.netcdf_file import open_netcdf
 from ...io.ngen_forcing import WELL_KNOWN, CsvFolder, open_forcing
 from ...io.timeseries import BasinDataset, Series
@@ -86,3 +89,33 @@ def model_input(forcing: BasinDataset, variable: Variable, ids: Sequence[str], p
     except ConfigError as problem:
         raise ForcingError(f"{path}: {name}: {problem}") from problem
     return forcing.forcing[name][:, order].astype(np.float64) * scale + offset
+
+
+def model_inputs(
+    forcing: BasinDataset, variables: Iterable[Variable], ids: Sequence[str], path: str
+) -> dict[str, Tensor]:
+    """Return the inputs among some variables by symbol, in the model's units, ``[time, catchments]``.
+
+    Raises
+    ------
+    ForcingError
+        If one is absent or has a gap.
+    """
+    inputs = {}
+    for variable in (v for v in variables if v.kind == "input"):
+        scale, offset = variable.to_model(forcing.step)
+        values = model_input(forcing, variable, ids, path) * scale + offset
+        if not np.isfinite(values).all():
+            raise ForcingError(f"{path}: {variable.symbol} is missing in the window; choose another")
+        inputs[variable.symbol] = torch.from_numpy(values)
+    return inputs
+
+
+def window(data: BasinDataset, start: str | None, end: str | None) -> BasinDataset:
+    """Cut a dataset to the days from `start` to `end`; its own first or last day by default."""
+    first, last = data.times[0], data.times[-1] + 1
+    if start:
+        first = parse_date(start, "--start", ConfigError).astype("datetime64[D]")
+    if end:
+        last = parse_date(end, "--end", ConfigError).astype("datetime64[D]") + 1
+    return data.period(first.astype("datetime64[s]"), last.astype("datetime64[s]"))

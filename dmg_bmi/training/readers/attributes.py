@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +13,7 @@ import numpy as np
 
 from ...errors import AttributeTableError, ConfigError, alternatives
 from ...io.csv_table import CsvTable
-from ...io.timeseries import COORDINATES, Series
+from ...io.timeseries import COORDINATES, BasinDataset, Series
 from .loading import without_fills
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def attribute_table(
     names: Names,
     delimiter: str = ",",
     classes: Mapping[str, Sequence[str]] = NO_CLASSES,
+    read: Callable[[Path], CsvTable] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Return basin to attribute to value, of the basins that have all attributes; log the others.
 
@@ -50,6 +52,8 @@ def attribute_table(
     delimiter : str
     classes : mapping of str to sequence of str
         Columns of text; the place of a cell's text in the sequence is its value.
+    read : callable, optional
+        Reads a file that is not plainly delimited.
 
     Raises
     ------
@@ -66,17 +70,18 @@ def attribute_table(
     column = as_mapping(names)
     tables = _Tables(ids, {*column.values(), *COORDINATES})
     for file in files:
-        tables.read(file, delimiter, classes)
+        table = CsvTable.read(file, AttributeTableError, delimiter) if read is None else read(file)
+        tables.add(table, classes)
     unknown = [name for name in column.values() if name not in tables.columns]
     if unknown:
         what = alternatives(unknown[0], sorted(tables.columns))
         raise ConfigError(f"{tables.folder}: no attribute {', '.join(unknown)}; {what}")
-    table = tables.complete_rows(column)
-    if not table:
+    rows = tables.complete_rows(column)
+    if not rows:
         if tables.without_ids:
             raise AttributeTableError(tables.without_ids[0])
         raise AttributeTableError(f"{tables.folder}: no basin has all of the attributes {', '.join(column)}")
-    return table
+    return rows
 
 
 class _Tables:
@@ -105,17 +110,16 @@ class _Tables:
         self.folder = ""
         self.without_ids: list[str] = []
 
-    def read(self, file: Path, delimiter: str, classes: Mapping[str, Sequence[str]]) -> None:
-        """Read the requested columns of a table."""
-        self.folder = str(file.parent)
-        table = CsvTable.read(file, AttributeTableError, delimiter)
+    def add(self, table: CsvTable, classes: Mapping[str, Sequence[str]]) -> None:
+        """Take the requested columns of a table."""
+        self.folder = str(table.path.parent)
         key = ID if ID in table.columns else next(iter(table.columns))
         row = table.rows(key)
         present = [k for k, basin in enumerate(self._ids) if basin in row]
         fields = [name for name in table.columns if name != key]
         self.columns.update(fields)
         if self._ids and not present and self._requested.intersection(fields):
-            self._report_without_ids(file, key, next(iter(row)))
+            self._report_without_ids(table.path, key, next(iter(row)))
         rows = [row[self._ids[k]] for k in present]
         for name in self._requested.intersection(fields):
             values = self._values.setdefault(name, np.full(len(self._ids), np.nan))
@@ -147,6 +151,34 @@ class _Tables:
                 sources = {**column, **coordinates}
                 table[basin] = {name: float(self._values[source][k]) for name, source in sources.items()}
         return table
+
+
+def with_table(dataset: BasinDataset, path: Path) -> BasinDataset:
+    """Return the dataset with all columns of a CSV file, ids in its first, as further attributes.
+
+    Basins that have no row in the file are left out and logged.
+
+    Raises
+    ------
+    AttributeTableError
+        If the file cannot be read, has none of the basins, or a value is missing.
+    """
+    table = CsvTable.read(path, AttributeTableError)
+    row = table.rows()
+    absent = [basin for basin in dataset.ids if basin not in row]
+    if len(absent) == len(dataset.ids):
+        raise AttributeTableError(f"{path}: has none of the basins; {alternatives(absent[0], row)}")
+    if absent:
+        dataset = dataset.basins(basin for basin in dataset.ids if basin in row)
+        log.warning("%d basins are left out: %s has no row of %s", len(absent), path, ", ".join(absent[:5]))
+    rows = [row[basin] for basin in dataset.ids]
+    _, *names = table.columns
+    values = {name: table.numbers(name, rows) for name in names}
+    for name, column in values.items():
+        if np.isnan(column).any():
+            basin = dataset.ids[int(np.isnan(column).argmax())]
+            raise AttributeTableError(f"{path}: basin {basin!r} has no value of {name}")
+    return replace(dataset, attributes={**dataset.attributes, **values})
 
 
 def static(

@@ -18,6 +18,12 @@ from .loading import Missing, Source, load
 #: Readers of this package; those of others join by an entry point in the group :data:`GROUP`.
 READERS = {
     "camels": "dmg_bmi.training.readers.camels:CamelsData",
+    "camels_aus": "dmg_bmi.training.readers.camels_aus:CamelsAusData",
+    "camels_br": "dmg_bmi.training.readers.camels_br:CamelsBrData",
+    "camels_ch": "dmg_bmi.training.readers.camels_ch:CamelsChData",
+    "camels_cl": "dmg_bmi.training.readers.camels_cl:CamelsClData",
+    "camels_de": "dmg_bmi.training.readers.camels_de:CamelsDeData",
+    "camels_gb": "dmg_bmi.training.readers.camels_gb:CamelsGbData",
     "camels_hourly": "dmg_bmi.training.readers.camels_hourly:HourlyCamelsData",
     "caravan": "dmg_bmi.training.readers.caravan:CaravanData",
     "netcdf": "dmg_bmi.training.readers.cf:NetcdfData",
@@ -36,12 +42,20 @@ class DataConfig(ABC):
         Its registered name.
     attributes : sequence of str, or mapping of str to str, optional
         Attributes that networks see, or names and the columns that give them; all by default.
+    parameters : path, optional
+        CSV file of parameters by basin, ids in its first column, as ``dmg-bmi calibrate`` writes it. Its
+        columns join the attributes.
+    observations : path, optional
+        NetCDF file of further targets, see
+        :func:`~dmg_bmi.training.readers.joined.with_observations`.
     """
 
     TAG: ClassVar[str] = "reader"
 
     reader: str
     attributes: tuple[str, ...] | dict[str, str] | None = None
+    parameters: Path | None = None
+    observations: Path | None = None
 
     @abstractmethod
     def read(self) -> BasinDataset:

@@ -101,13 +101,15 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ({"data.area": "area"}, "'data.area' must be one of area_gages2"),
         ({"data.basins": [1022500]}, r"'data.basins\[0\]' must be text.*put it in quotes: '1022500'"),
         ({"data.basins": 1022500}, r"'data.basins' must be a list or a path.*write \['1022500'\] for a list"),
-        ({"data.noise": 0.1}, "unknown key 'data.noise'; .*known keys are reader, attributes, path"),
+        (
+            {"data.noise": 0.1},
+            "unknown key 'data.noise'; .*known keys are reader, attributes, parameters, observations, path",
+        ),
         ({"periods.train": ["1993-10-01"]}, "'periods.train' must be a list of 2 values"),
         ({"periods.train": date(1993, 10, 1)}, "'periods.train' must be a list of 2 values, not 1993-10-01"),
         ({"periods.train": ["2003-10-01", "1993-10-01"]}, "train ends on 1993-10-01, before it starts"),
         ({"periods.test": ["soon", "later"]}, r"'periods.test\[0\]' must be a date such as 2000-10-01"),
         ({"periods.spin_up": -1}, "spin_up must not be negative"),
-        ({"model.nn": None}, "missing key 'model.nn'"),
         ({"model.step": 3600}, "unknown key 'model.step'"),
         ({"training.max_steps": 0}, "max_steps must be above zero"),
         ({"training.max_steps": 1.5}, "'training.max_steps' must be a whole number"),
@@ -174,7 +176,8 @@ def test_a_folder_that_has_the_name_of_a_shipped_configuration_does_not_hide_it(
 
 def test_a_file_that_is_not_there_is_named_with_those_that_are_shipped():
     with pytest.raises(
-        ConfigError, match=r"none\.yaml: no such file; shipped configurations: camels,.* demo_daily"
+        ConfigError,
+        match=r"none\.yaml: no such file; shipped configurations: calibrate, camels,.* demo_daily",
     ):
         TrainingConfig.read("none.yaml")
 
@@ -183,7 +186,7 @@ def test_a_file_that_is_not_there_is_named_with_those_that_are_shipped():
 def test_shipped_configurations_are_valid(name):
     config = TrainingConfig.read(name)
     assert config.name == name
-    assert isinstance(config.data, CamelsData if name.startswith("camels") else SyntheticData)
+    assert isinstance(config.data, SyntheticData if name.startswith("demo") else CamelsData)
 
 
 def test_a_network_alone_trains_without_the_key_of_process_models(tmp_path):

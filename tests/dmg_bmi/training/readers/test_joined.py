@@ -1,0 +1,125 @@
+"""Observations from a file of their own join the data, and a training can be held to them."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dmg_bmi import Bundle, DeltaModel
+from dmg_bmi.errors import ConfigError, ForcingError
+from dmg_bmi.io import netcdf
+from dmg_bmi.synthetic.basins import generate, true_parameters
+from dmg_bmi.training import calibrate
+from dmg_bmi.training.evaluate import predict
+from dmg_bmi.training.readers.attributes import with_table
+from dmg_bmi.training.readers.joined import with_observations
+
+CONFIG = """
+name: several
+data: {{reader: synthetic, basins: 3, years: 2, seed: 3, noise: 0.3, observations: {file}}}
+periods: {{train: [2000-10-01, 2001-09-30], test: [2001-10-01, 2002-09-30], spin_up: 60}}
+model: {{phy_model: {{name: hbv, betaet: true, routing: 15}}}}
+training: {{max_steps: 40, starts: 2, seq_length: 250, learning_rate: 0.2, ema: 0.1, loss: {loss}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return generate(3, 2, seed=3, noise=0.3)
+
+
+@pytest.fixture(scope="module")
+def truth(dataset):
+    """Evaporation and snow of the equations that made the flow."""
+    parameters = true_parameters(dataset.attributes)
+    model = DeltaModel.build(
+        phy_model={"name": "hbv", "betaet": True, "routing": 15}, fixed={name: name for name in parameters}
+    )
+    forcing = {name: torch.from_numpy(dataset.forcing[name]) for name in model.forcing_names}
+    attributes = {name: torch.from_numpy(np.asarray(v)) for name, v in parameters.items()}
+    fluxes, _ = model(forcing, attributes, outputs=("ET", "SWE"))
+    return {name: fluxes[name].numpy() for name in ("ET", "SWE")}
+
+
+def written(path, dataset, target, units=None):
+    observed = replace(
+        dataset, forcing={}, attributes={}, target=target, units=units or dict.fromkeys(target, "mm")
+    )
+    netcdf.write(path, observed)
+    return path
+
+
+def test_observations_stand_at_their_basins_and_days(dataset, truth, tmp_path):
+    first, _, third = dataset.ids
+    part = replace(dataset, ids=("elsewhere", third, first))
+    target = {"SWE": truth["SWE"][:, [1, 2, 0]]}
+    part = replace(part, forcing={}, attributes={}, target=target, units={"SWE": "mm"})
+    netcdf.write(tmp_path / "snow.nc", part.period(dataset.times[100], dataset.times[200]))
+    joined = with_observations(dataset, tmp_path / "snow.nc")
+    assert [*joined.target] == ["Q", "SWE"]
+    swe = joined.target["SWE"]
+    assert swe[100:200, 0] == pytest.approx(truth["SWE"][100:200, 0])
+    assert swe[100:200, 2] == pytest.approx(truth["SWE"][100:200, 2])
+    assert np.isnan(swe[:, 1]).all()
+    assert np.isnan(swe[:100]).all()
+    assert np.isnan(swe[200:]).all()
+    assert joined.target["Q"] is dataset.target["Q"]
+
+
+def test_units_are_brought_to_those_of_training(dataset, truth, tmp_path):
+    path = written(tmp_path / "snow.nc", dataset, {"SWE": truth["SWE"] / 1000}, {"SWE": "m"})
+    joined = with_observations(dataset, path)
+    assert joined.target["SWE"] == pytest.approx(truth["SWE"])
+    assert joined.units["SWE"] == "mm"
+
+
+def test_what_does_not_fit_is_refused(dataset, truth, tmp_path):
+    swe = {"SWE": truth["SWE"]}
+    with pytest.raises(ConfigError, match="has observed Q, which the data have too"):
+        with_observations(dataset, written(tmp_path / "flow.nc", dataset, dict(dataset.target)))
+    forcing = replace(dataset, attributes={}, target={})
+    netcdf.write(tmp_path / "weather.nc", forcing)
+    with pytest.raises(ForcingError, match="marks no series as observations"):
+        with_observations(dataset, tmp_path / "weather.nc")
+    others = replace(dataset, ids=("a", "b", "c"))
+    with pytest.raises(ForcingError, match="has none of the basins"):
+        with_observations(dataset, written(tmp_path / "others.nc", others, swe))
+    later = replace(dataset, times=dataset.times + np.timedelta64(9000, "D"))
+    with pytest.raises(ForcingError, match="has observations from"):
+        with_observations(dataset, written(tmp_path / "later.nc", later, swe))
+    hourly = replace(
+        dataset, step=3600.0, times=dataset.times[0] + np.arange(len(dataset.times)) * np.timedelta64(1, "h")
+    )
+    with pytest.raises(ForcingError, match="steps by 3600 s"):
+        with_observations(dataset, written(tmp_path / "hourly.nc", hourly, swe))
+    with pytest.raises(ForcingError, match="absent"):
+        with_observations(dataset, tmp_path / "absent.nc")
+
+
+def test_a_calibration_is_held_to_all_targets_and_each_is_scored(dataset, truth, tmp_path):
+    # Half of the days of one basin are missing: they count in no loss and no score.
+    swe = truth["SWE"].copy()
+    swe[::2, 0] = np.nan
+    file = written(tmp_path / "more.nc", dataset, {"SWE": swe, "ET": truth["ET"]})
+    config = tmp_path / "all.yaml"
+    config.write_text(CONFIG.format(file=file, loss="{Q: {nse: 1.0}, SWE: {nse: 1.0}, ET: {nse: 1.0}}"))
+    calibrate(config, tmp_path / "all", ["training.max_steps=3"])
+    with open(tmp_path / "all" / "metrics.csv") as table:
+        rows = list(csv.DictReader(table))
+    assert {(row["target"], row["split"]) for row in rows} == {
+        (target, split) for target in ("Q", "SWE", "ET") for split in ("train", "test")
+    }
+    assert all(np.isfinite(float(row["NSE"])) for row in rows)
+    model = Bundle.load(tmp_path / "all" / "bundle").model
+    calibrated = with_table(dataset, tmp_path / "all" / "parameters.csv")
+    simulated = predict(model, calibrated, ["SWE"])["SWE"][365:]
+    test = {
+        row["basin"]: float(row["NSE"]) for row in rows if (row["target"], row["split"]) == ("SWE", "test")
+    }
+    for k, basin in enumerate(dataset.ids):
+        of = np.isfinite(swe[365:, k])
+        seen = swe[365:, k][of]
+        nse = 1 - np.sum((simulated[of, k] - seen) ** 2) / np.sum((seen - seen.mean()) ** 2)
+        assert test[basin] == pytest.approx(nse, abs=1e-3)
