@@ -14,10 +14,12 @@ import numpy as np
 
 from ..arrays import FloatArray, TimeArray
 from ..errors import NextGenError
-from .cf_time import decode, parse_dates
+from .cf_time import STANDARD, decode, parse_dates
 from .files import read_text
 
 HOUR = np.timedelta64(3600, "s")
+#: Catchments whose times are read at once.
+BLOCK = 500
 #: Columns that `ngen` knows: CSDMS name, and units where the file names none (AorcForcing.hpp).
 WELL_KNOWN = {
     "precip_rate": ("atmosphere_water__liquid_equivalent_precipitation_rate", "mm s^-1"),
@@ -100,6 +102,7 @@ class NetCdf(Forcing):
             self.ids = ids_of(data["ids"], path, NextGenError)
             of_ids = data["ids"].dimensions[0]
             self.times = _netcdf_times(data["Time"], of_ids, path)
+            _require_one_time(data["Time"], self.ids, path)
             self.units = {}
             for name, variable in data.variables.items():
                 if (
@@ -141,6 +144,9 @@ def _netcdf_times(variable: Any, of_ids: str, path: Path) -> TimeArray:
             f"{path}: Time has dimensions ({', '.join(variable.dimensions)}); ngen reads ({of_ids}, time), "
             "the same times for each catchment"
         )
+    calendar = str(getattr(variable, "calendar", "standard")).lower()
+    if calendar not in STANDARD:
+        raise NextGenError(f"{path}: Time has the calendar {calendar!r}, which ngen ignores; convert it")
     units = str(getattr(variable, "units", "s"))
     if " since " not in units:
         if units not in SECONDS:
@@ -149,6 +155,22 @@ def _netcdf_times(variable: Any, of_ids: str, path: Path) -> TimeArray:
     from .netcdf_file import part_of
 
     return decode(part_of(variable, 0, path, NextGenError), units, f"{path}: Time", NextGenError)[0]
+
+
+def _require_one_time(variable: Any, ids: Sequence[str], path: Path) -> None:
+    """Refuse catchments whose times are not those of the first, which are taken for all."""
+    from .netcdf_file import part_of
+
+    first = np.ma.filled(part_of(variable, 0, path, NextGenError), 0)
+    for begin in range(0, len(ids), BLOCK):
+        block = part_of(variable, slice(begin, begin + BLOCK), path, NextGenError)
+        differs = (np.ma.filled(block, 0) != first).any(axis=1)
+        if differs.any():
+            name = ids[begin + int(np.argmax(differs))]
+            raise NextGenError(
+                f"{path}: Time of {name} is not that of {ids[0]}; ngen takes the first for all: write the "
+                "same times for each catchment"
+            )
 
 
 class CsvFolder(Forcing):

@@ -113,6 +113,24 @@ def test_a_file_that_ngen_would_misread_is_refused(tmp_path, change, said):
         open_forcing(netcdf(tmp_path / "f.nc", **change))
 
 
+@pytest.mark.parametrize("row", [1, 699])
+def test_times_that_differ_between_catchments_are_refused(tmp_path, row):
+    path = netcdf(tmp_path / "f.nc", ids=tuple(f"cat-{k}" for k in range(700)))
+    with netCDF4.Dataset(path, "a") as data:
+        data["Time"][row, 3] += 3600
+    with pytest.raises(NextGenError, match=rf"f\.nc: Time of cat-{row} is not that of cat-0; ngen takes"):
+        open_forcing(path)
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day", "julian", "365_day"])
+def test_a_calendar_that_ngen_ignores_is_refused(tmp_path, calendar):
+    path = netcdf(tmp_path / "f.nc", units="seconds since 1970-01-01")
+    with netCDF4.Dataset(path, "a") as data:
+        data["Time"].calendar = calendar
+    with pytest.raises(NextGenError, match=rf"f\.nc: Time has the calendar '{calendar}', which ngen ignores"):
+        open_forcing(path)
+
+
 def test_a_catchment_that_a_file_lacks_is_named_with_an_id_of_the_file(tmp_path):
     forcing = open_forcing(netcdf(tmp_path / "f.nc", ids=("wb-1", "wb-2")))
     with pytest.raises(NextGenError, match=r"f\.nc: has no catchment cat-1"):

@@ -127,6 +127,8 @@ class Section:
             if key in known:
                 continue
             close = get_close_matches(key.lower(), known, n=1, cutoff=0.75)
+            if "warm" in key.lower():  # a wrong warm-up is a wrong model
+                close = close or [name for name in WARMUP if name in known]
             if close:
                 raise ImportDmgError(
                     f"{self.path}: {self.prefix}{key} is not a key of dmg 1.1 to 1.5 or dhbv2; "

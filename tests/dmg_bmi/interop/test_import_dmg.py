@@ -289,6 +289,8 @@ def test_days_of_warm_up_are_read_under_the_keys_of_every_version(tmp_path, sect
         ("model.nn.attributes", "${observations.attributes}", "Hydra has not resolved it"),
         ("model.nn.hidden_size", "7", "model.nn.hidden_size must be a whole number"),
         ("model.warmUp", 3, "model.warmUp is not a key of dmg .*did you mean warmup"),
+        ("model.warmup_days", 3, "model.warmup_days is not a key of dmg .*did you mean warmup"),
+        ("model.days_of_warm_up", 3, "model.days_of_warm_up is not a key of dmg .*did you mean warmup"),
         ("model.phy.n_mul", 3, "model.phy.n_mul is not a key of dmg .*did you mean nmul"),
         ("delta_model", {}, "delta_model and model are one key in two dialects"),
         ("dpl_model", {}, "section dpl_model is how dmg 1.0 wrote it"),
