@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arrays import FloatArray, TimeArray
+from ..arrays import FloatArray, FloatingArray, TimeArray
 from ..errors import ConfigError
 from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
@@ -77,7 +77,7 @@ class Hindcast:
         """Return the latest observation as the forecast of every lead."""
         return np.broadcast_to(self.observed_before[:, None], self.observed.shape)
 
-    def skill(self, forecasts: FloatArray, metric: str = "NSE") -> FloatArray:
+    def skill(self, forecasts: FloatArray, metric: str = "NSE") -> FloatingArray:
         """Return a metric of forecasts, ``[leads, basins]``."""
         return np.stack(
             [
