@@ -35,11 +35,15 @@ class Network(nn.Module):
         Whether the outputs of a step depend on earlier steps.
     takes_bfloat16 : bool
         Whether its weights may be in bfloat16; it then rounds to it what it multiplies with them.
+    has_window : bool
+        Whether a step runs over the inputs of earlier ones, of which rows may have had fewer; it
+        cannot be compiled.
     """
 
     name: ClassVar[str]
     recurrent = False
     takes_bfloat16 = False
+    has_window = False
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
         super().__init__()

@@ -63,6 +63,7 @@ class HeadedLSTM(Network):
             raise ValueError(f"seq_length must be at least 1, not {seq_length}")
         self.hidden_size, self.n_static, self.n_basins = hidden_size, n_static, n_basins
         self.embeddings, self.head, self.seq_length = dict(embeddings), dict(head), seq_length
+        self.has_window = seq_length is not None
         self.head_layer = make_head(head, hidden_size, n_outputs)
         self.conditions = self.head_layer.conditions
         static = n_static - 1 + n_basins if n_basins else n_static

@@ -62,6 +62,7 @@ class MTSLSTM(HeadedLSTM):
         shared: bool = False,
     ) -> None:
         super().__init__(n_inputs, n_outputs, hidden_size, n_static, n_basins, head=head, dropout=dropout)
+        self.has_window = True
         self.slow_hidden_size, self.ratio, self.shared = slow_hidden_size, ratio, shared
         self.slow_inputs, self.fast_inputs = tuple(slow_inputs), tuple(fast_inputs)
         self.slow_length, self.fast_length, self.transfer = slow_length, fast_length, dict(transfer)

@@ -155,11 +155,16 @@ def build(info: BundleInfo, folder: Path, device: str = "cpu", graph: State = NO
     Raises
     ------
     DmgBmiError
-        If there is no compiler, compiling fails, or the model's steps differ while it spins itself up.
+        If there is no compiler, compiling fails, or steps differ: of a model that spins itself up, or of
+        a network that runs over a window.
     """
     model = info.load_model().to(device)
     if isinstance(model, SpinUpModel):
         raise DmgBmiError(f"{info.name}: spins itself up, in steps that differ; it runs eagerly, uncompiled")
+    if any(network.has_window for network in model.networks.values()):
+        raise DmgBmiError(
+            f"{info.name}: a network runs over a window at each step; it runs eagerly, uncompiled"
+        )
     n, similar = _small(graph)
     arguments, signature = _example(model, device, n, similar)
     index = {"key": key(info, device, graph), "signature": asdict(signature)}

@@ -85,3 +85,5 @@ def test_a_run_of_neuralhydrology_is_recognised_and_the_way_of_stepping_is_chose
         assert "a model of neuralhydrology" in capsys.readouterr().out
         network = Bundle.load(output).model.networks["lstm"]
         assert network.seq_length == (7 if stepping else None)
+    assert main(["compile", str(output)]) == 2
+    assert "a network runs over a window at each step; it runs eagerly" in capsys.readouterr().err
