@@ -104,7 +104,7 @@ def write(folder, config, weights, statistics, epoch=5):
 PAIR_ATTRIBUTES, ROUTING_ATTRIBUTES = ["a", "b"], ["a", "c", "length"]
 
 
-def pair_config(hourly="Hbv_2_1_hourly", dynamic=("BETA", "K0"), days=5, nmul=2):
+def pair_config(hourly="Hbv_2_1_hourly", dynamic=("BETA", "K0"), days=5, nmul=2, routing=False):
     """Its configuration, in the dialect of dhbv2."""
     forcings = ["P", "T", "PET"]
     names = [f"par{name}" for name in dynamic]
@@ -126,6 +126,7 @@ def pair_config(hourly="Hbv_2_1_hourly", dynamic=("BETA", "K0"), days=5, nmul=2)
         hourly, window_size=336, train_warmup=168, agg_timescale_dim=[0, 2], train_spatial_chunk_size=65536,
         simulate_spatial_chunk_size=10000, simulate_temporal_chunk_size=168,
     )  # fmt: skip
+    hif["routing"] = routing
     more = {"mlp2_hidden_size": 4, "mlp2_dropout": 0.1, "attributes2": [*ROUTING_ATTRIBUTES]}
     return {
         "multimodel_type": "none",

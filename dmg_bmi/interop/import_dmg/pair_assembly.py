@@ -43,7 +43,7 @@ def import_pair(folder: Path, top: Section, epoch: int | None, name: str | None)
     transfer = "nn_model.h_transfer.weight" in checkpoint.weights
     weights = checkpoint.take(_shapes(run, in_proj, transfer))
     # The two see some attributes by different statistics; what only one sees is added.
-    shown = {**routing, **fast_statistics}
+    shown = {**(routing if run.routing else {}), **fast_statistics}
     model = _build(run, slow_statistics, shown, transfer)
     model.load_state_dict(_converted(run, weights, shown, routing))
     return Bundle(
@@ -56,6 +56,9 @@ def import_pair(folder: Path, top: Section, epoch: int | None, name: str | None)
             "checkpoint_sha256": checkpoint.digest,
             "normalisation": "that of dhbv2: mean and standard deviation as stored, plus 1e-6",
             "freezing": "none is needed: static parameters come from attributes alone",
+            "routing": "by the hydrographs to a gauge"
+            if run.routing
+            else "none, as in dhbv2's component; model.phy.hif_model.routing: true keeps the hydrographs",
         },
     )
 
@@ -86,22 +89,19 @@ def _build(
         step=DAY,
     )
     fast_lstm, fast_role = lstm(run.fast)
-    networks = {
-        "lstm": fast_lstm,
-        "static": mlp(run.slow.sizes["mlp"]),
-        "routing": mlp(run.fast.sizes["mlp2"]),
-    }
-    roles = [
-        fast_role,
-        shared,
-        ParameterRole((), run.routing_attributes, static=ROUTING, network="routing"),
-    ]
+    networks = {"lstm": fast_lstm, "static": mlp(run.slow.sizes["mlp"])}
+    roles = [fast_role, shared]
+    equations: dict[str, Any] = {"name": run.fast.name, "nmul": run.fast.nmul}
+    if run.routing:
+        equations["routing"] = ROUTING_LENGTH
+        networks["routing"] = mlp(run.fast.sizes["mlp2"])
+        roles.append(ParameterRole((), run.routing_attributes, static=ROUTING, network="routing"))
     if own:
         networks["hourly"] = mlp(run.fast.sizes["mlp"])
         roles.append(ParameterRole((), run.fast.attributes, static=own, network="hourly"))
     fast = DeltaModel.build(
         nn=networks,
-        phy_model={"name": run.fast.name, "nmul": run.fast.nmul, "routing": ROUTING_LENGTH},
+        phy_model=equations,
         roles=roles,
         statistics=fast_statistics,
         step=HOUR,
@@ -160,10 +160,24 @@ def _converted(
         own = _mlp(theirs, "nn_model.lstm_mlp2.ann1.", "nn.hourly.layers.")
         shared = len(run.slow.static) * run.slow.nmul
         ours |= {k: v[shared:] if f".{3 * LAYERS}." in k else v for k, v in own.items()}
-    ours |= _mlp(theirs, "nn_model.lstm_mlp2.ann2.", "nn.routing.layers.")
+    if run.routing:
+        ours |= _hydrographs(run.routing_attributes, theirs, shown, routing)
+    for state, name in (("h", "h_transfer"), ("c", "c_transfer")):
+        if f"nn_model.{name}.weight" in theirs:
+            ours |= {f"memory.lstm-{state}.{p}": theirs[f"nn_model.{name}.{p}"] for p in ("weight", "bias")}
+    return ours
+
+
+def _hydrographs(
+    names: Sequence[str],
+    theirs: Weights,
+    shown: Mapping[str, FeatureStatistics],
+    routing: Mapping[str, FeatureStatistics],
+) -> dict[str, Tensor]:
+    """Convert the network of the hydrographs, whose attributes are shown here by other statistics."""
+    ours = _mlp(theirs, "nn_model.lstm_mlp2.ann2.", "nn.routing.layers.")
     first = "nn.routing.layers.0."
     weight, bias = (ours[first + part].double() for part in ("weight", "bias"))
-    names = run.routing_attributes
     scale, shift = (
         torch.tensor(values, dtype=torch.float64)
         for values in (
@@ -172,9 +186,6 @@ def _converted(
         )
     )
     ours[first + "weight"], ours[first + "bias"] = (weight * scale).float(), (bias + weight @ shift).float()
-    for state, name in (("h", "h_transfer"), ("c", "c_transfer")):
-        if f"nn_model.{name}.weight" in theirs:
-            ours |= {f"memory.lstm-{state}.{p}": theirs[f"nn_model.{name}.{p}"] for p in ("weight", "bias")}
     return ours
 
 

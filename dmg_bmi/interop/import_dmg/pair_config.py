@@ -62,8 +62,6 @@ class Part:
         if len(theirs) != 1 or theirs[0] not in names:
             raise phy.error("name", f"one of {', '.join(names)}")
         check_options(phy)
-        if phy.flag("routing", False):
-            raise phy.error("routing", "false: the multi-timescale model routes by hydrographs of its own")
         if phy.names("use_log_norm"):
             raise phy.error("use_log_norm", "empty: dhbv2 takes no logarithms")
         name, more = names[theirs[0]]
@@ -100,6 +98,9 @@ class PairRun:
     Parameters
     ----------
     slow, fast : Part
+    routing : bool
+        Whether runoff passes the hydrographs to a gauge. dhbv2 writes false: its component publishes
+        runoff as generated, which a framework routes; its training routes to gauges in any case.
     routing_attributes : tuple of str
         What the network of the hydrographs sees.
     days : int
@@ -108,6 +109,7 @@ class PairRun:
 
     slow: Part
     fast: Part
+    routing: bool
     routing_attributes: tuple[str, ...]
     days: int
 
@@ -134,7 +136,12 @@ class PairRun:
         if fast.attributes != slow.attributes:
             raise nn_hif.error("attributes", "those of lof_model, in the same order")
         _check_sums(hif)
-        return cls(slow, fast, nn_hif.names("attributes2"), lof.integer("window_size", default=WINDOW))
+        if lof.flag("routing", False):
+            raise lof.error("routing", "false: the daily model hands over before its runoff is routed")
+        routing = hif.flag("routing", False)
+        return cls(
+            slow, fast, routing, nn_hif.names("attributes2"), lof.integer("window_size", default=WINDOW)
+        )
 
     def statistics(self, path: Path) -> tuple[dict[str, FeatureStatistics], ...]:
         """Read the statistics: of the slow model, of the fast one, and of the network of the hydrographs."""

@@ -27,7 +27,10 @@ def test_it_is_recognised_and_becomes_one_model_that_spins_itself_up(tmp_path):
     model = bundle.model
     assert isinstance(model, SpinUpModel)
     assert (model.step, model.slow.step, model.steps) == (3600.0, 86400.0, 5)
-    assert {*model.attribute_names} == {"a", "b", "c", "length", "elevation", "upstream_area"}
+    # Unrouted, as the component of dhbv2: what only its hydrographs see is not asked for.
+    assert {*model.attribute_names} == {"a", "b", "elevation", "upstream_area"}
+    assert "phy.queue" not in model.init_state(1)
+    assert "hif_model.routing: true" in bundle.provenance["routing"]
     bundle.save(tmp_path / "bundle")
     assert Bundle.load(tmp_path / "bundle").model.describe() == model.describe()
 
@@ -37,8 +40,9 @@ def test_it_is_recognised_and_becomes_one_model_that_spins_itself_up(tmp_path):
 def test_each_network_gives_the_parameters_that_it_gave_there(tmp_path, hourly):
     """The static ones: shared with the daily model, the hourly model's own, and those of the hydrograph."""
     weights = pair_weights(hourly)
-    folder = write_pair(tmp_path / "m", pair_config(hourly), weights)
+    folder = write_pair(tmp_path / "m", pair_config(hourly, routing=True), weights)
     model = import_dmg(folder).model
+    assert {*model.attribute_names} == {"a", "b", "c", "length", "elevation", "upstream_area"}
     attributes = {n: torch.tensor([0.4, 1.7]) for n in ("a", "b", "c", "length")}
     attributes |= {"elevation": torch.tensor([100.0, 90.0]), "upstream_area": torch.tensor([5.0, 6.0])}
     constants = model.precompute(attributes, 2, torch.float32)
@@ -106,7 +110,8 @@ def at(config, path, value):
         ("model.phy.hif_model.name", ["Hbv_3"], r"model\.phy\.hif_model\.name must be one of Hbv_2_hourly"),
         ("model.phy.lof_model.name", ["Hbv"], r"model\.phy\.lof_model\.name must be one of Hbv_2"),
         ("model.nn.hif_model.name", "KAN_2", r"model\.nn\.hif_model\.name must be LstmMlp2Model"),
-        ("model.phy.hif_model.routing", True, r"hif_model\.routing must be false"),
+        ("model.phy.hif_model.routing", "no", r"hif_model\.routing must be true or false"),
+        ("model.phy.lof_model.routing", True, r"lof_model\.routing must be false"),
         ("model.phy.hif_model.nmul", 3, r"hif_model\.nmul must be that of lof_model, 2"),
         ("model.phy.hif_model.agg_timescale_dim", [0], r"agg_timescale_dim must be \[0, 2\]"),
         (
@@ -214,7 +219,7 @@ def test_files_that_are_missing_are_named(tmp_path):
 
 
 def test_an_export_holds_the_networks_of_both_models_and_what_connects_them(tmp_path):
-    bundle = import_dmg(write_pair(tmp_path / "m"))
+    bundle = import_dmg(write_pair(tmp_path / "m", pair_config(routing=True)))
     export_networks(bundle, tmp_path / "out")
     names = {file.stem for file in (tmp_path / "out").glob("*.pt")}
     assert names == {"lstm", "static", "routing", "hourly", "slow_lstm", "transfer"}
