@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..errors import TrainingError
+from ..errors import DmgBmiError, TrainingError
 from ..io.files import canonical, sha256
 from ..model.delta_model import DeltaModel
 from . import checkpoint, distributed
@@ -260,8 +260,25 @@ class _Loop:
         checkpoint.save(path, tensors, {"identity": self.identity(), **facts})
 
     def load(self, path: Path) -> None:
-        """Restore what :meth:`save` wrote."""
+        """Restore what :meth:`save` wrote.
+
+        Raises
+        ------
+        TrainingError
+            If the file is not one, or of another training.
+        """
         tensors, facts = checkpoint.load(path)
+        try:
+            self._restore(path, tensors, facts)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as problem:
+            if isinstance(problem, DmgBmiError):
+                raise
+            reason = " ".join(str(problem).split())
+            raise TrainingError(
+                f"{path}: does not hold what a checkpoint does ({reason}); remove it to start again"
+            ) from problem
+
+    def _restore(self, path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         before_renaming = {new: old for old, new in KEYS.items()}
         if facts["identity"] not in (self.identity(), self.identity(before_renaming)):
             raise TrainingError(
