@@ -138,6 +138,8 @@ def test_what_cannot_be_rounded_is_refused(info, components, tmp_path, monkeypat
 def test_every_network_that_takes_bfloat16_answers_in_float32(name):
     network = build_network({"name": name}, 3, 2)
     assert isinstance(network, LSTM | MLP) <= network.takes_bfloat16
+    if not network.takes_bfloat16:
+        return  # it is refused when a configuration asks for it
     x = torch.rand(5, 4, 3)
     exact, _ = network(x, network.init_state(4))
     network.to(torch.bfloat16)
