@@ -7,7 +7,7 @@ import torch
 from dmg_bmi.nn_models import LSTM, MLP
 from dmg_bmi.physics import HBV, Catchment, Declaration, Flux, Parameter, ProcessModel, run
 from dmg_bmi.physics.forcings import P, T
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dmg_bmi import DeltaModel, FeatureStatistics, ParameterRole
@@ -181,11 +181,18 @@ def test_static_parameters_never_depend_on_the_future(seed, change):
     freeze_after = 15
     forcing, attributes = drawn(30, 2, seed)
     other, _ = drawn(30, 2, seed + 1)
+    later = {n: torch.cat([v[:change], other[n][change:]]) for n, v in forcing.items()}
     model = echo(ParameterRole(("P", "T"), ("slope",), dynamic=("y",), freeze_after=freeze_after), seed)
-    fluxes, _ = model(forcing, attributes)
-    changed, _ = model(
-        {n: torch.cat([v[:change], other[n][change:]]) for n, v in forcing.items()}, attributes
+    before, after = (
+        model.nn(
+            torch.stack([f["P"], f["T"], attributes["slope"].expand(30, 2)], -1), model.nn.init_state(2)
+        )[0]
+        for f in (forcing, later)
     )
+    # A network whose first layer is dead sees no weather at all.
+    assume((before[change] != after[change]).all())
+    fluxes, _ = model(forcing, attributes)
+    changed, _ = model(later, attributes)
     for name in ("x", "z"):
         assert torch.equal(fluxes[name][:change], changed[name][:change])
         if change >= freeze_after:
