@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from ..arrays import FloatArray, FloatingArray, TimeArray
+from ..assimilation import Assimilation, analyse
+from ..assimilation.analysis import FLOW, check_observed
 from ..errors import ConfigError
 from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
 from ..physics import State
 from ..training.data import Tensors, tensors
 from ..training.metrics import per_basin
-from .analysis import FLOW, analyse, check_observed
 from .error_correction import ErrorCorrection
-from .options import Assimilation
 
 #: Issues times rows of an analysis at once.
 ROWS = 2**13

@@ -154,7 +154,7 @@ def test_rows_never_mix(case):
 def test_blocks_of_rows_give_what_all_give_at_once(case, monkeypatch):
     observed = case.of_truth()
     together = case.analyse(observed)
-    monkeypatch.setattr("dmg_bmi.forecast.analysis.BATCH", 20)
+    monkeypatch.setattr("dmg_bmi.assimilation.analysis.BATCH", 20)
     apart = case.analyse(observed)
     for one, other in (
         (together.state, apart.state),
