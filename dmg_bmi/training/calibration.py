@@ -195,7 +195,7 @@ def _conclude(
     config = replace(experiment.config, data=data, basins=Basins())
     files.write_config(config)
     dataset = with_table(experiment.dataset.columns(basins), table)
-    model.compiled = config.training.engine == "compiled"
+    model.compiled = config.training.compiles(experiment.window)
     return conclude(Experiment.load(config, dataset), files, model, history)
 
 
@@ -302,7 +302,7 @@ class _Group:
         table = ParameterTable(1, values, self.rows)
         step = self.experiment.dataset.step
         model = DeltaModel(table, self.process_model, role, self.fixed, step=step)
-        model.compiled = self.options.engine == "compiled"
+        model.compiled = self.options.compiles(self.experiment.window)
         return model
 
     def _fit(self, device: torch.device) -> None:

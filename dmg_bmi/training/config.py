@@ -112,6 +112,11 @@ class Model:
     fixed: dict[str, float] = field(default_factory=dict)
 
 
+#: Steps of the equations, over all windows of a training. One takes plain code 1 to 2 ms for up to some
+#: hundred rows, its gradient included; the compiler takes about a minute.
+WORTH_COMPILING = 100_000
+
+
 @dataclass(frozen=True)
 class Training:
     """Options of the optimisation.
@@ -149,8 +154,9 @@ class Training:
         instead of kept: less memory, more time; 0 keeps them all.
     precision : {"float32", "bfloat16"}
         Precision of the networks' matrix products; the equations are always computed in float32.
-    engine : {"eager", "compiled"}
-        Whether the equations are compiled on first use: minutes once, then several times as fast.
+    engine : {"auto", "eager", "compiled"}
+        Whether the equations are compiled on first use: a minute once, then several times as fast. ``auto``
+        compiles where that pays, see :meth:`compiles`.
     ema : float
         Share of the latest weights in each update of an exponential moving average, which is then
         validated and kept; 0 keeps the weights themselves.
@@ -185,7 +191,7 @@ class Training:
     tbptt: int = 0
     activation_checkpointing: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
-    engine: Literal["eager", "compiled"] = "eager"
+    engine: Literal["auto", "eager", "compiled"] = "auto"
     ema: float = 0.0
     ensemble: int = 1
     starts: int = 8
@@ -225,6 +231,16 @@ class Training:
             raise ConfigError(f"learning_rate must map steps, of which 0 is one, to rates; it is {rates}")
         if not all(rate > 0 for rate in rates.values()):
             raise ConfigError(f"learning_rate must be above zero, it is {self.learning_rate}")
+
+    def compiles(self, window: int) -> bool:
+        """Return whether equations are compiled, for windows of so many steps.
+
+        ``engine: auto`` compiles where plain code would take several times as long as the compiler. What
+        that is, is told by the configuration alone: a training that was interrupted goes on as it began.
+        """
+        if self.engine != "auto":
+            return self.engine == "compiled"
+        return self.max_steps * window > WORTH_COMPILING and not self.activation_checkpointing
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -241,7 +241,7 @@ def _run(experiment: Experiment, files: RunFolder, device: torch.device) -> Run:
     options = experiment.config.training
     experiment.require_periods()
     model = experiment.build_model()
-    model.compiled = options.engine == "compiled"
+    model.compiled = options.compiles(experiment.window)
     experiment.require_inputs(model)
     history = _fit(experiment, files, model.to(device))
     kept = history.best[0] if history.best else len(history.loss)
@@ -309,7 +309,7 @@ def seconds_per_step(config: TrainingConfig) -> float:
     """Measure the CPU seconds of a step of a training."""
     experiment = Experiment.load(config)
     model = experiment.build_model()
-    model.compiled = config.training.engine == "compiled"
+    model.compiled = config.training.compiles(experiment.window)
     return measured_step(model, _training_tensors(experiment, model), experiment, config.training)
 
 

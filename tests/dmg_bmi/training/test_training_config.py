@@ -1,6 +1,7 @@
 """The configuration of a training: what is wrong in it is named, with the file and the remedy."""
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -194,3 +195,14 @@ def test_a_network_alone_trains_without_the_key_of_process_models(tmp_path):
     assert main(["train", str(tmp_path / "alone.yaml"), "--output", str(tmp_path / "run")]) == 0
     assert Bundle.load(tmp_path / "run" / "bundle").model.phy_model is None
     assert main(["evaluate", str(tmp_path / "run"), "--split", "test", "--bmi"]) == 0
+
+
+def test_equations_are_compiled_where_that_is_worth_its_minute(written):
+    config = TrainingConfig.read
+    much, little = config("camels", []).training, config("demo_daily", []).training
+    assert much.compiles(910)
+    assert not little.compiles(545)
+    assert not much.compiles(10)
+    assert not replace(much, engine="eager").compiles(910)
+    assert replace(little, engine="compiled").compiles(1)
+    assert not replace(much, activation_checkpointing=30).compiles(910)
