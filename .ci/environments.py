@@ -31,14 +31,7 @@ TOOLS = (
     "gimli.units<0.4",
 )
 #: Tests in which numpy has no part, or that start many processes: the README's command runs them once.
-ONCE = (
-    "model/test_compiled_blocks.py",
-    "model/test_delta_model_split.py",
-    "test_pytest_plugin.py",
-    "model/test_roles.py",
-    "training/test_distributed.py",
-    "training/test_survival.py",
-)
+ONCE = ("model/test_delta_model_split.py", "test_pytest_plugin.py", "model/test_roles.py")
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:

@@ -11,7 +11,10 @@ from faults import ALL, Faults, chosen
 #: A user's files, one of them in what has the name of a workspace.
 MINE = {"mine.txt": b"of a user", ".mine.part": b"of a user", ".mine.dmg_bmi/precious": b"of a user"}
 ROUNDS = 20 if ALL else 2
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked"),
+]
 
 
 @pytest.mark.parametrize("name", ["run", "couple", "freeze", "import", "nextgen prepare"])

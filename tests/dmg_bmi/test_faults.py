@@ -15,6 +15,8 @@ from dmg_bmi.runtime import state_codec
 from dmg_bmi.training import train
 from dmg_bmi.training.run_folder import CHECKPOINT
 
+pytestmark = pytest.mark.slow
+
 #: How many calls of a command fail, each in one way; with DMG_BMI_FAULTS all of them, each in every way.
 SOME = {"run": 6, "couple": 5, "demo": 3, "compile": 4, "evaluate": 3, "report": 2}
 #: Bytes beyond which no file can grow.

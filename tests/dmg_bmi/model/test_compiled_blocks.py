@@ -16,6 +16,8 @@ from dmg_bmi.model import aot_cache, compiled_blocks, delta_model
 from dmg_bmi.model.compiled_blocks import CompiledBlocks
 from dmg_bmi.model.registry import build_process_model
 
+pytestmark = pytest.mark.slow
+
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
 STEPS = 2 * compiled_blocks.STEPS + 1
 

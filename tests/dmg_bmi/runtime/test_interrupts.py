@@ -17,6 +17,8 @@ from dmg_bmi import physics
 from dmg_bmi.errors import StateError
 from dmg_bmi.runtime import state_codec
 
+pytestmark = pytest.mark.slow
+
 CODE = (str(Path(dmg_bmi.__file__).parent), str(Path(physics.__file__).parent))
 #: Every so many lines of a call are interrupted; all with DMG_BMI_FAULTS=all.
 STRIDE = 1 if ALL else 17

@@ -13,6 +13,8 @@ from dmg_bmi.model import compiled_blocks
 from dmg_bmi.model.registry import PROCESS_MODELS
 from dmg_bmi.training.trainer import _Loop
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 name: small
 data: {reader: synthetic, basins: 4, years: 2, seed: 3, attributes: [elev_mean, aridity]}

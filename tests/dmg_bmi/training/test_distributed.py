@@ -10,6 +10,8 @@ import torch
 
 from dmg_bmi import Bundle
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("shared.py")
 
 

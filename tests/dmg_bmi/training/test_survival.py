@@ -23,6 +23,8 @@ from dmg_bmi.training.data import Tensors
 from dmg_bmi.training.run_folder import CHECKPOINT
 from dmg_bmi.training.trainer import fit
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 name: small
 data: {reader: synthetic, basins: 5, years: 2, seed: 3, attributes: [elev_mean, aridity]}

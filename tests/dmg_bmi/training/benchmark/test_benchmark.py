@@ -13,6 +13,8 @@ from dmg_bmi.training.benchmark import Options, benchmark
 from dmg_bmi.training.benchmark.rivals import most_similar
 from dmg_bmi.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 name: {name}
 data: {{reader: synthetic, basins: 6, years: 2, seed: 3}}
