@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         prog="dmg-bmi", description="Trained differentiable models as Basic Model Interface components."
     )
     top.add_argument("--version", action="version", version=f"dmg_bmi {__version__}")
+    top.add_argument("-q", "--quiet", action="store_true", help="show warnings and results alone")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=LazyParser)
     for name, module in COMMANDS.items():
         description = _docstring(module)
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding lacks
     try:
         namespace = parser().parse_args(arguments)
+        _show(logging.WARNING if namespace.quiet else logging.INFO)
         namespace.command(namespace)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -104,6 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dmg-bmi: this is a bug ({type(error).__name__}): {REPORT}", file=sys.stderr)
         return 70
     return 0
+
+
+def _show(level: int) -> None:
+    """Let the console show what is logged from a level on; log files of runs keep all."""
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setLevel(level)
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -32,11 +32,10 @@ def couple(config_path: Path, folder: Path) -> dict[str, Path]:
     DmgBmiError
         Each output file is then either the previous one or complete.
     """
-    from tqdm import tqdm
-
     from ..coupling import Coupling, CouplingConfig
     from ..coupling.output import Recorder
     from ..io.atomic import make_folder
+    from ..progress import progress
 
     config = CouplingConfig.read(config_path)
     make_folder(folder)
@@ -47,9 +46,11 @@ def couple(config_path: Path, folder: Path) -> dict[str, Path]:
             for name, component in coupling.components.items()
             if component.written
         }
-        for _ in tqdm(range(coupling.steps), unit="step", desc="couple"):
+        bar = stack.enter_context(progress(coupling.steps, "couple", "step"))
+        for _ in range(coupling.steps):
             for name, records in coupling.advance().items():
                 if name in recorders:
                     recorders[name].append(records)
+            bar.update()
         coupling.save()
     return {name: recorder.path for name, recorder in recorders.items()}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ..arrays import FloatArray, FloatingArray
 from ..bmi import DeltaModelBmi
@@ -21,6 +20,7 @@ from ..io.units import conversion, is_rate_of
 from ..model.bundle import BundleInfo
 from ..model.variables import Variable
 from ..plotting import hydrographs as plots
+from ..progress import progress
 from ..runtime.config import RunConfig, utc
 from ..runtime.forcing import series
 
@@ -90,7 +90,7 @@ def _blocks(
     """Step through all records; yield the outputs in blocks that fit in memory."""
     size = bmi.component.size
     arrays = {v.symbol: bmi.get_value_ptr(v.name) for v in outputs}
-    with tqdm(total=len(records), unit="step", desc="run") as bar:
+    with progress(len(records), "run", "step") as bar:
         for begin in records[::BLOCK]:
             steps = min(BLOCK, records.stop - begin)
             block = {symbol: np.empty((steps, size)) for symbol in arrays}

@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..errors import DmgBmiError, TrainingError
 from ..io.files import canonical, sha256
 from ..model.delta_model import DeltaModel
+from ..progress import progress
 from . import checkpoint, distributed
 from .config import Training
 from .data import Batch, Tensors, Windows
@@ -137,13 +137,7 @@ class _Loop:
         """Step to the end; see :func:`fit`."""
         options, history, first = self.options, self.history, distributed.rank() == 0
         batches = iter(self.windows)
-        bar = tqdm(
-            total=options.max_steps,
-            initial=len(history.loss),
-            desc="training",
-            unit="step",
-            disable=None if first else True,
-        )
+        bar = progress(options.max_steps, "training", "step", len(history.loss), shown=first)
         while len(history.loss) < options.max_steps and not _patience_is_over(history, options):
             start = time.perf_counter()
             loss = self.step(next(batches))

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from ...arrays import BoolArray
 from ...errors import BundleError, NextGenError, WriteError
@@ -27,6 +26,7 @@ from ...io.ngen_forcing import Forcing, open_forcing
 from ...model.bundle import SHIPPED, BundleInfo, find
 from ...model.variables import RUNOFF, Variable
 from ...physics.forcings import PET
+from ...progress import progress
 from ...runtime.config import Pet
 from ...runtime.forcing.pet_from_weather import METHODS, make_forcing_inputs
 from ...runtime.restart import TIME
@@ -287,8 +287,10 @@ def _configurations(plan: Plan, folder: Path, info: BundleInfo, catchments: Catc
         folder / SHARED,
         f"# Shared by all catchments; the file of each names this one and its catchment.\n{text}".encode(),
     )
-    for name in tqdm(catchments.ids, unit="catchment", desc="configurations"):
-        create(folder / f"{name}.yml", (CATCHMENT_HEAD + f"{json.dumps(name)}\n").encode())
+    with progress(len(catchments.ids), "configurations", "catchment") as bar:
+        for name in catchments.ids:
+            create(folder / f"{name}.yml", (CATCHMENT_HEAD + f"{json.dumps(name)}\n").encode())
+            bar.update()
 
 
 def _shared(plan: Plan, bundle: str, store: Path) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ...errors import NextGenError
 from ...findings import listed
 from ...io.atomic import replacing_folder
 from ...io.ngen_forcing import HOUR, Forcing
+from ...progress import progress
 from ...runtime.config import MissingForcing
 from ...runtime.forcing.stored import INDEX, write_index
 from ..check.forcing import lacking
@@ -101,7 +101,7 @@ def _fill(
     for file in files.values():
         _reserve(folder / file)
     rounded = dict.fromkeys(columns.values(), 0)
-    with tqdm(total=len(ids), unit="catchment", desc="forcing") as bar:
+    with progress(len(ids), "forcing", "catchment") as bar:
         for begin in range(0, len(ids), BLOCK):
             chosen = ids[begin : begin + BLOCK]
             for name, column in columns.items():

@@ -90,3 +90,16 @@ def test_options_of_an_older_vocabulary_are_not_known(old, capsys):
     with pytest.raises(SystemExit):
         LazyParser(fill=nextgen.add_plan).parse_args(["my_bundle", old])
     assert "unrecognized arguments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], True), (["--quiet"], False), (["-q"], False)])
+def test_quiet_leaves_out_what_is_no_warning(options, shown):
+    code = (
+        "import logging; from dmg_bmi.cli import main; import dmg_bmi.cli.inspect as module\n"
+        "module.command = lambda given: [logging.getLogger('dmg_bmi').info('step'), logging.warning('odd')]\n"
+        f"raise SystemExit(main({[*options, 'inspect', 'demo_daily']}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert ("step" in done.stderr) == shown
+    assert "odd" in done.stderr
