@@ -17,6 +17,16 @@ from ..arrays import FloatArray, FloatingArray
 LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
 #: Shares of a basin's highest observed flows that are looked at apart.
 HIGHEST = 0.05
+SCORES = (
+    "CRPS",
+    "CRPSS",
+    "coverage",
+    "width",
+    "coverage_high",
+    "width_high",
+    "coverage_high_forecast",
+    "Brier_90",
+)
 
 
 def crps_of_members(members: FloatingArray, observed: FloatingArray) -> FloatArray:
@@ -131,9 +141,7 @@ def per_basin(
     the highest 5 % of the observed flows and in those of the forecast's median; the
     Brier score of flow above the observed 0.9 quantile.
     """
-    names = ("CRPS", "CRPSS", "coverage", "width", "coverage_high", "width_high")
-    names += ("coverage_high_forecast", "Brier_90")
-    result = {name: np.full(observed.shape[1], np.nan) for name in names}
+    result = {name: np.full(observed.shape[1], np.nan) for name in SCORES}
     for column in range(observed.shape[1]):
         present = ~np.isnan(observed[:, column])
         if present.sum() > 1:
