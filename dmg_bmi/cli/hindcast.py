@@ -3,7 +3,8 @@
 For each issue rain and stores of a window are adjusted to the flow that was observed in it (variational
 assimilation), and what is left of the error is carried on; the weather ahead is that which came. Error
 corrections are fitted in the training period. Beside it stand persistence, the model without observations
-(open loop), and the open loop with its errors corrected.
+(open loop), and the open loop with its errors corrected; and a network that learns in the training period
+how far forecasts are off, and how sure that is. Its quantiles are calibrated in the validation period.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..arrays import FloatArray
-    from ..forecast import Assimilation, Hindcast
+    from ..forecast import Assimilation, Distribution, Hindcast
     from ..model.delta_model import DeltaModel
     from ..training.experiment import Experiment
 
 SHOWN = ("NSE", "KGE", "bias")
+#: Levels whose quantiles are written; steps of a fan chart.
+WRITTEN, DRAWN = (0.05, 0.25, 0.5, 0.75, 0.95), 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +48,11 @@ def command(arguments: argparse.Namespace) -> None:
     from ..errors import ConfigError
     from ..forecast import Assimilation
     from ..io.typed_yaml import from_mapping, read_yaml
+    from ..plotting.hydrographs import pyplot
     from ..training.experiment import Experiment
     from .evaluate import find
+
+    pyplot()  # before the work
 
     file = arguments.assimilation
     options = Assimilation() if file is None else from_mapping(Assimilation, read_yaml(file), str(file))
@@ -65,9 +71,18 @@ def command(arguments: argparse.Namespace) -> None:
     scored = _hindcast(
         model, experiment, arguments.split, arguments.split, options, arguments.leads, arguments.every
     )
-    forecasts = _kinds(scored, fit)
-    _write(arguments.output, scored, forecasts, info.name)
+    validation = None
+    if "validation" in experiment.splits and arguments.split != "validation":
+        validation = _hindcast(
+            model, experiment, "validation", arguments.split, options, arguments.leads, arguments.fit_every
+        )
+    distributions = _distributions(scored, fit, validation)
+    forecasts = _kinds(scored, fit) | {
+        "learned": (distributions["learned"].mean, "flow expected of the analysis by its learned error")
+    }
+    _write(arguments.output, scored, forecasts, distributions["learned"], info.name)
     print(_table(scored, forecasts))
+    print(_write_distributions(arguments.output, scored, distributions, calibrated=validation is not None))
     print(arguments.output / "hindcast.nc")
 
 
@@ -115,12 +130,39 @@ def _kinds(scored: Hindcast, fit: Hindcast) -> dict[str, tuple[FloatArray, str]]
     }
 
 
-def _write(folder: Path, scored: Hindcast, forecasts: dict[str, tuple[FloatArray, str]], bundle: str) -> None:
+def _distributions(scored: Hindcast, fit: Hindcast, validation: Hindcast | None) -> dict[str, Distribution]:
+    """Return the distributions of forecasts with and without observations, by kind."""
+    from ..forecast import LearnedError
+
+    error = LearnedError.fit(fit)
+    with_gauge, without = (
+        (error, error)
+        if validation is None
+        else (error.calibrated(validation), error.calibrated(validation.blind()))
+    )
+    return {"learned": with_gauge(scored), "learned_without_observations": without(scored.blind())}
+
+
+def _write(
+    folder: Path,
+    scored: Hindcast,
+    forecasts: dict[str, tuple[FloatArray, str]],
+    learned: Distribution,
+    bundle: str,
+) -> None:
     """Write all forecasts as NetCDF, and their scores by lead and basin as CSV."""
     from ..io import forecast_netcdf
     from ..io.csv_table import write_csv
+    from ..training.probabilistic import LEVELS
 
-    series = forecasts | {"observed": (scored.observed, "observed flow")}
+    quantiles = {
+        f"learned__quantile_{level:g}": (
+            learned.quantiles[LEVELS.index(level)],
+            f"quantile {level:g} of flow",
+        )
+        for level in WRITTEN
+    }
+    series = forecasts | quantiles | {"observed": (scored.observed, "observed flow")}
     forecast_netcdf.write(
         folder / "hindcast.nc", scored.ids, scored.issued, scored.step, series, title=f"hindcast by {bundle}"
     )
@@ -132,6 +174,41 @@ def _write(folder: Path, scored: Hindcast, forecasts: dict[str, tuple[FloatArray
                 values = (f"{by_metric[metric][lead, column]:.4f}" for metric in SHOWN)
                 rows.append([kind, str(lead + 1), name, *values])
     write_csv(folder / "skill.csv", ["forecast", "lead", "basin", *SHOWN], rows)
+
+
+def _write_distributions(
+    folder: Path, scored: Hindcast, distributions: dict[str, Distribution], calibrated: bool
+) -> str:
+    """Write scores of distributions by lead and basin, and pictures; return the medians as text."""
+    import numpy as np
+
+    from ..io.csv_table import write_csv
+    from ..plotting.distributions import fan_chart, reliability_diagram
+    from ..training.probabilistic import LEVELS, SCORES, per_basin, reliability
+
+    rows: list[list[str]] = []
+    lines = [f"{LEVELS[-1] - LEVELS[0]:.0%} intervals" + ("" if calibrated else ", not calibrated")]
+    for kind, distribution in distributions.items():
+        for lead in range(scored.observed.shape[1]):
+            scores = per_basin(distribution.quantiles[:, :, lead], LEVELS, scored.observed[:, lead])
+            for column, name in enumerate(scored.ids):
+                rows.append([kind, str(lead + 1), name, *(f"{scores[s][column]:.4f}" for s in SCORES)])
+            shown = (f"{s} {_median(scores[s]):.3f}" for s in ("CRPS", "CRPSS", "coverage", "width"))
+            lines.append(f"{kind}, lead {lead + 1}: " + ", ".join(shown))
+    write_csv(folder / "distribution.csv", ["forecast", "lead", "basin", *SCORES], rows)
+    learned = distributions["learned"].quantiles
+    shares = {
+        f"lead {lead + 1}": reliability(learned[:, :, lead], scored.observed[:, lead])
+        for lead in sorted({0, scored.observed.shape[1] - 1})
+    }
+    reliability_diagram(folder / "reliability.png", LEVELS, shares, "learned error")
+    skill = scored.skill(distributions["learned"].mean)[0]
+    middle = int(np.argsort(np.nan_to_num(skill, nan=-np.inf))[len(skill) // 2])
+    some = slice(-DRAWN, None)
+    title = f"basin {scored.ids[middle]}, forecasts of the next step"
+    times, observed = scored.issued[some], scored.observed[some, 0, middle]
+    fan_chart(folder / "fan.png", times, learned[:, some, 0, middle], LEVELS, observed, title)
+    return "\n".join(lines)
 
 
 def _table(scored: Hindcast, forecasts: dict[str, tuple[FloatArray, str]]) -> str:

@@ -3,5 +3,15 @@
 from ..assimilation import Analysis, Assimilation, analyse
 from .error_correction import ErrorCorrection
 from .hindcast import Hindcast, hindcast
+from .learned_error import Distribution, LearnedError
 
-__all__ = ["Analysis", "Assimilation", "ErrorCorrection", "Hindcast", "analyse", "hindcast"]
+__all__ = [
+    "Analysis",
+    "Assimilation",
+    "Distribution",
+    "ErrorCorrection",
+    "Hindcast",
+    "LearnedError",
+    "analyse",
+    "hindcast",
+]

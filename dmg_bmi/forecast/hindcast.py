@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from .error_correction import ErrorCorrection
 
 #: Issues times rows of an analysis at once.
 ROWS = 2**13
+#: Steps before each issue that are kept.
+RECENT = 8
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,17 @@ class Forecasts:
     ----------
     flow : ndarray ``[issues, leads, basins]``
         mm per step.
-    latest : ndarray ``[issues, basins]``
-        Simulated flow of the last step before each issue.
+    recent : ndarray ``[issues, steps, basins]``
+        Simulated flow of the last steps before each issue.
     """
 
     flow: FloatArray
-    latest: FloatArray
+    recent: FloatArray
+
+    @property
+    def latest(self) -> FloatArray:
+        """Return the flow of the last step before each issue, ``[issues, basins]``."""
+        return self.recent[:, -1]
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,13 @@ class Hindcast:
         Seconds.
     open_loop, analysed : Forecasts
     observed : ndarray ``[issues, leads, basins]``
-    observed_before : ndarray ``[issues, basins]``
-        Of the last step before each issue; the latest that a forecast knows.
+    observed_recent : ndarray ``[issues, steps, basins]``
+        Of the last steps before each issue; a forecast knows none later. NaN is missing.
+    weather : dict of name to ndarray ``[issues, steps + leads, basins]``
+        Forcing of those steps and of the leads.
+    moved : dict of name to ndarray ``[issues, ..., basins]``
+        Logarithms of the factors of each analysis.
+    typical : ndarray ``[basins]``
     """
 
     ids: tuple[str, ...]
@@ -63,7 +75,15 @@ class Hindcast:
     open_loop: Forecasts
     analysed: Forecasts
     observed: FloatArray
-    observed_before: FloatArray
+    observed_recent: FloatArray
+    weather: dict[str, FloatArray]
+    moved: dict[str, FloatArray]
+    typical: FloatArray
+
+    @property
+    def observed_before(self) -> FloatArray:
+        """Return the latest observation that each forecast knows, ``[issues, basins]``."""
+        return self.observed_recent[:, -1]
 
     def correction(self, forecasts: Forecasts) -> ErrorCorrection:
         """Fit the error correction of these forecasts, for another period."""
@@ -72,6 +92,15 @@ class Hindcast:
     def corrected(self, forecasts: Forecasts, correction: ErrorCorrection) -> FloatArray:
         """Return these forecasts ``[issues, leads, basins]``, their errors corrected."""
         return correction(forecasts.flow, self.observed_before - forecasts.latest)
+
+    def blind(self) -> Hindcast:
+        """Return the hindcast of one who has no observations: its analyses are the open loop."""
+        return replace(
+            self,
+            analysed=self.open_loop,
+            observed_recent=np.full_like(self.observed_recent, np.nan),
+            moved={name: np.zeros_like(values) for name, values in self.moved.items()},
+        )
 
     def persistence(self) -> FloatArray:
         """Return the latest observation as the forecast of every lead."""
@@ -122,7 +151,7 @@ def hindcast(
         If there is no issue in the data, or an observation no river can have.
     """
     options = options or Assimilation()
-    steps = np.arange(len(dataset.times))[options.window : len(dataset.times) - leads + 1]
+    steps = np.arange(len(dataset.times))[max(options.window, RECENT) : len(dataset.times) - leads + 1]
     times = dataset.times[steps]
     issues = steps[(times >= first) & (times <= last)][::every]
     if not len(issues):
@@ -135,20 +164,25 @@ def hindcast(
     observed = data.target[FLOW]
     check_observed(observed)
     blocks = _Issues(model, data, torch.from_numpy(np.asarray(typical, dtype=np.float64)), options, leads)
-    kinds = [blocks.forecast(some, starts) for some, starts in blocks.starts(issues)]
-    open_loop, analysed = (
-        Forecasts(*(np.concatenate([part[k][i] for part in kinds]) for i in (0, 1))) for k in (0, 1)
-    )
-    ahead = torch.from_numpy(issues)[:, None] + torch.arange(leads)
+    parts = [blocks.forecast(some, starts) for some, starts in blocks.starts(issues)]
+    around = torch.from_numpy(issues)[:, None] + torch.arange(-RECENT, leads)
     return Hindcast(
         dataset.ids,
         dataset.times[issues],
         dataset.step,
-        open_loop,
-        analysed,
-        observed[ahead].numpy(),
-        observed[torch.from_numpy(issues - 1)].numpy(),
+        _joined([part[0] for part in parts]),
+        _joined([part[1] for part in parts]),
+        observed[around[:, RECENT:]].numpy(),
+        observed[around[:, :RECENT]].numpy(),
+        {name: values[around].numpy() for name, values in data.forcing.items()},
+        {name: np.concatenate([moved[name] for _, _, moved in parts]) for name in parts[0][2]},
+        np.asarray(typical, dtype=np.float64),
     )
+
+
+def _joined(parts: list[Forecasts]) -> Forecasts:
+    """Join the forecasts of blocks of issues."""
+    return Forecasts(np.concatenate([p.flow for p in parts]), np.concatenate([p.recent for p in parts]))
 
 
 class _Issues:
@@ -183,8 +217,8 @@ class _Issues:
             self.at = step
         return self.state
 
-    def forecast(self, issues: Tensor, state: State) -> tuple[tuple[FloatArray, FloatArray], ...]:
-        """Return flow and latest flow, see :class:`Forecasts`, of open loop and analyses."""
+    def forecast(self, issues: Tensor, state: State) -> tuple[Forecasts, Forecasts, dict[str, FloatArray]]:
+        """Return the forecasts of open loop and analyses, and by how much these moved what they adjust."""
         window, count = self.options.window, len(issues)
         past, future = torch.arange(-window, 0), torch.arange(self.leads)
 
@@ -199,13 +233,22 @@ class _Issues:
         )
         with torch.inference_mode():
             open_loop = self.model.run(before, constants, state, (FLOW,))
-        kinds = ((open_loop[0][FLOW], open_loop[1]), (analysis.fluxes[FLOW], analysis.state))
-        return tuple(self._ahead(flow, after, ahead, constants) for flow, after in kinds)
+        moved = {name: self._by_issue(factor.log()) for name, factor in analysis.factors.items()}
+        return (
+            self._ahead(open_loop[0][FLOW], open_loop[1], ahead, constants),
+            self._ahead(analysis.fluxes[FLOW], analysis.state, ahead, constants),
+            moved,
+        )
 
     def _ahead(
         self, flow: Tensor, state: State, forcing: Mapping[str, Tensor], constants: State
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> Forecasts:
         with torch.inference_mode():
             forecast = self.model.run(forcing, constants, state, (FLOW,))[0][FLOW]
-        by_issue = forecast.reshape(self.leads, -1, self.basins).transpose(0, 1)
-        return by_issue.numpy(), flow[-1].reshape(-1, self.basins).numpy()
+        recent = flow.new_full((RECENT, flow.shape[1]), torch.nan)
+        recent[-len(flow) :] = flow[-RECENT:]  # a window may be shorter
+        return Forecasts(self._by_issue(forecast), self._by_issue(recent))
+
+    def _by_issue(self, values: Tensor) -> FloatArray:
+        """Return values ``[..., issues * basins]`` as ``[issues, steps, basins]``."""
+        return values.reshape(-1, values.shape[-1] // self.basins, self.basins).transpose(0, 1).numpy()
