@@ -67,6 +67,24 @@ def test_without_observations_forecasts_are_those_of_the_open_loop(model, datase
     assert np.array_equal(found.analysed.flow, found.open_loop.flow)
 
 
+def test_one_who_has_no_observations_is_blind(model, dataset):
+    blind = replace(dataset, target={"Q": np.full_like(dataset.target["Q"], np.nan)})
+    found, expected = run(model, blind), run(model, dataset).blind()
+    assert np.array_equal(found.analysed.recent, expected.analysed.recent)
+    assert np.array_equal(found.observed_recent, expected.observed_recent, equal_nan=True)
+    assert all(np.array_equal(found.moved[name], values) for name, values in expected.moved.items())
+
+
+def test_what_is_kept_of_a_shorter_window_is_missing_before_it(model, dataset):
+    short = hindcast(
+        model, dataset, FIRST, LAST, np.ones(3), Assimilation(window=5, ages=(1,)), leads=2, every=30
+    )
+    whole = run(model, dataset, leads=2, every=30)
+    assert np.isnan(short.open_loop.recent[:, :3]).all()
+    np.testing.assert_allclose(short.open_loop.recent[:, 3:], whole.open_loop.recent[:, 3:], rtol=1e-9)
+    assert np.array_equal(short.weather["P"], whole.weather["P"])
+
+
 def test_observations_improve_the_forecast_of_a_wrong_model(model, dataset):
     found = run(model, replace(dataset, target={"Q": 1.3 * dataset.target["Q"] + 0.1}), every=3)
     off, left = (np.nanmean(np.square(f.flow - found.observed), 0) for f in (found.open_loop, found.analysed))
@@ -109,8 +127,15 @@ def test_the_command_writes_forecasts_and_their_skill(tmp_path, capsys):
         assert data["lead_time"][:].tolist() == [86400.0, 172800.0, 259200.0]
         assert data["time"][0, 1] - data["reference_time"][0] == 172800.0
         assert np.isfinite(np.ma.filled(data["analysed_corrected"][:], np.nan)).all()
+        low, middle, high = (data[f"learned__quantile_{level}"][:] for level in ("0.05", "0.5", "0.95"))
+        assert ((low <= middle) & (middle <= high)).all()
     lines = (tmp_path / "out" / "skill.csv").read_text().splitlines()
-    assert len(lines) == 1 + 5 * shape[1] * shape[2]
+    assert len(lines) == 1 + 6 * shape[1] * shape[2]
+    lines = (tmp_path / "out" / "distribution.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * shape[1] * shape[2]
+    assert "90% intervals, not calibrated" in said
+    for picture in ("fan.png", "reliability.png"):
+        assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
