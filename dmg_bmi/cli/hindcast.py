@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--leads", type=int, default=7, help="steps that a forecast looks ahead (default: 7)")
     parser.add_argument("--every", type=int, default=1, help="steps between forecasts (default: 1)")
     parser.add_argument(
-        "--fit-every", type=int, default=10, help="the same in the training period (default: 10)"
+        "--fit-every", type=int, default=2, help="the same in training and validation (default: 2)"
     )
     parser.add_argument("--assimilation", type=Path, metavar="YAML", help="options of the analysis")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where files are written")

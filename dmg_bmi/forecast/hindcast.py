@@ -24,6 +24,8 @@ from .error_correction import ErrorCorrection
 ROWS = 2**13
 #: Steps before each issue that are kept.
 RECENT = 8
+#: Typical flow of a river that hardly flows, mm per step.
+SMALLEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Hindcast:
     moved : dict of name to ndarray ``[issues, ..., basins]``
         Logarithms of the factors of each analysis.
     typical : ndarray ``[basins]``
+        Typical flow, not less than :data:`SMALLEST`.
     """
 
     ids: tuple[str, ...]
@@ -176,7 +179,7 @@ def hindcast(
         observed[around[:, :RECENT]].numpy(),
         {name: values[around].numpy() for name, values in data.forcing.items()},
         {name: np.concatenate([moved[name] for _, _, moved in parts]) for name in parts[0][2]},
-        np.asarray(typical, dtype=np.float64),
+        np.maximum(np.nan_to_num(np.asarray(typical, dtype=np.float64)), SMALLEST),
     )
 
 

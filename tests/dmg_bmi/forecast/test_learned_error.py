@@ -9,7 +9,7 @@ import torch
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.forecast import Hindcast, LearnedError
 from dmg_bmi.forecast.error_features import features
-from dmg_bmi.forecast.hindcast import RECENT, Forecasts
+from dmg_bmi.forecast.hindcast import RECENT, SMALLEST, Forecasts
 from dmg_bmi.training.probabilistic import LEVELS, per_basin
 
 ISSUES, LEADS, BASINS = 400, 3, 4
@@ -121,6 +121,20 @@ def test_gaps_and_a_silent_gauge_leave_a_forecast(error, later):
         found = error(some)
         assert np.isfinite(found.mean).all()
         assert np.isfinite(found.quantiles).all()
+
+
+def test_a_river_that_never_flows_and_one_that_was_never_observed_harm_no_other(monkeypatch):
+    monkeypatch.setattr("dmg_bmi.forecast.learned_error.STEPS", 9)
+    past = made_up()
+    flow, recent = past.observed.copy(), past.observed_recent.copy()
+    for values in (flow, recent):
+        values[..., 0], values[..., 1] = 0.0, np.nan
+    typical = np.array([SMALLEST, SMALLEST, 2.0, 4.0])
+    odd = replace(past, observed=flow, observed_recent=recent, typical=typical)
+    error = LearnedError.fit(odd)
+    found = error.calibrated(odd)(odd)
+    assert np.isfinite(found.quantiles).all()
+    assert np.isfinite(found.mean).all()
 
 
 def test_the_same_seed_learns_the_same_and_leaves_the_callers_random_numbers_alone(monkeypatch, later):
