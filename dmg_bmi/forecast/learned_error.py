@@ -202,8 +202,8 @@ def _trained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = MLP(len(centre), OF_PLACE + len(LEVELS), HIDDEN, DROPOUT)
-        nn.init.zeros_(network.layers[-1].weight)
-        nn.init.zeros_(network.layers[-1].bias)
+        for parameter in network.layers[-1].parameters():
+            nn.init.zeros_(parameter)
         optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, STEPS)
         level = torch.tensor(LEVELS, dtype=torch.float32).unsqueeze(-1)
