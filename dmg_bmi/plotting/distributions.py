@@ -37,11 +37,10 @@ def fan_chart(
     figure, axes = plt.subplots(figsize=(10, 4.2), layout="constrained")
     count = len(levels) // 2
     for k in range(count):
-        share = levels[-1 - k] - levels[k]
-        label = f"{share:.0%} interval" if k in (0, count // 2) else None
-        axes.fill_between(
-            times, quantiles[k], quantiles[-1 - k], color=BLUE, alpha=0.9 / count, linewidth=0, label=label
-        )
+        low, high = quantiles[k], quantiles[-1 - k]
+        axes.fill_between(times, low, high, color=BLUE, alpha=0.9 / count, linewidth=0)
+    label = f"central intervals up to {levels[-1] - levels[0]:.0%}"
+    axes.fill_between([], [], color=BLUE, alpha=0.4, linewidth=0, label=label)
     axes.plot(times, quantiles[count], color=BLUE, linewidth=1.1, label="median")
     axes.plot(times, observed, "o", color=BLACK, markersize=2.2, label="observed")
     axes.set(xlim=(times[0], times[-1]), ylabel="flow (mm per step)")
