@@ -96,6 +96,23 @@ class Hindcast:
         """Return these forecasts ``[issues, leads, basins]``, their errors corrected."""
         return correction(forecasts.flow, self.observed_before - forecasts.latest)
 
+    def some(self, issues: slice) -> Hindcast:
+        """Return the hindcast of some of the issues."""
+
+        def of(forecasts: Forecasts) -> Forecasts:
+            return Forecasts(forecasts.flow[issues], forecasts.recent[issues])
+
+        return replace(
+            self,
+            issued=self.issued[issues],
+            open_loop=of(self.open_loop),
+            analysed=of(self.analysed),
+            observed=self.observed[issues],
+            observed_recent=self.observed_recent[issues],
+            weather={name: values[issues] for name, values in self.weather.items()},
+            moved={name: values[issues] for name, values in self.moved.items()},
+        )
+
     def blind(self) -> Hindcast:
         """Return the hindcast of one who has no observations: its analyses are the open loop."""
         return replace(

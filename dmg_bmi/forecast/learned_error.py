@@ -32,6 +32,8 @@ FARTHEST, CLIP = 2.0, 6.0
 NETWORKS = 2
 HIDDEN, DROPOUT, WEIGHT_DECAY, LEARNING_RATE = (64, 64), 0.2, 1e-4, 3e-3
 STEPS, BATCH = 1200, 4096
+#: Forecasts times leads times basins of which quantiles are made at once, and the most to learn from.
+ROWS, MOST = 2**17, 2**20
 #: Shares of a basin's forecasts below which flow counts as low, and as middle: each is calibrated apart.
 REGIMES = (0.5, 0.95)
 
@@ -77,13 +79,14 @@ class LearnedError:
 
     @classmethod
     def fit(cls, past: Hindcast, seed: int = 0) -> LearnedError:
-        """Learn from past forecasts.
+        """Learn from past forecasts; of very many, from issues at even distances.
 
         Raises
         ------
         ConfigError
             If fewer than a hundred of them were observed.
         """
+        past = past.some(slice(None, None, 1 + past.observed.size // MOST))
         known = np.isfinite(past.observed)
         if known.sum() < 100:
             raise ConfigError(
@@ -111,18 +114,18 @@ class LearnedError:
 
     def _quantiles(self, forecasts: Hindcast) -> FloatArray:
         """Return the quantiles before any calibration."""
-        rows = _Rows(forecasts, self.correction)
-        parts = torch.arange(len(rows.features)).split(2**16)
-        with torch.inference_mode():
-            by_network = [
-                torch.cat(
-                    [rows.quantiles(network, some, self.centre, self.width) for some in parts],
-                    dim=-1,
-                )
-                for network in self.networks
-            ]
-        mean = torch.stack(by_network).mean(0).double()
-        return mean.reshape(len(LEVELS), *forecasts.observed.shape).numpy()
+        size = max(1, ROWS // forecasts.observed[0].size)
+        parts = []
+        for begin in range(0, len(forecasts.issued), size):
+            some = forecasts.some(slice(begin, begin + size))
+            rows = _Rows(some, self.correction)
+            with torch.inference_mode():
+                by_network = [
+                    rows.quantiles(network, slice(None), self.centre, self.width) for network in self.networks
+                ]
+            mean = torch.stack(by_network).mean(0).double()
+            parts.append(mean.reshape(len(LEVELS), *some.observed.shape).numpy())
+        return np.concatenate(parts, axis=1)
 
     def calibrated(self, validation: Hindcast) -> LearnedError:
         """Return the error whose quantiles hold as often as they say in a period it has not seen.
@@ -169,7 +172,7 @@ class _Rows:
         self.share = _flat(np.broadcast_to(correction.shares, shape))
         self.typical = _flat(np.broadcast_to(forecasts.typical, shape))
 
-    def quantiles(self, network: MLP, rows: Tensor, centre: Tensor, width: Tensor) -> Tensor:
+    def quantiles(self, network: MLP, rows: Tensor | slice, centre: Tensor, width: Tensor) -> Tensor:
         """Return quantiles ``[levels, rows]``; outputs of zero place them around the corrected forecast."""
         shown = ((self.features[rows] - centre) / width).clamp(-CLIP, CLIP)
         outputs = network(shown, {})[0]

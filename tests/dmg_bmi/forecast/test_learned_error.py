@@ -137,6 +137,22 @@ def test_a_river_that_never_flows_and_one_that_was_never_observed_harm_no_other(
     assert np.isfinite(found.mean).all()
 
 
+def test_blocks_of_issues_have_the_quantiles_of_all_at_once(error, later, monkeypatch):
+    expected = error(later)
+    monkeypatch.setattr("dmg_bmi.forecast.learned_error.ROWS", 100)
+    found = error(later)
+    np.testing.assert_allclose(found.quantiles, expected.quantiles, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(error(later.some(slice(3, 9))).mean, expected.mean[3:9], rtol=1e-4, atol=1e-5)
+
+
+def test_more_forecasts_than_fit_into_memory_are_thinned(monkeypatch):
+    monkeypatch.setattr("dmg_bmi.forecast.learned_error.STEPS", 9)
+    past = made_up()
+    expected = LearnedError.fit(past.some(slice(None, None, 3)))(past)
+    monkeypatch.setattr("dmg_bmi.forecast.learned_error.MOST", past.observed.size // 2)
+    assert np.array_equal(LearnedError.fit(past)(past).mean, expected.mean)
+
+
 def test_the_same_seed_learns_the_same_and_leaves_the_callers_random_numbers_alone(monkeypatch, later):
     monkeypatch.setattr("dmg_bmi.forecast.learned_error.STEPS", 9)
     torch.manual_seed(5)
