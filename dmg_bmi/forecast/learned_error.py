@@ -29,9 +29,9 @@ OF_PLACE = 4
 #: Largest factor on the forecast, as a logarithm; features beyond so many deviations count as there.
 FARTHEST, CLIP = 2.0, 6.0
 #: Networks of different first weights whose mean is taken.
-NETWORKS = 2
+NETWORKS = 4
 HIDDEN, DROPOUT, WEIGHT_DECAY, LEARNING_RATE = (64, 64), 0.2, 1e-4, 3e-3
-STEPS, BATCH = 1200, 4096
+STEPS, BATCH = 2400, 4096
 #: Forecasts times leads times basins of which quantiles are made at once, and the most to learn from.
 ROWS, MOST = 2**17, 2**20
 #: Shares of a basin's forecasts below which flow counts as low, and as middle: each is calibrated apart.

@@ -103,8 +103,10 @@ def test_negative_flow_is_refused(model, dataset):
         run(model, replace(dataset, target={"Q": wrong}))
 
 
-def test_the_command_writes_forecasts_and_their_skill(tmp_path, capsys):
+def test_the_command_writes_forecasts_and_their_skill(tmp_path, capsys, monkeypatch):
     import netCDF4
+
+    monkeypatch.setattr("dmg_bmi.forecast.learned_error.STEPS", 20)
 
     command = [
         "hindcast",
