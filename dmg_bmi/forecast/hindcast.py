@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,18 +9,16 @@ import torch
 from torch import Tensor
 
 from ..arrays import FloatArray, FloatingArray, TimeArray
-from ..assimilation import Assimilation, analyse
-from ..assimilation.analysis import FLOW, check_observed
+from ..assimilation import Assimilation
+from ..assimilation.analysis import FLOW
 from ..errors import ConfigError
 from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
-from ..physics import State
-from ..training.data import Tensors, tensors
+from ..training.data import tensors
 from ..training.metrics import per_basin
+from .cycle import Cycle, Window
 from .error_correction import ErrorCorrection
 
-#: Issues times rows of an analysis at once.
-ROWS = 2**13
 #: Steps before each issue that are kept.
 RECENT = 8
 #: Typical flow of a river that hardly flows, mm per step.
@@ -181,10 +178,16 @@ def hindcast(
         )
     model.eval()
     data = tensors(dataset, model.forcing_names, model.attribute_names, (FLOW,), torch.float64)
-    observed = data.target[FLOW]
-    check_observed(observed)
-    blocks = _Issues(model, data, torch.from_numpy(np.asarray(typical, dtype=np.float64)), options, leads)
-    parts = [blocks.forecast(some, starts) for some, starts in blocks.starts(issues)]
+    observed, basins = data.target[FLOW], len(dataset.ids)
+    with torch.inference_mode():
+        constants, state = model.precompute(data.attributes, basins), model.init_state(basins)
+    scale = torch.from_numpy(np.asarray(typical, dtype=np.float64))
+    cycle = Cycle(model, data.forcing, constants, state, observed, scale, options)
+    parts = []
+    for some, before in cycle.blocks(issues):
+        open_loop, analysed = cycle.open_loop(some, before), cycle.analysed(some, before)
+        moved = {name: _by_issue(factor.log(), basins) for name, factor in analysed.factors.items()}
+        parts.append((*(_forecasts(cycle, some, w, leads) for w in (open_loop, analysed)), moved))
     around = torch.from_numpy(issues)[:, None] + torch.arange(-RECENT, leads)
     return Hindcast(
         dataset.ids,
@@ -205,70 +208,15 @@ def _joined(parts: list[Forecasts]) -> Forecasts:
     return Forecasts(np.concatenate([p.flow for p in parts]), np.concatenate([p.recent for p in parts]))
 
 
-class _Issues:
-    """Forecasts of many issues as rows of one batch, issue after issue."""
+def _forecasts(cycle: Cycle, issues: Tensor, window: Window, leads: int) -> Forecasts:
+    """Return the forecasts from the ends of windows."""
+    flow = window.flow
+    recent = flow.new_full((RECENT, flow.shape[1]), torch.nan)
+    recent[-len(flow) :] = flow[-RECENT:]  # a window may be shorter
+    ahead = cycle.ahead(issues, window.state, leads).squeeze(2).numpy()
+    return Forecasts(ahead, _by_issue(recent, cycle.catchments))
 
-    def __init__(
-        self, model: DeltaModel, data: Tensors, typical: Tensor, options: Assimilation, leads: int
-    ) -> None:
-        self.model, self.data, self.options, self.leads = model, data, options, leads
-        self.basins = len(typical)
-        self.typical = typical
-        with torch.inference_mode():
-            self.constants = model.precompute(data.attributes, self.basins)
-            self.state = model.init_state(self.basins)
-        self.at = 0
 
-    def starts(self, issues: np.ndarray) -> Iterator[tuple[Tensor, State]]:
-        """Yield blocks of issues, and the open loop's states a window before each, issue after issue."""
-        size = max(1, ROWS // self.basins)
-        for begin in range(0, len(issues), size):
-            some = issues[begin : begin + size]
-            states = [self._state_before(int(step) - self.options.window) for step in some]
-            yield torch.from_numpy(some), {n: torch.cat([s[n] for s in states]) for n in states[0]}
-
-    def _state_before(self, step: int) -> State:
-        """Advance the open loop to the begin of a step; steps must rise."""
-        if step > self.at:
-            span = slice(self.at, step)
-            with torch.inference_mode():
-                forcing = {name: values[span] for name, values in self.data.forcing.items()}
-                _, self.state = self.model.run(forcing, self.constants, self.state, ())
-            self.at = step
-        return self.state
-
-    def forecast(self, issues: Tensor, state: State) -> tuple[Forecasts, Forecasts, dict[str, FloatArray]]:
-        """Return the forecasts of open loop and analyses, and by how much these moved what they adjust."""
-        window, count = self.options.window, len(issues)
-        past, future = torch.arange(-window, 0), torch.arange(self.leads)
-
-        def gathered(series: Mapping[str, Tensor], steps: Tensor) -> dict[str, Tensor]:
-            return {n: v[issues + steps.unsqueeze(-1)].flatten(1) for n, v in series.items()}
-
-        constants = {n: v.repeat(count, *[1] * (v.ndim - 1)) for n, v in self.constants.items()}
-        before, ahead = gathered(self.data.forcing, past), gathered(self.data.forcing, future)
-        observed = gathered(self.data.target, past)[FLOW]
-        analysis = analyse(
-            self.model, before, constants, state, observed, self.typical.repeat(count), self.options
-        )
-        with torch.inference_mode():
-            open_loop = self.model.run(before, constants, state, (FLOW,))
-        moved = {name: self._by_issue(factor.log()) for name, factor in analysis.factors.items()}
-        return (
-            self._ahead(open_loop[0][FLOW], open_loop[1], ahead, constants),
-            self._ahead(analysis.fluxes[FLOW], analysis.state, ahead, constants),
-            moved,
-        )
-
-    def _ahead(
-        self, flow: Tensor, state: State, forcing: Mapping[str, Tensor], constants: State
-    ) -> Forecasts:
-        with torch.inference_mode():
-            forecast = self.model.run(forcing, constants, state, (FLOW,))[0][FLOW]
-        recent = flow.new_full((RECENT, flow.shape[1]), torch.nan)
-        recent[-len(flow) :] = flow[-RECENT:]  # a window may be shorter
-        return Forecasts(self._by_issue(forecast), self._by_issue(recent))
-
-    def _by_issue(self, values: Tensor) -> FloatArray:
-        """Return values ``[..., issues * basins]`` as ``[issues, steps, basins]``."""
-        return values.reshape(-1, values.shape[-1] // self.basins, self.basins).transpose(0, 1).numpy()
+def _by_issue(values: Tensor, basins: int) -> FloatArray:
+    """Return values ``[..., issues * basins]`` as ``[issues, steps, basins]``."""
+    return values.reshape(-1, values.shape[-1] // basins, basins).transpose(0, 1).numpy()
