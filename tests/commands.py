@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,7 +100,7 @@ def _in_workspace(path: Path) -> bool:
 def _content(path: Path) -> Any:
     if path.suffix == ".nc":
         with netCDF4.Dataset(path) as data:
-            return {name: np.ma.filled(v[:]).tolist() for name, v in data.variables.items()}
+            return {name: repr(np.ma.filled(v[:]).tolist()) for name, v in data.variables.items()}
     if path.suffix == ".gpkg":
         with closing(sqlite3.connect(path)) as file:
             return [*file.iterdump()]
@@ -133,6 +133,26 @@ def _run(tools: SimpleNamespace) -> Command:
         return lambda folder: call("run", config, "--forcing", forcing, "--output", folder)
 
     return Command(write(1), write(2), at_once=False)
+
+
+def _forecast(tools: SimpleNamespace) -> Command:
+    """The second goes on from the state of the first."""
+    config = tools.configure(tools.bundles("fixed"), 2, start_time="2001-10-01")
+    forcing = _forcing(tools.given, tools.weather, 1, 40)
+    flow = np.random.default_rng(1).random((40, 2))
+    measured = netcdf.read(forcing)
+    gauges = tools.given / "gauges.nc"
+    netcdf.write(gauges, replace(measured, forcing={}, target={"Q": flow}, units={"Q": "mm"}))
+
+    def write(last):
+        path = tools.given / f"{last}.yaml"
+        keys = {"run": str(config), "forcing": str(forcing), "observations": str(gauges), "mean_flow": 1.0}
+        keys |= {"first": "2001-10-12", "last": last, "leads": 3, "lags": 2}
+        keys |= {"assimilation": {"window": 8, "ages": [2]}, "output": str(tools.folder)}
+        path.write_text(yaml.safe_dump(keys))
+        return lambda folder: call("forecast", path)
+
+    return Command(write("2001-10-14"), write("2001-10-20"), at_once=False)
 
 
 def _freeze(tools: SimpleNamespace) -> Command:
@@ -283,6 +303,7 @@ COMMANDS: dict[str, Callable[[SimpleNamespace], Command]] = {
     "evaluate": _evaluate,
     "report": _report,
     "import": _import_dmg,
+    "forecast": _forecast,
     "freeze": _freeze,
     "nextgen prepare": _prepare,
 }

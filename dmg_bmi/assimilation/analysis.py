@@ -66,6 +66,7 @@ def analyse(
     observed: Tensor,
     typical: Tensor,
     options: Assimilation | None = None,
+    error: Tensor | None = None,
 ) -> Analysis:
     """Adjust rain and stores of a window of steps to the flow that was observed in it.
 
@@ -84,6 +85,8 @@ def analyse(
     typical : Tensor ``[rows]``
         Typical flow, mm per step, such as its mean over the training period: the scale of errors.
     options : Assimilation, optional
+    error : Tensor ``[time, rows]``, optional
+        Standard deviations of the errors of model and gauge, mm; where NaN, those of `options`.
 
     Raises
     ------
@@ -105,6 +108,7 @@ def analyse(
             observed[:, some],
             typical[some],
             options,
+            None if error is None else error[:, some],
         )
         for some in (slice(start, start + count) for start in range(0, rows, count))
     ]
@@ -166,6 +170,7 @@ def _analyse(
     observed: Tensor,
     typical: Tensor,
     options: Assimilation,
+    known_error: Tensor | None,
 ) -> Analysis:
     controls = _Controls(model, options)
     with torch.inference_mode():
@@ -173,9 +178,10 @@ def _analyse(
         seen = ~observed.isnan()
         target = torch.where(seen, observed, 0.0)
         age = torch.arange(len(observed) - 1, -1, -1, dtype=observed.dtype).unsqueeze(-1)
-        error = (options.relative_error * target + options.mean_error * typical) * (
-            age / options.memory
-        ).exp()
+        error = options.relative_error * target + options.mean_error * typical
+        if known_error is not None:
+            error = torch.where(known_error.isnan(), error, known_error)
+        error = error * (age / options.memory).exp()
         weight = torch.where(seen, 1.0 / error.clamp(min=1e-6), 0.0)
 
         x = torch.zeros(observed.shape[1], controls.count, dtype=torch.float64)

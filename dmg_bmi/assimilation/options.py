@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from ..errors import ConfigError
@@ -63,6 +63,11 @@ class Assimilation:
         """Return the pieces of the window, the latest first, as slices of its steps."""
         cuts = (0, *self.ages, self.window)
         return tuple(slice(self.window - end, self.window - begin) for begin, end in pairwise(cuts))
+
+    def within(self, steps: int) -> Assimilation:
+        """Return the same options for a window that does not reach further back than some steps."""
+        window = min(self.window, steps)
+        return replace(self, window=window, ages=tuple(age for age in self.ages if age < window))
 
     def stores(self, model: DeltaModel) -> dict[str, float]:
         """Return the stores of a model to be adjusted, and their spreads.

@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "report",
     "benchmark": "benchmark",
     "hindcast": "hindcast",
+    "forecast": "forecast",
     "import": "import_model",
     "export": "export_model",
     "freeze": "freeze",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ from ..model.bundle import BundleInfo
 from ..model.variables import Variable
 from ..plotting import hydrographs as plots
 from ..progress import progress
-from ..runtime.config import RunConfig, utc
-from ..runtime.forcing import series
+from ..runtime.catchments import CatchmentTable
+from ..runtime.config import ComponentAssimilation, RunConfig, utc
+from ..runtime.forcing import observations, series
+from ..runtime.observed_window import OBSERVATIONS
 
+log = logging.getLogger("dmg_bmi")
 BLOCK = 1000
 
 
@@ -36,9 +40,16 @@ class Result:
 
 
 def drive(
-    config_path: Path, forcing_path: Path, folder: Path, drawn: str | None = None, picture: bool = True
+    config_path: Path,
+    forcing_path: Path,
+    folder: Path,
+    drawn: str | None = None,
+    picture: bool = True,
+    observations_path: Path | None = None,
 ) -> Result:
     """Step a component over a forcing file and write its outputs, and a hydrograph if asked for.
+
+    With observations its states are brought in line with them as they come.
 
     Raises
     ------
@@ -49,7 +60,9 @@ def drive(
         plots.pyplot()  # an error of a missing package comes before the work
     config = RunConfig.read(config_path)
     forcing = series.read(forcing_path)
-    bmi = DeltaModelBmi()
+    bmi, observed = DeltaModelBmi(), dict[str, FloatArray]()
+    if observations_path is not None:
+        bmi, observed = _assimilating(config, forcing, observations_path)
     bmi.initialize(str(config_path))
     component = bmi.component
     ids, info = component.ids, component.info
@@ -61,8 +74,8 @@ def drive(
     inputs = {
         n: series.model_input(forcing, component.about.by_name[n], ids, str(forcing_path))
         for n in bmi.get_input_var_names()
-    }
-    outputs = [info.by_name[name] for name in bmi.get_output_var_names()]
+    } | observed
+    outputs = [component.about.by_name[name] for name in bmi.get_output_var_names()]
     columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
     make_folder(folder)
     result = Result(folder / "output.nc", folder / "hydrograph.png" if picture and "Q" in columns else None)
@@ -82,6 +95,38 @@ def drive(
             _draw(made[0][0], forcing, records, np.concatenate(shown), ids[row], info, str(forcing_path))
         exchange(made, (), workspace)
     return result
+
+
+def _assimilating(
+    config: RunConfig, forcing: BasinDataset, path: Path
+) -> tuple[DeltaModelBmi, dict[str, FloatArray]]:
+    """Return a component that analyses observations of a file, and what to set of them at each record.
+
+    Without options in the configuration those by default count, with the mean of the file as typical flow.
+    """
+    table = CatchmentTable.load(config.catchments, ())
+    depth = observations.read(path, table, forcing.times, forcing.step)
+    known = np.isfinite(depth)
+    log.info("%s: %d observations, %d missing", path, known.sum(), depth.size - known.sum())
+    options = config.assimilation
+    if options is None:
+        step = float(BundleInfo.read(config.bundle).load_model().step)
+        count = known.sum(0)
+        means = np.where(known, depth, 0.0).sum(0) / np.maximum(count, 1) * (step / forcing.step)
+        if not (means > 0).any():
+            raise ForcingError(f"{path}: has no flow in the time of the forcing")
+        means = np.where(means > 0, means, means[means > 0].mean())
+        options = ComponentAssimilation(mean_flow=means.tolist())
+
+    class Configuration(RunConfig):
+        @classmethod
+        def read(cls, path: str | Path) -> RunConfig:
+            return replace(RunConfig.read(path), assimilation=options)
+
+    class Assimilating(DeltaModelBmi):
+        configuration = Configuration
+
+    return Assimilating(), {OBSERVATIONS[0].name: depth / 1000.0}
 
 
 def _blocks(

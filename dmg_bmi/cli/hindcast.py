@@ -162,7 +162,10 @@ def _write(
         )
         for level in WRITTEN
     }
-    series = forecasts | quantiles | {"observed": (scored.observed, "observed flow")}
+    described = forecasts | quantiles | {"observed": (scored.observed, "observed flow")}
+    series = {
+        name: forecast_netcdf.ForecastSeries(values, meaning) for name, (values, meaning) in described.items()
+    }
     forecast_netcdf.write(
         folder / "hindcast.nc", scored.ids, scored.issued, scored.step, series, title=f"hindcast by {bundle}"
     )

@@ -185,9 +185,10 @@ def hindcast(
     cycle = Cycle(model, data.forcing, constants, state, observed, scale, options)
     parts = []
     for some, before in cycle.blocks(issues):
-        open_loop, analysed = cycle.open_loop(some, before), cycle.analysed(some, before)
-        moved = {name: _by_issue(factor.log(), basins) for name, factor in analysed.factors.items()}
-        parts.append((*(_forecasts(cycle, some, w, leads) for w in (open_loop, analysed)), moved))
+        windows = (cycle.open_loop(some, before), cycle.analysed(some, before))
+        open_loop, analysed = (_forecasts(cycle, some, window, leads) for window in windows)
+        moved = {name: _by_issue(factor.log(), basins) for name, factor in windows[1].factors.items()}
+        parts.append((open_loop, analysed, moved))
     around = torch.from_numpy(issues)[:, None] + torch.arange(-RECENT, leads)
     return Hindcast(
         dataset.ids,

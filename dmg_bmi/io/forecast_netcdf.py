@@ -1,20 +1,46 @@
-"""Forecasts of many catchments as CF NetCDF: by reference time, lead time and catchment."""
+"""Forecasts of many catchments as CF NetCDF: by reference time, lead time, member and catchment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import netCDF4
 import numpy as np
 
 from .. import __version__
-from ..arrays import FloatArray, TimeArray
+from ..arrays import FloatArray, FloatingArray, TimeArray
+from ..errors import ConfigError, ForcingError
 from .atomic import make_folder, replacing
 from .netcdf import EPOCH
+from .netcdf_file import created, ids_of, open_netcdf, part_of, times_of
+from .units import conversion
 
-AXES = ("reference_time", "lead_time", "catchment")
+#: Values that are compressed together.
+CHUNK = 2**18
+AXES = ("reference_time", "lead_time", "realization", "catchment")
+
+
+@dataclass(frozen=True)
+class ForecastSeries:
+    """A forecast quantity.
+
+    Parameters
+    ----------
+    values : ndarray ``[issues, leads, catchments]`` or ``[issues, leads, realizations, catchments]``
+    meaning : str
+    units : str
+    standard_name : str
+        Of CF's table, where it has one.
+    """
+
+    values: FloatingArray
+    meaning: str
+    units: str = "mm"
+    standard_name: str = ""
 
 
 def write(
@@ -22,10 +48,11 @@ def write(
     ids: Sequence[str],
     issued: TimeArray,
     step: float,
-    series: Mapping[str, tuple[FloatArray, str]],
+    series: Mapping[str, ForecastSeries],
+    lags: Sequence[float] = (),
     **attributes: str,
 ) -> None:
-    """Write forecasts, whole or not at all.
+    """Write forecasts, whole or not at all; equal forecasts make equal bytes.
 
     Parameters
     ----------
@@ -35,34 +62,58 @@ def write(
         Begin of the first step that is forecast.
     step : float
         Seconds; a lead time lies at the end of its step.
-    series : mapping of name to (values, meaning)
-        Values ``[issues, leads, catchments]`` in mm per step.
+    series : mapping of name to ForecastSeries
+        All with realizations, or none.
+    lags : sequence of float
+        Of each realization, if there are any: seconds from its analysis to the reference time.
     **attributes : str
         Of the file.
     """
-    leads = next(iter(series.values()))[0].shape[1]
+    shape = next(iter(series.values())).values.shape
+    axes = AXES if len(shape) == len(AXES) else tuple(axis for axis in AXES if axis != "realization")
     make_folder(Path(path).parent)
-    with replacing(Path(path)) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4") as data:
+    with replacing(Path(path)) as temporary, created(temporary, Path(path)) as data:
+        # No time of writing: a run that was killed resumes to the same bytes.
         data.setncatts(
-            {
-                "Conventions": "CF-1.11",
-                "source": f"dmg_bmi {__version__}",
-                "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} written by dmg_bmi",
-                **attributes,
-            }
+            {"Conventions": "CF-1.11", "source": f"dmg_bmi {__version__}", "history": "written by dmg_bmi"}
+            | attributes
         )
-        for axis, length in zip(AXES, (len(issued), leads, len(ids)), strict=True):
-            data.createDimension(axis, length)
+        for axis, length in zip(axes, shape, strict=True):
+            data.createDimension(axis, None if axis == "reference_time" else length)
         catchment = data.createVariable("catchment", str, ("catchment",))
         catchment.setncatts({"cf_role": "timeseries_id", "long_name": "catchment"})
         catchment[:] = np.array(ids, dtype=object)
-        _create_times(data, issued.astype("datetime64[s]").astype(np.int64), step, leads)
-        for name, (values, meaning) in series.items():
+        _create_times(data, issued.astype("datetime64[s]").astype(np.int64), step, shape[1])
+        if "realization" in axes:
+            _create_realizations(data, shape[2], lags)
+        chunk = (min(shape[0], max(1, CHUNK // int(np.prod(shape[1:])))), *shape[1:])
+        for name, one in series.items():
             variable = data.createVariable(
-                name, "f4", AXES, fill_value=np.float32(np.nan), compression="zlib"
+                name,
+                "f4",
+                axes,
+                fill_value=np.float32(np.nan),
+                compression="zlib",
+                complevel=1,
+                chunksizes=chunk,
             )
-            variable.setncatts({"units": "mm", "long_name": meaning, "coordinates": "time"})
-            variable[:] = values
+            variable.setncatts(
+                {"units": one.units, "long_name": one.meaning, "coordinates": "time lag" if lags else "time"}
+            )
+            if one.standard_name:
+                variable.standard_name = one.standard_name
+            variable[:] = one.values
+
+
+def _create_realizations(data: netCDF4.Dataset, count: int, lags: Sequence[float]) -> None:
+    """Create the numbers of the members, and how old their analyses are."""
+    realization = data.createVariable("realization", "i4", ("realization",))
+    realization.setncatts({"standard_name": "realization", "long_name": "number of the member", "units": "1"})
+    realization[:] = np.arange(count)
+    if lags:
+        lag = data.createVariable("lag", "f8", ("realization",))
+        lag.setncatts({"long_name": "time from the member's analysis to the reference time", "units": "s"})
+        lag[:] = lags
 
 
 def _create_times(data: netCDF4.Dataset, issued: np.ndarray, step: float, leads: int) -> None:
@@ -78,3 +129,88 @@ def _create_times(data: netCDF4.Dataset, issued: np.ndarray, step: float, leads:
     time = data.createVariable("time", "f8", ("reference_time", "lead_time"))
     time.setncatts({"standard_name": "time", "long_name": "end of the step that is forecast", **of_date})
     time[:] = issued[:, None] + ahead
+
+
+class ForecastReader:
+    """Forecast weather, read issue by issue: the layout of :func:`write`, its axes in any order.
+
+    Attributes
+    ----------
+    ids : tuple of str
+    issued : ndarray of datetime64[s] ``[issues]``
+    step : float
+        Seconds from one lead to the next; the first lead is the end of the first step.
+    leads, realizations : int
+        A file without members has one.
+    units : dict of str to str
+        Of each series.
+
+    Raises
+    ------
+    ForcingError
+        Naming the file and what is missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.data = open_netcdf(path)
+        try:
+            self._describe()
+        except BaseException:
+            self.data.close()
+            raise
+
+    def _describe(self) -> None:
+        variables, required = self.data.variables, {"reference_time", "lead_time", "catchment"}
+        for name in sorted(required):
+            if name not in variables or variables[name].dimensions[:1] != (name,):
+                raise ForcingError(f"{self.path}: has no dimension and variable {name!r}")
+        self.ids = ids_of(variables["catchment"], self.path)
+        self.issued = times_of(variables["reference_time"], self.path)
+        if len({*self.issued.tolist()}) != len(self.issued):
+            raise ForcingError(f"{self.path}: a reference_time appears twice")
+        self.leads, self.step = self._lead_times()
+        dimensions = self.data.dimensions
+        self.realizations = len(dimensions["realization"]) if "realization" in dimensions else 1
+        self.units = {
+            name: str(getattr(variable, "units", ""))
+            for name, variable in variables.items()
+            if required <= {*variable.dimensions} <= {*AXES}
+        }
+
+    def _lead_times(self) -> tuple[int, float]:
+        variable = self.data["lead_time"]
+        try:
+            scale, _ = conversion(str(getattr(variable, "units", "")), "s")
+        except ConfigError as problem:
+            raise ForcingError(f"{self.path}: lead_time: {problem}") from problem
+        leads: FloatArray = np.ma.filled(
+            np.ma.asarray(part_of(variable, slice(None), self.path, ForcingError)).astype(float), np.nan
+        )
+        seconds = leads * scale
+        if not len(seconds) or not np.allclose(seconds, seconds[0] * (1 + np.arange(len(seconds)))):
+            raise ForcingError(
+                f"{self.path}: lead_time must be the ends of equal steps from the reference time on, such as "
+                f"1, 2, 3 d; it begins {', '.join(f'{s:g}' for s in seconds[:3])} s"
+            )
+        return len(seconds), float(seconds[0])
+
+    def series(self, name: str, issue: int) -> FloatArray:
+        """Read the series of one issue, ``[leads, realizations, catchments]``."""
+        variable = self.data[name]
+        part = tuple(issue if axis == "reference_time" else slice(None) for axis in variable.dimensions)
+        found = part_of(variable, part, self.path, ForcingError)
+        values: FloatArray = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
+        axes: list[Any] = [axis for axis in variable.dimensions if axis != "reference_time"]
+        if "realization" not in axes:
+            axes.append("realization")
+            values = values[..., None]
+        return values.transpose([axes.index(axis) for axis in AXES[1:]])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.data.close()

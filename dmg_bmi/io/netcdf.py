@@ -7,7 +7,6 @@ offline and by the command line: a NetCDF wheel loaded within ngen crashes it.
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -22,11 +21,11 @@ import numpy as np
 
 from .. import __version__
 from ..arrays import FloatArray, FloatingArray, TimeArray
-from ..errors import ForcingError, WriteError
+from ..errors import ForcingError
 from ..physics import forcings
 from ..physics.contract import Aggregation, Forcing
 from .atomic import make_folder, replacing
-from .netcdf_file import decoded_times, ids_of, open_netcdf, part_of
+from .netcdf_file import created, decoded_times, ids_of, open_netcdf, part_of
 from .timeseries import LATITUDE, LONGITUDE, BasinDataset
 from .units import conversion, is_rate_of
 
@@ -276,8 +275,7 @@ class Writer:
         with ExitStack() as stack:
             # A run takes long: who comes second is told at once.
             temporary = stack.enter_context(replacing(self.path, patience=0.0))
-            self.data = netCDF4.Dataset(temporary, "w", format="NETCDF4")
-            stack.push(self._closed)
+            self.data = stack.enter_context(created(temporary, self.path))
             self._define(ids, columns, attributes)
             self._stack = stack.pop_all()
 
@@ -347,17 +345,6 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-
-    def _closed(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file; what its library says of a full disk becomes an error of writing."""
-        try:
-            self.data.close()
-        except RuntimeError as problem:
-            error = error or problem
-        if isinstance(error, RuntimeError) and str(error).startswith("NetCDF:"):
-            raise WriteError(errno.ENOSPC, f"{error}; is there room on the disk?", str(self.path)) from error
 
 
 def _filled(times: TimeArray, days: TimeArray) -> TimeArray:

@@ -1,8 +1,11 @@
-"""What any NetCDF file gives: its times, its ids, a part of a variable, or an error in words."""
+"""What any NetCDF file gives: its times, its ids, a part of a variable, or an error in words; new files."""
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import netCDF4
 import numpy as np
 
 from ..arrays import TimeArray
-from ..errors import DmgBmiError, ForcingError
+from ..errors import DmgBmiError, ForcingError, WriteError
 from .cf_time import decode
 from .files import opened
 from .netcdf3 import TornError, missing_bytes
@@ -31,6 +34,24 @@ def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> ne
         return netCDF4.Dataset(path)
     except (OSError, ValueError, RuntimeError, MemoryError) as problem:
         raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
+
+
+@contextmanager
+def created(temporary: Path, path: Path) -> Iterator[netCDF4.Dataset]:
+    """Create a file that will stand at `path`; its library's word for a full disk becomes a WriteError."""
+    data = netCDF4.Dataset(temporary, "w", format="NETCDF4")
+    try:
+        try:
+            yield data
+        except BaseException:
+            with suppress(RuntimeError):  # what went wrong first is what matters
+                data.close()
+            raise
+        data.close()
+    except RuntimeError as problem:
+        if not str(problem).startswith("NetCDF:"):
+            raise
+        raise WriteError(errno.ENOSPC, f"{problem}; is there room on the disk?", str(path)) from problem
 
 
 def times_of(

@@ -61,6 +61,7 @@ class Component(SteppingRows):
                 **dict(zip(names, self._values, strict=bool(names))),
                 IDS: np.array([id_number(name, k) for k, name in enumerate(self.ids)], dtype=np.int64),
                 AREA: self.area,
+                **({} if self.window is None else self.window.arrays),
             }
             self.about = group.about(self.size)
             self._pointers: dict[str, NDArray[np.generic]] = {}
@@ -149,7 +150,7 @@ class Component(SteppingRows):
         """
         array = self.array(name)
         variable = self.variable(name)
-        if variable is not None and variable.kind == "input":
+        if variable is not None and variable.kind in ("input", "observation"):
             return array
         key = name if variable is None else variable.name
         if key not in self._pointers:
@@ -225,14 +226,14 @@ class Component(SteppingRows):
         wrong = restart.invalid_state_message(name, new, implausible(new), variable, self.ids)
         if wrong:
             raise StateError(wrong)
-        budget = self._budget
-        before = None if budget is None else self._stored_water()
-        self.group.set_state(self, {name: torch.from_numpy(new).reshape(old.shape)})
-        if budget is not None and before is not None:
-            added = self._stored_water() - before
-            budget.add(added)
-            self.group.add_water(self, added)
+        state, budget = {name: torch.from_numpy(new).reshape(old.shape)}, self._budget
+        if budget is None:
+            self.group.set_state(self, state)
+        else:
+            budget.add(self.replace_state(state))
             budget.close(self.model_step.unreleased)
+        if self.window is not None:
+            self.window.state = None  # another begins from here
         if name in self._shown_states:
             self._shown_states[name][...] = new.ravel()
 
@@ -268,6 +269,8 @@ class Component(SteppingRows):
                 series = self.series.copy()
                 series[step.position :] = np.nan
                 runtime["series"] = series
+            if self.window is not None:
+                runtime |= self.window.runtime()
             return Snapshot.of(header, state, runtime, {name: self.settable[name] for name in self.changed})
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -299,6 +302,8 @@ class Component(SteppingRows):
             self._change(name, values)
         self.changed = dict.fromkeys(changed)
         self.published.refresh_flows()
+        if self.window is not None:
+            self.window.state = self.window.restored(runtime, snapshot.state)
         if self._budget is not None:
             self._start(self._budget)
         self._refresh()
@@ -319,6 +324,7 @@ class Component(SteppingRows):
         saved = restart.decode(content, source)
         with self.group.lock:
             restart.check(saved, self.snapshot(), self.model_step, self.group, source)
+            restart.check_window(saved, self.window, source)
             self.restore(saved)
 
     def _state_file(self, template: Path) -> Path:

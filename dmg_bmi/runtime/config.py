@@ -11,6 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
+from ..assimilation import Assimilation
 from ..errors import ConfigError
 from ..io.atomic import write_atomic
 from ..io.csv_table import write_csv
@@ -70,6 +71,25 @@ class Pet:
 
 
 @dataclass(frozen=True)
+class ComponentAssimilation(Assimilation):
+    """Options of the analyses that a component makes of observations that are set.
+
+    Parameters
+    ----------
+    mean_flow : number or list
+        Typical flow of each catchment, mm per step of the model: the scale of errors.
+    """
+
+    mean_flow: float | list[float] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        flows = self.mean_flow if isinstance(self.mean_flow, list) else [self.mean_flow]
+        if not flows or not all(flow is not None and flow > 0 for flow in flows):
+            raise ConfigError("mean_flow must be given, above zero: typical flow, mm per step of the model")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Keys of a component's configuration file.
 
@@ -109,6 +129,8 @@ class RunConfig:
         Torch threads of this process. One by default: frameworks run a process per core, and the
         small steps of few catchments gain nothing from more.
     restart : Restart
+    assimilation : ComponentAssimilation, optional
+        Bring states in line with observed flow that is set (see :mod:`dmg_bmi.runtime.observed_window`).
     """
 
     shared: Path | None = None
@@ -127,6 +149,7 @@ class RunConfig:
     network_precision: Literal["bfloat16"] | None = None
     threads: int = 1
     restart: Restart = field(default_factory=Restart)
+    assimilation: ComponentAssimilation | None = None
 
     def __post_init__(self) -> None:
         if self.time_step is not None and not self.time_step > 0:

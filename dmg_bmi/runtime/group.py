@@ -17,6 +17,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..arrays import FloatArray
 from ..errors import AttributeTableError, ModelError
@@ -26,6 +27,7 @@ from .clock import Clock
 from .config import RunConfig
 from .metadata import Metadata
 from .model_step import ModelStep
+from .observed_window import INCREMENT, OBSERVATIONS
 from .row_states import Rows, RowStates
 from .shared_setup import SharedSetup
 from .spin_up import spin_up, spins_up_from_store
@@ -89,6 +91,8 @@ class Group:
         self.supplied: FloatArray = np.zeros(capacity)
         self.stored: FloatArray = np.zeros(capacity)
         self._tracks_water = False
+        #: Forcing of the latest model step by name, once a member asks for it. Replaced and never written to.
+        self.forcing: dict[str, FloatArray] = {}
 
         #: Rows that stored forcing is yet to spin up; replaced and never written to.
         self._to_spin_up: frozenset[int] = frozenset()
@@ -164,6 +168,10 @@ class Group:
                 members.pop(member, None)
             self.skip_spin_up(member)
 
+    def table_rows(self, rows: Rows) -> NDArray[np.int64]:
+        """Return the rows of the table of catchments."""
+        return self._table_row[rows]
+
     def names(self, rows: Rows | slice) -> list[str]:
         """Return the catchments of rows."""
         return [self.table.ids[k] for k in self._table_row[rows]]
@@ -171,7 +179,9 @@ class Group:
     def about(self, size: int) -> Metadata:
         """Return metadata of the variables of a member with `size` rows, shared by all such members."""
         if size not in self._about:
-            others = (v for v in self.info.variables if v.kind != "input")
+            others = [v for v in self.info.variables if v.kind != "input"]
+            if self.config.assimilation is not None:
+                others += [*OBSERVATIONS, INCREMENT]
             self._about[size] = Metadata((*self.inputs.forcings, *others), size, self.store is not None)
         return self._about[size]
 
@@ -263,6 +273,8 @@ class Group:
         self.fluxes = with_rows(self.fluxes, rows, fluxes)
         if self._tracks_water:
             self._record_water(rows, forcing)
+        if self.forcing:
+            self.forcing = {name: with_rows(self.forcing[name], rows, forcing[name]) for name in self.forcing}
 
     def _check_finite(self, fluxes: FloatArray, rows: Rows) -> None:
         """Raise ModelError where a flux is not finite; one sum over all is the quickest look."""
@@ -288,6 +300,7 @@ class Group:
             self.fluxes,
             self.supplied,
             self.stored,
+            self.forcing,
             self.pending,
             self.ahead,
             self._initial,
@@ -301,6 +314,7 @@ class Group:
             self.fluxes,
             self.supplied,
             self.stored,
+            self.forcing,
             self.pending,
             self.ahead,
             self._initial,
@@ -317,6 +331,11 @@ class Group:
             self._tracks_water = True
             for member in [*self.ahead]:
                 self.rewind(member)
+
+    def keep_forcing(self) -> None:
+        """Keep, from now on, the forcing of each row's latest model step."""
+        capacity = len(self.table.ids)
+        self.forcing = self.forcing or {name: np.zeros(capacity) for name in self.model.forcing_names}
 
     def _record_water(self, rows: Rows, forcing: Mapping[str, FloatArray]) -> None:
         assert self.balance is not None  # noqa: S101  a budget is opened only where there is one

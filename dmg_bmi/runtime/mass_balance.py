@@ -17,8 +17,8 @@ class WaterBudget:
     After each framework step ``mass_in = mass_out + stored + mass_leaked``, in the units of the
     model's balance. What was stored when the budget was opened counts as having gone in, as
     does what setting a state adds. Water that waits for its model step to be complete, and
-    runoff that is not yet released, count as stored; declared exchange with the outside counts
-    as leaked.
+    runoff that is not yet released, count as stored; declared exchange with the outside, and what
+    an analysis of observations takes, count as leaked.
 
     Parameters
     ----------
@@ -109,6 +109,11 @@ class WaterBudget:
     def add(self, water: FloatArray) -> None:
         """Book water that setting a state added."""
         self._opened_with = self._opened_with + water
+        self._store = self._store + water
+
+    def exchange(self, water: FloatArray) -> None:
+        """Book water that came into the stores from outside, other than by a flux."""
+        self._booked_leak = self._booked_leak - water
         self._store = self._store + water
 
     def close(self, unreleased: float) -> None:

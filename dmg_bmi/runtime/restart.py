@@ -19,6 +19,7 @@ from . import state_codec
 from .catchments import check_attribute
 from .group import Group
 from .model_step import ModelStep
+from .observed_window import WINDOW, ObservedWindow
 from .snapshot import CHANGED, RUNTIME, Snapshot
 
 #: How ``{time}`` in the path of a state file is written.
@@ -97,14 +98,29 @@ def _check_origin(saved: Snapshot, current: Snapshot, source: str) -> None:
 
 def _check_shapes(saved: Snapshot, current: Snapshot, group: Group, source: str) -> None:
     settable = {f"{CHANGED}{name}" for name in (*group.attributes, *group.multipliers)}
+    # A window of observations is checked by itself; a state without one can be gone on from, too.
+    window = f"{RUNTIME}{WINDOW}"
     changed = {name: t for name, t in saved.tensors.items() if name in settable}
     shapes, expected = (
-        {name: (t.shape, t.dtype) for name, t in snapshot.tensors.items() if name not in settable}
+        {
+            name: (t.shape, t.dtype)
+            for name, t in snapshot.tensors.items()
+            if name not in settable and not name.startswith(window)
+        }
         for snapshot in (saved, current)
     )
     rows = (len(current.header["ids"]),)
     if shapes != expected or any(t.shape != rows or t.dtype != torch.float64 for t in changed.values()):
         raise StateError(f"{source}: its tensors do not fit this component")
+
+
+def check_window(saved: Snapshot, window: ObservedWindow | None, source: str) -> None:
+    """Refuse a window of observations that a component cannot go on from; one without needs none."""
+    if window is not None:
+        try:
+            window.restored(saved.runtime, saved.state)
+        except ValueError as problem:
+            raise StateError(f"{source}: {problem}") from problem
 
 
 def _check_attributes(saved: Snapshot, current: Snapshot, group: Group, source: str) -> None:

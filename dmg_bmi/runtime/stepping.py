@@ -7,9 +7,11 @@ from typing import Any
 import torch
 
 from ..arrays import FloatArray
+from ..physics import State
 from .group import Group
 from .mass_balance import WaterBudget
 from .model_step import ModelStep
+from .observed_window import ObservedWindow, make_window
 from .published import PublishedOutputs
 
 
@@ -54,6 +56,16 @@ class SteppingRows:
         #: States that are shown, refreshed in place.
         self._shown_states: dict[str, FloatArray] = {}
         self._budget: WaterBudget | None = None
+        self.window: ObservedWindow | None = make_window(
+            group.config,
+            group.model,
+            group.table_rows(self.rows),
+            len(group.table.ids),
+            self.area,
+            clock.step,
+        )
+        if self.window is not None:
+            group.keep_forcing()
         #: Framework steps after which a state is written again; 0 for never.
         self._save_every = 0
 
@@ -90,7 +102,13 @@ class SteppingRows:
     @property
     def _keeps_books(self) -> bool:
         """True where even a quiet framework step changes more than the progress of the rows."""
-        return bool(self._holds_last or self._save_every or self._shown_states or self._budget is not None)
+        return bool(
+            self._holds_last
+            or self._save_every
+            or self._shown_states
+            or self._budget is not None
+            or self.window is not None
+        )
 
     def _step_quietly(self) -> None:
         """Advance where nothing has to be undone: all that can fail comes before all that counts."""
@@ -102,8 +120,11 @@ class SteppingRows:
         self.model_step, clock.count = step.following, clock.count + 1
 
     def _step(self) -> None:
-        clock, group, step = self.clock, self.group, self.model_step
+        clock, group, step, window = self.clock, self.group, self.model_step, self.window
         clock.check_step()
+        observed = None if window is None else window.observed(self.ids, clock.now)
+        if window is not None and window.state is None:
+            window.start(group.state(self))
         if group.store is not None:
             if step.begins:
                 group.begin(self)
@@ -118,6 +139,10 @@ class SteppingRows:
                 self._collect(values)
         self.model_step = step.following
         clock.count += 1
+        if window is not None and observed is not None:
+            window.collect(*observed)
+            if step.is_last:
+                self._analyse(window)
         self._refresh()
         if self._save_every and clock.count % self._save_every == 0:
             self._write_state()
@@ -133,6 +158,26 @@ class SteppingRows:
             self._budget.receive(group.water(values[None]))
         if step.is_last:
             group.wait(self)
+
+    def _analyse(self, window: ObservedWindow) -> None:
+        """Bring the state at the end of a model step in line with what was observed up to there."""
+        group = self.group
+        state = group.state(self)  # runs a model step that is due
+        forcing = {name: values[self.part] for name, values in group.forcing.items()}
+        found = window.close(forcing, group.states.constants_of(self.rows), state)
+        if found is not None:
+            added = self.replace_state(found)
+            if self._budget is not None:
+                self._budget.exchange(added)
+            window.increment[...] = added / 1000.0
+
+    def replace_state(self, state: State) -> FloatArray:
+        """Replace the state, or some tensors of it; return the water that this added to the stores."""
+        before = self._stored_water()
+        self.group.set_state(self, state)
+        added = self._stored_water() - before
+        self.group.add_water(self, added)
+        return added
 
     def _publish(self) -> None:
         """Begin to release the fluxes of a model step."""
@@ -159,12 +204,13 @@ class SteppingRows:
             (self.last.copy(), group.filled) if self._holds_last or waiting else None,
             self.series.copy() if waiting else None,
             None if budget is None else budget.mark(),
+            None if self.window is None else self.window.mark(),
         )
 
     def _revert(self, marked: tuple[Any, ...]) -> None:
         """Bring back what was when :meth:`_mark` was called."""
         group, budget = self.group, self._budget
-        shared, pending, ahead, progress, held, series, booked = marked
+        shared, pending, ahead, progress, held, series, booked, observed = marked
         group.revert(shared)
         for members, was_in in ((group.pending, pending), (group.ahead, ahead)):
             members.pop(self, None)
@@ -178,6 +224,8 @@ class SteppingRows:
             self.series[...] = series
         if budget is not None and booked is not None:
             budget.revert(booked)
+        if self.window is not None:
+            self.window.revert(observed)
         self._refresh()
 
     # -- water --------------------------------------------------------------------

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "frameworks"
 NEEDS = {
     "plain.py": "dmg_bmi",
+    "assimilate.py": "dmg_bmi",
     "with_grpc.py": "grpc4bmi",
     "with_pymt.py": "pymt.models",
 }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...arrays import FloatArray
+from ...arrays import FloatArray, FloatingArray
 from ...errors import ConfigError, ForcingError, alternatives
 from ...io import netcdf
 from ...io.cf_time import parse_date
@@ -18,6 +19,30 @@ from ...io.ngen_forcing import WELL_KNOWN, CsvFolder, open_forcing
 from ...io.timeseries import BasinDataset, Series
 from ...model.variables import Variable
 from ...physics.forcings import PET
+
+
+class NamedSeries(Protocol):
+    """Series ``[time, catchments, ...]`` by name, such as those of a dataset."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Catchments."""
+        ...
+
+    @property
+    def step(self) -> float:
+        """Seconds of a record."""
+        ...
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Units by name."""
+        ...
+
+    @property
+    def forcing(self) -> Mapping[str, FloatingArray]:
+        """Arrays by name."""
+        ...
 
 
 def read(path: str | Path) -> BasinDataset:
@@ -49,7 +74,7 @@ def _read_ngen_forcing(path: Path) -> BasinDataset:
     return BasinDataset(forcing.ids, forcing.times, step, series, {}, {}, forcing.units)
 
 
-def series_of(forcing: BasinDataset, variable: Variable, path: str) -> str | None:
+def series_of(forcing: NamedSeries, variable: Variable, path: str) -> str | None:
     """Return the name of the series of an input: by the model, by frameworks, or by `ngen`'s files.
 
     Raises
@@ -67,8 +92,8 @@ def series_of(forcing: BasinDataset, variable: Variable, path: str) -> str | Non
     return matches[0] if matches else None
 
 
-def model_input(forcing: BasinDataset, variable: Variable, ids: Sequence[str], path: str) -> FloatArray:
-    """Return one input ``[time, catchment]`` in the units that the component takes."""
+def model_input(forcing: NamedSeries, variable: Variable, ids: Sequence[str], path: str) -> FloatArray:
+    """Return one input ``[time, catchments, ...]`` in the units that the component takes."""
     name = series_of(forcing, variable, path)
     if name is None:
         hint = "; to compute it set `pet` in the configuration" if variable.name == PET.standard_name else ""

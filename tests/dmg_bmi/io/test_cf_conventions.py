@@ -24,12 +24,19 @@ def written(tmp_path_factory):
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
     run = [str(folder / "run.yaml"), "--forcing", str(folder / "forcing.nc"), "--output", str(folder)]
     assert main(["run", *run]) == 0
+    flow = {"observations": "forcing.nc", "first": "2000-12-01", "last": "2000-12-05", "lags": 2}
+    forecast = {"run": "run.yaml", "forcing": "forcing.nc", "output": "forecasts", **flow}
+    (folder / "forecast.yaml").write_text(yaml.safe_dump(forecast))
+    assert main(["forecast", str(folder / "forecast.yaml")]) == 0
+    (written,) = (folder / "forecasts").glob("*.nc")
+    written.rename(folder / "forecast.nc")
     assert main(["demo", "--output", str(folder / "demo")]) == 0
     return folder
 
 
 @pytest.mark.parametrize(
-    "file", ["forcing.nc", "output.nc", "demo/forcing.nc", "demo/runoff.nc", "demo/river.nc"]
+    "file",
+    ["forcing.nc", "output.nc", "forecast.nc", "demo/forcing.nc", "demo/runoff.nc", "demo/river.nc"],
 )
 def test_a_file_keeps_the_conventions(written, file, capsys):
     runner.CheckSuite.load_all_available_checkers()

@@ -1,0 +1,31 @@
+"""Issue forecasts of a component again and again: analysis, forecast, next analysis.
+
+The configuration (YAML) names that of the component, measured and forecast weather, observed flow, the
+first and the last forecast and the folder for them. Each analysis brings rain and stores of a window in
+line with the flow observed in it; forecasts start from it, with the weather that came or with forecast
+weather, whose realizations become members, as do the forecasts of the analyses before (lagged ensemble).
+Files hold flow by reference time, lead time, realization and catchment.
+
+The folder also holds the state after the last file. A command that is repeated goes on from it, whether
+it was killed, or `last` lies later now; without one it starts cold.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``dmg-bmi forecast``."""
+    parser.add_argument("config", type=Path, help="configuration of the forecasts (YAML)")
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Run ``dmg-bmi forecast``."""
+    from ..forecast.config import ForecastConfig
+    from ..forecast.operation import forecast
+
+    config = ForecastConfig.read(arguments.config)
+    for path in forecast(config):
+        print(path)
