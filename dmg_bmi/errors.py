@@ -8,9 +8,12 @@ from difflib import get_close_matches
 from typing import Self
 
 
-def alternatives(name: str, available: Iterable[str], shown: int = 10) -> str:
-    """List what is available in place of a name that does not exist, for the end of a message."""
-    names = [*available]
+def alternatives(name: object, available: Iterable[object], shown: int = 10) -> str:
+    """List what is available in place of a name that does not exist, for the end of a message.
+
+    Keys of YAML need not be text.
+    """
+    name, names = str(name), [str(one) for one in available]
     close = [] if name in names else get_close_matches(name, names, n=1, cutoff=0.8)
     meant = f"did you mean {close[0]}? " if close else ""
     more = f", ... ({len(names)} in all)" if len(names) > shown else ""

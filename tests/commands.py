@@ -45,6 +45,19 @@ model:
 training: {max_steps: 4, batch_size: 5, seq_length: 50, ema: 0.1,
   validate_every: 2, checkpoint_every: 1, seed: 1}
 """
+#: A calibration of two basins, each for itself, and a benchmark of nothing else.
+CALIBRATED = """
+name: alone
+data: {reader: synthetic, basins: 2, years: 2, seed: 3, attributes: []}
+periods: {train: [2000-10-01, 2001-03-31], test: [2001-04-01, 2001-09-30], spin_up: 20}
+model: {phy_model: {name: gr4j}}
+training: {max_steps: 1, starts: 2, batch_size: 1, seq_length: 60, seed: 1}
+"""
+PROTOCOL = """
+name: one
+periods: {train: [2000-10-01, 2001-03-31], test: [2001-04-01, 2001-09-30], spin_up: 20}
+rivals: {alone: {config: alone.yaml, calibrate: true}}
+"""
 
 
 @dataclass(frozen=True)
@@ -282,6 +295,44 @@ def _evaluate(tools: SimpleNamespace) -> Command:
     return Command(write("validation"), write("test"))
 
 
+def _export(tools: SimpleNamespace) -> Command:
+    """Into a folder that is not there yet, for another one is refused."""
+
+    def command(folder):
+        target, bundle = folder / "networks", tools.bundles("lstm_mlp").path
+        whole = target.exists()
+        status = call("export", bundle, "--output", target)
+        return status if not whole else {2: 0}[status]
+
+    return Command(lambda folder: 0, command)
+
+
+def _parameters(tools: SimpleNamespace) -> Command:
+    tools.configure(n=2)
+    table = tools.folder.parent / "catchments-2.csv"
+    forcing = ["--forcing", _forcing(tools.given, tools.weather, 1)]
+
+    def write(kind):
+        bundle = tools.bundles(kind).path
+        return lambda folder: call(
+            "parameters", bundle, "--attributes", table, *forcing, "--output", folder / "parameters.csv"
+        )
+
+    return Command(write("lstm"), write("lstm_mlp"))
+
+
+def _hindcast(tools: SimpleNamespace) -> Command:
+    """Of a short window, so that it is quick."""
+    options = tools.given / "analysis.yaml"
+    options.write_text("window: 5\nages: [1]\n")
+    fixed = ["--split", "validation", "--fit-every", "200", "--every", "150", "--assimilation", options]
+
+    def write(leads):
+        return lambda folder: call("hindcast", "demo_daily", *fixed, "--leads", leads, "--output", folder)
+
+    return Command(write(2), write(3))
+
+
 def _report(tools: SimpleNamespace) -> Command:
     run = _trained(tools)
 
@@ -305,5 +356,8 @@ COMMANDS: dict[str, Callable[[SimpleNamespace], Command]] = {
     "import": _import_dmg,
     "forecast": _forecast,
     "freeze": _freeze,
+    "export": _export,
+    "parameters": _parameters,
+    "hindcast": _hindcast,
     "nextgen prepare": _prepare,
 }

@@ -193,6 +193,12 @@ class _Dataset:
         self._faults.passes("netCDF write", self._own)
         return self._data[name]
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *problem):
+        self.close()
+
     def close(self):
         self._faults.passes("netCDF close", self._own)
         self._data.close()

@@ -14,8 +14,7 @@ from ..arrays import FloatArray, FloatingArray
 from ..bmi import DeltaModelBmi
 from ..errors import ConfigError, ForcingError, alternatives
 from ..io import netcdf
-from ..io.atomic import locked, make_folder
-from ..io.journal import exchange
+from ..io.atomic import replacing_together
 from ..io.timeseries import BasinDataset
 from ..io.units import conversion, is_rate_of
 from ..model.bundle import BundleInfo
@@ -77,23 +76,20 @@ def drive(
     } | observed
     outputs = [component.about.by_name[name] for name in bmi.get_output_var_names()]
     columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
-    make_folder(folder)
     result = Result(folder / "output.nc", folder / "hydrograph.png" if picture and "Q" in columns else None)
     row = ids.index(drawn) if drawn else 0
     shown: list[FloatArray] = []
     about = {"title": f"{info.name} stepped through BMI", "bundle_fingerprint": info.fingerprint}
     # Picture and numbers are of one run; a run takes long, so whoever comes second is told at once.
-    with locked(result.output, patience=0.0) as workspace:
-        made = [(workspace / path.name, path) for path in (result.picture, result.output) if path]
-        with netcdf.Writer(made[-1][0], ids, columns, bmi.get_time_step(), **about) as writer:
+    with replacing_together([path for path in (result.picture, result.output) if path]) as made:
+        with netcdf.Writer(made[-1], ids, columns, bmi.get_time_step(), **about) as writer:
             for begin, block in _blocks(bmi, inputs, outputs, records):
                 writer.append(forcing.times[begin : min(begin + BLOCK, records.stop)], block)
                 if result.picture:
                     shown.append(block["Q"][:, row])
             bmi.finalize()
         if result.picture:
-            _draw(made[0][0], forcing, records, np.concatenate(shown), ids[row], info, str(forcing_path))
-        exchange(made, (), workspace)
+            _draw(made[0], forcing, records, np.concatenate(shown), ids[row], info, str(forcing_path))
     return result
 
 

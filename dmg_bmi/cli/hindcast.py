@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from ..arrays import FloatArray
     from ..forecast import Assimilation, Distribution, Hindcast
+    from ..io.timeseries import BasinDataset
     from ..model.delta_model import DeltaModel
     from ..training.experiment import Experiment
 
 SHOWN = ("NSE", "KGE", "bias")
+#: Files of a hindcast; the last makes the others valid.
+RESULTS = ("skill.csv", "distribution.csv", "reliability.png", "fan.png", "hindcast.nc")
 #: Levels whose quantiles are written; steps of a fan chart.
 WRITTEN, DRAWN = (0.05, 0.25, 0.5, 0.75, 0.95), 120
 
@@ -46,14 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi hindcast``."""
     from ..errors import ConfigError
-    from ..forecast import Assimilation
+    from ..forecast import Assimilation, hindcast
+    from ..io.atomic import replacing_together
     from ..io.typed_yaml import from_mapping, read_yaml
     from ..plotting.hydrographs import pyplot
     from ..training.experiment import Experiment
     from .evaluate import find
 
     pyplot()  # before the work
-
     file = arguments.assimilation
     options = Assimilation() if file is None else from_mapping(Assimilation, read_yaml(file), str(file))
     for name in ("leads", "every", "fit_every"):
@@ -65,51 +68,61 @@ def command(arguments: argparse.Namespace) -> None:
     if unknown:
         raise ConfigError(f"no split {unknown[0]}; available: {', '.join(experiment.splits)}")
     info, model = info.load()
-    fit = _hindcast(
-        model, experiment, "train", arguments.split, options, arguments.leads, arguments.fit_every
-    )
-    scored = _hindcast(
-        model, experiment, arguments.split, arguments.split, options, arguments.leads, arguments.every
-    )
-    validation = None
-    if "validation" in experiment.splits and arguments.split != "validation":
-        validation = _hindcast(
-            model, experiment, "validation", arguments.split, options, arguments.leads, arguments.fit_every
-        )
-    distributions = _distributions(scored, fit, validation)
-    forecasts = _kinds(scored, fit) | {
-        "learned": (distributions["learned"].mean, "flow expected of the analysis by its learned error")
+    parts = {
+        name: _part(experiment, model, name, arguments.split, options)
+        for name in dict.fromkeys(("train", "validation", arguments.split))
+        if name in experiment.splits
     }
-    _write(arguments.output, scored, forecasts, distributions["learned"], info.name)
+    results = [arguments.output / name for name in RESULTS]
+    with replacing_together(results) as made:
+        fit, scored = (
+            hindcast(model, *parts[name], options, arguments.leads, every)
+            for name, every in (("train", arguments.fit_every), (arguments.split, arguments.every))
+        )
+        validation = None
+        if "validation" in parts and arguments.split != "validation":
+            validation = hindcast(model, *parts["validation"], options, arguments.leads, arguments.fit_every)
+        distributions = _distributions(scored, fit, validation)
+        forecasts = _kinds(scored, fit) | {
+            "learned": (distributions["learned"].mean, "flow expected of the analysis by its learned error")
+        }
+        _write(made[0].parent, scored, forecasts, distributions["learned"], info.name)
+        said = _write_distributions(made[0].parent, scored, distributions, calibrated=validation is not None)
     print(_table(scored, forecasts))
-    print(_write_distributions(arguments.output, scored, distributions, calibrated=validation is not None))
-    print(arguments.output / "hindcast.nc")
+    print(said)
+    print(results[-1])
 
 
-def _hindcast(
-    model: DeltaModel,
-    experiment: Experiment,
-    period: str,
-    basins: str,
-    options: Assimilation,
-    leads: int,
-    every: int,
-) -> Hindcast:
-    """Forecast over the period of one split, for the basins of another."""
+def _part(
+    experiment: Experiment, model: DeltaModel, period: str, basins: str, options: Assimilation
+) -> tuple[BasinDataset, np.datetime64, np.datetime64, FloatArray]:
+    """Return what is hindcast over the period of one split, for the basins of another.
+
+    These are the data from the begin of the spin-up on, the first and the last issue, and typical flow.
+    """
     import numpy as np
 
-    from ..forecast import hindcast
+    from ..errors import ForcingError
+    from ..model.training_range import check_trained
     from ..training.config import bounds
+    from ..training.data import require
     from ..training.losses import FLOW
 
     columns = experiment.splits[basins].columns
     start, end = bounds(experiment.splits[period].period)
-    known = experiment.training_period.columns(columns).target[FLOW]
     dataset = experiment.dataset.columns(columns)
     spin_up = np.timedelta64(round((experiment.spin_up + options.window) * dataset.step), "s")
     dataset = dataset.period(max(dataset.times[0], start - spin_up), end)
-    first = max(start, dataset.times[0] + spin_up)
-    return hindcast(model, dataset, first, end, np.nanmean(known, axis=0), options, leads, every)
+    require(dataset, model, (FLOW,))
+    check_trained(model.statistics, dataset.attributes, dataset.ids, set())
+    known = experiment.training_period.columns(columns).target[FLOW]
+    unknown = np.flatnonzero(np.isnan(known).all(0))
+    if len(unknown):
+        raise ForcingError(
+            f"basin {dataset.ids[unknown[0]]}: no flow was observed in the training period, which tells its "
+            f"typical flow (nor for {len(unknown) - 1} more basins); leave it out of data.basins"
+        )
+    return dataset, max(start, dataset.times[0] + spin_up), end, np.nanmean(known, axis=0)
 
 
 def _kinds(scored: Hindcast, fit: Hindcast) -> dict[str, tuple[FloatArray, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -19,7 +19,7 @@ from secrets import token_hex
 from time import monotonic, sleep
 
 from ..errors import WriteError
-from .journal import is_open, sync, undo
+from .journal import exchange, is_open, sync, undo
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -105,11 +105,40 @@ def replacing(path: Path, patience: float = PATIENCE) -> Iterator[Path]:
     """
     path = Path(path)
     with locked(path, patience) as workspace:
-        if path.exists() and not path.is_file():
-            raise FileExistsError(errno.EEXIST, "it exists and is not a regular file", str(path))
+        _require_regular(path)
         temporary = workspace / path.name
         yield temporary
         put(temporary, path)
+
+
+@contextmanager
+def replacing_together(places: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield temporary paths; what is written there takes the places at once, or nothing does.
+
+    This is for long work: nobody is waited for, and a place that cannot be taken is told before it.
+
+    Parameters
+    ----------
+    places : sequence of Path
+        Files of one folder, which is made; the last makes the others valid.
+
+    Raises
+    ------
+    WriteError
+        See :func:`locked`; also where a place is a folder, a device or a pipe.
+    """
+    make_folder(places[-1].parent)
+    with locked(places[-1], patience=0.0) as workspace:
+        for place in places:
+            _require_regular(place)
+        made = [(workspace / place.name, place) for place in places]
+        yield [temporary for temporary, _ in made]
+        exchange(made, (), workspace)
+
+
+def _require_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "it exists and is not a regular file", str(path))
 
 
 @contextmanager

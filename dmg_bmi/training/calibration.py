@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arrays import FloatArray
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
 from ..io.csv_table import write_csv
 from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
@@ -84,8 +84,9 @@ def calibrate(config: str | Path | TrainingConfig, folder: str | Path, overrides
         _write_starts(files / run_folder.STARTS, experiment, model, results)
         best = np.concatenate([result.best for result in results])
         run = _conclude(experiment, model, files, best, history)
-        for group in groups:
-            group.saved.unlink()
+        with checkpoint.writing(files.path):
+            for group in groups:
+                group.saved.unlink()
     return run
 
 
@@ -153,7 +154,7 @@ def _with(dataset: BasinDataset, values: dict[str, FloatArray]) -> BasinDataset:
 def _groups(experiment: Experiment, model: DeltaModel, files: RunFolder) -> list[_Group]:
     basins, size = experiment.splits["train"].columns, experiment.config.training.batch_size
     return [
-        _Group(experiment, model, basins[first : first + size], files / f"starts-{first}.safetensors")
+        _Group(experiment, model, basins[first : first + size], files / run_folder.GROUPS.format(first))
         for first in range(0, len(basins), size)
     ]
 
@@ -193,10 +194,11 @@ def _conclude(
         write_csv(table, ["basin", *names], ([i, *map(float, v)] for i, v in zip(ids, values, strict=True)))
     data = replace(experiment.config.data, parameters=table)
     config = replace(experiment.config, data=data, basins=Basins())
-    files.write_config(config)
     dataset = with_table(experiment.dataset.columns(basins), table)
     model.compiled = config.training.compiles(experiment.window)
-    return conclude(Experiment.load(config, dataset), files, model, history)
+    run = conclude(Experiment.load(config, dataset), files, model, history)
+    files.write_config(config)  # until then the run resumes by the configuration that was given
+    return run
 
 
 # -- rows that are calibrated together ---------------------------------------------------------------
@@ -274,6 +276,7 @@ class _Group:
 
     def __init__(self, experiment: Experiment, model: DeltaModel, basins: list[int], saved: Path) -> None:
         self.experiment, self.basins, self.saved = experiment, basins, saved
+        self.ids = [experiment.dataset.ids[k] for k in basins]
         (self.process_model,) = model.process_models.values()
         self.fixed = {name: v for name, v in model.fixed.items() if isinstance(v, float | int)}
         self.free = free_parameters(model)
@@ -285,6 +288,8 @@ class _Group:
         if not self.saved.exists():
             self._fit(device)
         stored, facts = checkpoint.load(self.saved)
+        if facts.get("basins") != self.ids or not {"losses", "values"} <= stored.keys():
+            raise TrainingError(f"{self.saved}: is not of these basins; remove it to calibrate them anew")
         return _Result(
             stored["losses"].double().numpy(), stored["values"].double().numpy(), History(facts["history"])
         )
@@ -326,7 +331,7 @@ class _Group:
         physical = torch.cat([constants[f"phy.{p.name}"].reshape(self.rows, -1) for p in self.free], dim=1)
         shape = (self.options.starts, len(self.basins))
         tensors_ = {"losses": losses.reshape(shape), "values": physical.reshape(*shape, -1)}
-        checkpoint.save(self.saved, tensors_, {"history": history.loss})
+        checkpoint.save(self.saved, tensors_, {"history": history.loss, "basins": self.ids})
 
     def _tensors(self, model: DeltaModel, dataset: BasinDataset, device: torch.device) -> Tensors:
         """Return the basins' series and attributes, once for each start."""

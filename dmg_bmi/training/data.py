@@ -28,7 +28,7 @@ def require(
     targets: Sequence[str] = (),
     columns: Sequence[int] | None = None,
 ) -> None:
-    """Check that a model's inputs are complete, finite, and physically possible.
+    """Check that a model's inputs have its step, and are complete, finite, and physically possible.
 
     Parameters
     ----------
@@ -42,10 +42,14 @@ def require(
     Raises
     ------
     ForcingError, AttributeTableError
-        Naming basin, variable and first date.
+        Naming basin, variable and first date, or both steps.
     ConfigError
         Naming a target that one of them does not have.
     """
+    if dataset.step != model.step:
+        raise ForcingError(
+            f"the data step by {dataset.step:g} s, the model by {model.step:g} s; give data of its step"
+        )
     fluxes = [flux.name for flux in model.declaration.fluxes]
     for name in targets:
         for owner, names in (("the model", fluxes), ("the data", dataset.target)):

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ CHECKPOINT, TENSORBOARD = "checkpoint.safetensors", "tensorboard"
 METRICS, HISTORY = "metrics.csv", "history.csv"
 #: What a calibration found: of each basin, and of each of its starts.
 PARAMETERS, STARTS = "parameters.csv", "starts.csv"
+#: What it found of some basins, by the first, until it ends.
+GROUPS = "starts-{}.safetensors"
 #: What steps the bundle through its BMI.
 BMI, FORCING = "bmi.yaml", "forcing.nc"
 CURVE, REPORT = "training_curve.png", "report.html"
@@ -59,7 +61,8 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         """Return whether the run in the folder has ended."""
-        return os.path.exists(self / METRICS) and not os.path.exists(self / CHECKPOINT)
+        going = os.path.exists(self / CHECKPOINT) or any(self.path.glob(GROUPS.format("*")))
+        return os.path.exists(self / METRICS) and not going
 
     def read_config(self, overrides: tuple[str, ...] | list[str] = ()) -> TrainingConfig:
         """Read the configuration, whatever version of the package wrote it."""
@@ -96,12 +99,23 @@ class RunFolder:
             return
         if self.is_finished:
             raise TrainingError(f"{self.path}: holds a finished run; choose another folder or remove it")
-        differences = compare(self.read_config(), config)
+        differences = self.compare(config)
         if differences:
             raise TrainingError(
                 f"{self.path}: holds an unfinished run with {differences}; choose another folder, remove it, "
                 "or resume that run by giving its configuration"
             )
+
+    def compare(self, requested: TrainingConfig) -> str:
+        """Tell the first keys in which the run's configuration differs from another; empty if it does not.
+
+        A calibration adds its own table to its configuration; that is no difference.
+        """
+        present = self.read_config()
+        if present.data.parameters == self / PARAMETERS:
+            data = replace(present.data, parameters=requested.data.parameters)
+            present = replace(present, basins=requested.basins, data=data)
+        return compare(present, requested)
 
     @contextmanager
     def logged(self) -> Iterator[None]:

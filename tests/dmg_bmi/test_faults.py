@@ -5,20 +5,22 @@ import shutil
 from itertools import count
 
 import pytest
-from commands import COMMANDS, SAID, SMALL, contents
+from commands import CALIBRATED, COMMANDS, PROTOCOL, SAID, SMALL, contents
 from faults import ALL, ERRORS, FULL, Faults, chosen, limited
 
 from dmg_bmi.errors import DmgBmiError
 from dmg_bmi.io.atomic import sweep
 from dmg_bmi.model.bundle import Bundle, BundleInfo
 from dmg_bmi.runtime import state_codec
-from dmg_bmi.training import train
-from dmg_bmi.training.run_folder import CHECKPOINT
+from dmg_bmi.training import calibrate, train
+from dmg_bmi.training.benchmark import Options, benchmark
+from dmg_bmi.training.run_folder import BUNDLE, RunFolder
 
 pytestmark = pytest.mark.slow
 
 #: How many calls of a command fail, each in one way; with DMG_BMI_FAULTS all of them, each in every way.
 SOME = {"run": 6, "couple": 5, "demo": 3, "compile": 4, "evaluate": 3, "report": 2}
+SOME |= {"hindcast": 4}
 #: Bytes beyond which no file can grow.
 SIZES = (100, 20_000)
 #: Of these, which take seconds, all calls fail in one way each.
@@ -177,13 +179,31 @@ def test_a_state_is_the_old_or_the_new_one(tmp_path, error):
     assert every(lambda: codec_write(path, new), check, error) > 5
 
 
-def test_a_training_goes_on_to_the_same_weights_after_whatever_failed(tmp_path):
-    config = tmp_path / "small.yaml"
-    config.write_text(SMALL)
+def _benchmarked(config, folder):
+    benchmark(config.with_name("one.yaml"), Options(folder))
+    return RunFolder(folder / "alone-0")
+
+
+RUNS = {
+    "train": (SMALL, lambda config, folder: RunFolder(train(config, folder).folder)),
+    "calibrate": (CALIBRATED, lambda config, folder: RunFolder(calibrate(config, folder).folder)),
+    "benchmark": (CALIBRATED, _benchmarked),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_goes_on_to_the_same_result_after_whatever_failed(name, tmp_path, monkeypatch):
+    """The bundle, and every table of numbers; a benchmark is a table of such runs."""
+    text, run = RUNS[name]
+    config = tmp_path / "alone.yaml"
+    config.write_text(text)
+    (tmp_path / "one.yaml").write_text(PROTOCOL)
+    monkeypatch.chdir(tmp_path)
     total = Faults()
     with total.injected():
-        train(config, tmp_path / "whole")
-    whole = BundleInfo.read(tmp_path / "whole" / "bundle").fingerprint
+        whole = run(config, tmp_path / "whole")
+    names, tables = _left(tmp_path / "whole"), _tables(tmp_path / "whole")
+    assert tables
     refused = 0
     for k, n in enumerate(chosen(total.count, 4)):
         folder = tmp_path / f"run{n}"
@@ -192,19 +212,30 @@ def test_a_training_goes_on_to_the_same_weights_after_whatever_failed(tmp_path):
         faults = Faults(n, ERRORS[k % len(ERRORS)])
         with faults.injected():
             try:
-                train(config, folder)
+                run(config, folder)
             except (DmgBmiError, KeyboardInterrupt, MemoryError):
                 assert faults.failed
                 refused += 1
-        if (folder / "bundle" / "bundle.yaml").exists():
-            BundleInfo.read(folder / "bundle").load_model()
-        if not (folder / "metrics.csv").exists() or (folder / CHECKPOINT).exists():
-            train(config, folder)
-        assert BundleInfo.read(folder / "bundle").fingerprint == whole, n
+        for bundle in folder.rglob("bundle.yaml"):
+            BundleInfo.read(bundle.parent).load_model()
+        again = RunFolder(folder / whole.path.relative_to(tmp_path / "whole"))
+        if name == "benchmark" or not again.is_finished:
+            again = run(config, folder)
+        assert BundleInfo.read(again / BUNDLE).fingerprint == BundleInfo.read(whole / BUNDLE).fingerprint, n
+        assert _tables(folder) == tables, n
         sweep(folder)  # a workspace whose removal failed waits for the next writer
-        names = {p.name for p in folder.iterdir()}
-        assert names == {p.name for p in (tmp_path / "whole").iterdir()} | {"mine.txt"}, n
+        sweep(again.path)
+        assert _left(folder) == names | {"mine.txt"}, n
         assert (folder / "mine.txt").read_text() == "of a user"
         shutil.rmtree(folder)
-    print(f"train: {total.count} calls, {k + 1} tried, {refused} refused")
+    print(f"{name}: {total.count} calls, {k + 1} tried, {refused} refused")
     assert refused
+
+
+def _left(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.parent.name != BUNDLE}
+
+
+def _tables(folder):
+    """Each table by its name, but those of times."""
+    return {p.name: p.read_bytes() for p in folder.rglob("*.csv")}

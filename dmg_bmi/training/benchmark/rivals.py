@@ -30,7 +30,7 @@ from ..experiment import Experiment, seconds_per_step, train
 from ..losses import FLOW
 from ..metrics import METRICS, per_basin
 from ..readers.base import FileData
-from ..run_folder import RunFolder, compare
+from ..run_folder import RunFolder
 from ..splits import UNGAUGED
 from .protocol import Protocol, Rival
 
@@ -185,12 +185,7 @@ def _finished(rival: Rival, config: TrainingConfig, files: RunFolder, minutes: f
     if minutes:
         config = _within(rival, config, files, minutes)
     if files.is_finished:
-        present = files.read_config()
-        if rival.calibrate:
-            present = replace(
-                present, basins=config.basins, data=replace(present.data, parameters=config.data.parameters)
-            )
-        differences = compare(present, config)
+        differences = files.compare(config)
         if differences:
             raise TrainingError(
                 f"{files.path}: holds a finished run with {differences}; choose another folder or remove it"
@@ -227,7 +222,12 @@ def _timed(files: RunFolder) -> Iterator[None]:
 
 def _minutes(files: RunFolder) -> float:
     path = files / CPU_MINUTES
-    return float(read_text(path, TrainingError)) if path.exists() else 0.0
+    if not path.exists():
+        return 0.0
+    try:
+        return float(read_text(path, TrainingError))
+    except ValueError as problem:
+        raise TrainingError(f"{path}: is not a number of minutes; remove it to count anew") from problem
 
 
 def _slug(name: str) -> str:

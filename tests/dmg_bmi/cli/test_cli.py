@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from commands import CALIBRATED, PROTOCOL
 
 from dmg_bmi import Bundle
 from dmg_bmi.cli import main, nextgen
@@ -22,9 +23,12 @@ from dmg_bmi.errors import NextGenError
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.io import netcdf
 from dmg_bmi.io.timeseries import BasinDataset
+from dmg_bmi.model.bundle import SHIPPED
 from dmg_bmi.synthetic.basins import generate
 
 CONFIGS = resources.files("dmg_bmi.bmi_configs")
+OUT = ["--output", "out"]
+TABLE = "id,elev_mean,area,aridity,frac_snow,frac_forest,clay_frac\ncat-1,640,320,0.8,0.2,0.6,18\n"
 
 
 def png_size(path: Path) -> tuple[int, int]:
@@ -347,16 +351,37 @@ def test_an_attribute_for_nextgen_is_a_name_and_a_column(text):
     assert nextgen._pair("slope=mean=slope") == ("slope", "mean=slope")
 
 
-def test_a_reader_that_has_had_enough_ends_a_command_quietly():
-    """As in ``dmg-bmi inspect BUNDLE | head -1``."""
-    command = [sys.executable, "-m", "dmg_bmi.cli", "inspect", "demo_daily"]
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inspect", "demo_daily"],
+        ["export", "demo_daily", *OUT],
+        ["import", str(SHIPPED / "demo_daily"), *OUT],
+        ["hindcast", "demo_daily", "--split", "validation", "--every", "99", "--leads", "1", *OUT],
+        ["parameters", "demo_daily", "--attributes", "table.csv", "--forcing", "forcing.nc", *OUT],
+        ["calibrate", "alone.yaml", *OUT],
+        ["benchmark", "one.yaml", *OUT],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_reader_that_has_had_enough_ends_a_command_quietly(arguments, tmp_path):
+    """As in ``dmg-bmi inspect BUNDLE | head -1``; what the command writes is there all the same."""
+    (tmp_path / "one.yaml").write_text(PROTOCOL)
+    (tmp_path / "alone.yaml").write_text(CALIBRATED)
+    (tmp_path / "table.csv").write_text(TABLE)
+    write_forcing(tmp_path / "forcing.nc", ("cat-1",), 86400.0)
+    command = [sys.executable, "-m", "dmg_bmi.cli", *arguments]
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+        done = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, cwd=tmp_path
+        )
     finally:
         os.close(writer)
-    assert done.stderr == ""
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr.lower()
+    assert bool([*tmp_path.glob("out*")]) == ("--output" in arguments)
     assert done.returncode == 141  # what a shell says of a process that SIGPIPE has ended
 
 
@@ -383,12 +408,26 @@ def test_what_is_no_error_of_the_family_is_told_as_a_bug(monkeypatch, capsys):
         ["run", "--forcing", "none.nc"],
         ["run", "daily.yaml", "--forcing"],
         ["nextgen", "check", "--hydrofabric", "none.gpkg"],
+        ["export", "--output", "out"],
+        ["hindcast", "--output", "out"],
+        ["hindcast", "demo_daily", "--output", "out", "--assimilation"],
+        ["hindcast", "demo_daily", "--output", "out", "--data"],
+        ["calibrate", "--output", "out"],
+        ["benchmark", "--output", "out"],
+        ["benchmark", "one.yaml", "--output", "out", "--data"],
+        ["benchmark", "one.yaml", "--output", "out", "--published"],
+        ["parameters", "--attributes", "none.csv", "--output", "out.csv"],
+        ["parameters", "demo_daily", "--output", "out.csv", "--attributes"],
+        ["parameters", "demo_daily", "--output", "out.csv", "--attributes", "table.csv", "--forcing"],
     ],
     ids=" ".join,
 )
 def test_a_name_that_names_no_file_is_a_mistake_and_no_bug(command, name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "daily.yaml").write_bytes((CONFIGS / "daily.yaml").read_bytes())
+    (tmp_path / "one.yaml").write_text(PROTOCOL)
+    (tmp_path / "alone.yaml").write_text(CALIBRATED)
+    (tmp_path / "table.csv").write_text(TABLE)
     status = main([*command, name])
     said = capsys.readouterr().err
     assert status == 2, said

@@ -153,3 +153,41 @@ def test_wrong_options_are_told_and_nothing_is_written(tmp_path, capsys, argumen
     assert main(["hindcast", "demo_daily", *arguments, "--output", str(tmp_path / "out")]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_data_of_another_step_are_refused_before_the_work(tmp_path, capsys):
+    hourly = ["--set", "data={reader: synthetic, basins: 3, years: 2, step: 3600}"]
+    for name in ("hindcast", "evaluate"):
+        out = tmp_path / name
+        assert main([name, "demo_daily", "--split", "validation", *hourly, "--output", str(out)]) == 2
+        assert "the data step by 3600 s, the model by 86400 s" in capsys.readouterr().err
+        assert not out.exists()
+
+
+def test_a_basin_without_flow_in_the_training_period_is_named(tmp_path, capsys, monkeypatch):
+    from dmg_bmi.training.experiment import Experiment
+
+    real = Experiment.load.__func__
+
+    def blind(cls, config, dataset=None):
+        experiment = real(cls, config, dataset)
+        experiment.training_period.target["Q"][:, 1] = np.nan  # a view of the data
+        return experiment
+
+    monkeypatch.setattr(Experiment, "load", classmethod(blind))
+    assert main(["hindcast", "demo_daily", "--split", "validation", "--output", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "no flow was observed in the training period" in said
+    assert "data.basins" in said
+
+
+@pytest.mark.parametrize("name", ["hindcast.nc", "skill.csv"])
+def test_a_folder_in_the_place_of_a_result_is_told_before_the_work(tmp_path, capsys, monkeypatch, name):
+    def never(*_):
+        raise AssertionError("worked in vain")
+
+    monkeypatch.setattr("dmg_bmi.forecast.hindcast", never)
+    (tmp_path / name).mkdir()
+    assert main(["hindcast", "demo_daily", "--split", "validation", "--output", str(tmp_path)]) == 2
+    assert "it exists and is not a regular file" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == [name]
