@@ -1,6 +1,1 @@
-"""Assimilation: states brought in line with observations."""
-
-from .analysis import Analysis, analyse
-from .options import Assimilation
-
-__all__ = ["Analysis", "Assimilation", "analyse"]
+"""Assimilation: states brought in line with observations. Its options are read without PyTorch."""

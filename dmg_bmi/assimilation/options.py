@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..model.delta_model import DeltaModel
+
+if TYPE_CHECKING:
+    from ..model.delta_model import DeltaModel
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Forecasts: states brought in line with gauges, errors corrected, and skill by lead time."""
 
-from ..assimilation import Analysis, Assimilation, analyse
+from ..assimilation.analysis import Analysis, analyse
+from ..assimilation.options import Assimilation
 from .error_correction import ErrorCorrection
 from .hindcast import Hindcast, hindcast
 from .learned_error import Distribution, LearnedError

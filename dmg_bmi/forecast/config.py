@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from ..assimilation import Assimilation
+from ..assimilation.options import Assimilation
 from ..errors import ConfigError
 from ..io.files import as_path
 from ..io.typed_yaml import from_mapping, read_yaml

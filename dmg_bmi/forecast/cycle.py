@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..assimilation import Assimilation, analyse
-from ..assimilation.analysis import FLOW, check_observed
+from ..assimilation.analysis import FLOW, analyse, check_observed
+from ..assimilation.options import Assimilation
 from ..model.delta_model import DeltaModel
 from ..physics import State
 
@@ -58,7 +58,7 @@ class Cycle:
     observed : Tensor ``[time, catchments]``
         Flow in mm per step; NaN is missing.
     typical : Tensor ``[catchments]``
-        Typical flow, see :func:`~dmg_bmi.assimilation.analyse`.
+        Typical flow, see :func:`~dmg_bmi.assimilation.analysis.analyse`.
     options : Assimilation
     at : int
 

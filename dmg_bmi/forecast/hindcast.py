@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..arrays import FloatArray, FloatingArray, TimeArray
-from ..assimilation import Assimilation
 from ..assimilation.analysis import FLOW
+from ..assimilation.options import Assimilation
 from ..errors import ConfigError
 from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel

@@ -241,8 +241,9 @@ class _Weather:
     """Forecast weather of a file, as forcing of model steps."""
 
     def __init__(self, path: Path, setup: SharedSetup, ahead: int) -> None:
-        self._file, self._setup, self._ahead = ForecastReader(path), setup, ahead
-        reach = self._file.leads * self._file.step
+        self._path, self._setup, self._ahead = path, setup, ahead
+        with ForecastReader(path) as file:
+            reach = file.leads * file.step
         if reach < ahead * setup.model.step:
             raise ForcingError(
                 f"{path}: looks {reach:g} s ahead; leads and lags need {ahead * setup.model.step:g} s"
@@ -250,11 +251,12 @@ class _Weather:
 
     def at(self, issued: Sequence[np.datetime64]) -> dict[str, Tensor]:
         """Return the weather from some times on, ``[issues, leads, realizations, catchments]``."""
-        parts = [self._at(time) for time in issued]
+        with ForecastReader(self._path) as file:
+            parts = [self._at(file, time) for time in issued]
         return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
 
-    def _at(self, time: np.datetime64) -> dict[str, Tensor]:
-        file, path = self._file, str(self._file.path)
+    def _at(self, file: ForecastReader, time: np.datetime64) -> dict[str, Tensor]:
+        path = str(self._path)
         found = np.flatnonzero(file.issued == time)
         if not found.size:
             raise ForcingError(f"{path}: has no forecast from {time}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -16,7 +15,7 @@ from ..arrays import FloatArray, FloatingArray, TimeArray
 from ..errors import ConfigError, ForcingError
 from .atomic import make_folder, replacing
 from .netcdf import EPOCH
-from .netcdf_file import created, ids_of, open_netcdf, part_of, times_of
+from .netcdf_file import NetcdfReader, created, ids_of, part_of, times_of
 from .units import conversion
 
 #: Values that are compressed together.
@@ -131,7 +130,7 @@ def _create_times(data: netCDF4.Dataset, issued: np.ndarray, step: float, leads:
     time[:] = issued[:, None] + ahead
 
 
-class ForecastReader:
+class ForecastReader(NetcdfReader):
     """Forecast weather, read issue by issue: the layout of :func:`write`, its axes in any order.
 
     Attributes
@@ -150,15 +149,6 @@ class ForecastReader:
     ForcingError
         Naming the file and what is missing.
     """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.data = open_netcdf(path)
-        try:
-            self._describe()
-        except BaseException:
-            self.data.close()
-            raise
 
     def _describe(self) -> None:
         variables, required = self.data.variables, {"reference_time", "lead_time", "catchment"}
@@ -206,11 +196,3 @@ class ForecastReader:
             axes.append("realization")
             values = values[..., None]
         return values.transpose([axes.index(axis) for axis in AXES[1:]])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.data.close()

@@ -25,7 +25,7 @@ from ..errors import ForcingError
 from ..physics import forcings
 from ..physics.contract import Aggregation, Forcing
 from .atomic import make_folder, replacing
-from .netcdf_file import created, decoded_times, ids_of, open_netcdf, part_of
+from .netcdf_file import NetcdfReader, created, decoded_times, ids_of, part_of
 from .timeseries import LATITUDE, LONGITUDE, BasinDataset
 from .units import conversion, is_rate_of
 
@@ -92,7 +92,7 @@ def read(path: str | Path) -> BasinDataset:
         )
 
 
-class Reader:
+class Reader(NetcdfReader):
     """A file of this layout, read part by part; observations are marked by ``role = "target"``.
 
     Attributes
@@ -108,19 +108,10 @@ class Reader:
         Naming the file and what is missing.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def _describe(self) -> None:
         self.forcings: list[str] = []
         self.targets: list[str] = []
         self.attributes: list[str] = []
-        self.data = open_netcdf(path)
-        try:
-            self._describe()
-        except BaseException:
-            self.data.close()
-            raise
-
-    def _describe(self) -> None:
         variables = self.data.variables
         for name in ("time", "catchment"):
             if name not in variables or name not in self.data.dimensions:
@@ -198,14 +189,6 @@ class Reader:
         found = part_of(self.data[name], part, self.path, ForcingError)
         values: FloatArray = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
         return values
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.data.close()
 
 
 def write(path: str | Path, dataset: BasinDataset, **attributes: str) -> None:

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import netCDF4
 import numpy as np
@@ -34,6 +35,31 @@ def open_netcdf(path: str | Path, error: type[DmgBmiError] = ForcingError) -> ne
         return netCDF4.Dataset(path)
     except (OSError, ValueError, RuntimeError, MemoryError) as problem:
         raise error(f"{path}: cannot be read as NetCDF: {problem}") from problem
+
+
+class NetcdfReader:
+    """A file that is open for reading, and closed again if it is not of the layout that is expected."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.data = open_netcdf(path)
+        try:
+            self._describe()
+        except BaseException:
+            self.data.close()
+            raise
+
+    def _describe(self) -> None:
+        """Read what the whole file has: axes, ids, names of its series."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.data.close()
 
 
 @contextmanager

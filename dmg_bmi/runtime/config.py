@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Literal
 
-from ..assimilation import Assimilation
+from ..assimilation.options import Assimilation
 from ..errors import ConfigError
 from ..io.atomic import write_atomic
 from ..io.csv_table import write_csv

@@ -3,7 +3,7 @@
 A component with ``assimilation`` in its configuration takes the observed flow of the step that comes. It
 holds the forcing and the observations of the latest model steps, the window, and the state before them,
 which runs after without observations. At the end of a model step with an observation the window is
-analysed (:func:`dmg_bmi.assimilation.analyse`), and the state at its end becomes that of the component.
+analysed (see :mod:`dmg_bmi.assimilation.analysis`), and the state at its end becomes that of the component.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..arrays import FloatArray
-from ..assimilation import analyse
-from ..assimilation.analysis import FLOW, LARGEST
+from ..assimilation.analysis import FLOW, LARGEST, analyse
 from ..errors import ConfigError, ForcingError
 from ..model.delta_model import DeltaModel
 from ..model.roles.process import ProcessRole
