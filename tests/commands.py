@@ -322,13 +322,18 @@ def _parameters(tools: SimpleNamespace) -> Command:
 
 
 def _hindcast(tools: SimpleNamespace) -> Command:
-    """Of a short window, so that it is quick."""
+    """Of a short window and with little learning, so that it is quick."""
+    learning = "dmg_bmi.forecast.learned_error"
     options = tools.given / "analysis.yaml"
     options.write_text("window: 5\nages: [1]\n")
     fixed = ["--split", "validation", "--fit-every", "200", "--every", "150", "--assimilation", options]
 
     def write(leads):
-        return lambda folder: call("hindcast", "demo_daily", *fixed, "--leads", leads, "--output", folder)
+        def command(folder):
+            with patch(f"{learning}.STEPS", 2), patch(f"{learning}.NETWORKS", 1):
+                return call("hindcast", "demo_daily", *fixed, "--leads", leads, "--output", folder)
+
+        return command
 
     return Command(write(2), write(3))
 
