@@ -3,9 +3,12 @@
 A message says what is wrong, where, and what to do about it.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from difflib import get_close_matches
-from typing import Self
+from typing import Self, TypeVar
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 def alternatives(name: object, available: Iterable[object], shown: int = 10) -> str:
@@ -18,6 +21,11 @@ def alternatives(name: object, available: Iterable[object], shown: int = 10) -> 
     meant = f"did you mean {close[0]}? " if close else ""
     more = f", ... ({len(names)} in all)" if len(names) > shown else ""
     return f"{meant}available: {', '.join(names[:shown]) or 'none'}{more}"
+
+
+def repeated(names: Iterable[Name]) -> list[Name]:
+    """List what appears more than once, once each, in the order of the first."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 class DmgBmiError(Exception):

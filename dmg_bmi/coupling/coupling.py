@@ -13,7 +13,7 @@ from typing import Self
 import torch
 
 from ..arrays import FloatArray
-from ..errors import ConfigError, DmgBmiError, StateError
+from ..errors import ConfigError, DmgBmiError, StateError, repeated
 from ..io.atomic import make_folder
 from ..runtime import state_codec
 from ..runtime.config import utc
@@ -78,9 +78,8 @@ class Coupling:
     def _read_forcing(self) -> None:
         """Let each component read forcing for the inputs that no exchange feeds."""
         fed = [(exchange.target.name, exchange.variable) for exchange in self.exchanges]
-        twice = next((pair for pair in fed if fed.count(pair) > 1), None)
-        if twice is not None:
-            raise ConfigError(f"exchanges: {'.'.join(twice)} is the target of two of them")
+        if twice := repeated(fed):
+            raise ConfigError(f"exchanges: {'.'.join(twice[0])} is the target of two of them")
         for name, component in self.components.items():
             component.read_forcing(
                 [v for n, v in fed if n == name], self.config.start_time, self.steps * component.substeps

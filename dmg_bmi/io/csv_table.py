@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 
 from ..arrays import FloatArray
-from ..errors import DmgBmiError
+from ..errors import DmgBmiError, repeated
 from .atomic import write_atomic
 from .files import read_text
 
@@ -63,8 +63,7 @@ class CsvTable:
         if len(lines) < 2:
             raise error(f"{path}: needs a header line, and a line for each row of the table")
         header = lines.pop(next(iter(lines)))
-        twice = sorted({name for name in header if name and header.count(name) > 1})
-        if twice:
+        if twice := repeated(name for name in header if name):
             raise error(f"{path}: column {twice[0]!r} appears twice; rename or remove one of them")
         for line, row in lines.items():
             if len(row) != len(header):

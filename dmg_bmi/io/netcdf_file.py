@@ -14,7 +14,7 @@ import netCDF4
 import numpy as np
 
 from ..arrays import TimeArray
-from ..errors import DmgBmiError, ForcingError, WriteError
+from ..errors import DmgBmiError, ForcingError, WriteError, repeated
 from .cf_time import decode
 from .files import opened
 from .netcdf3 import TornError, missing_bytes
@@ -131,9 +131,8 @@ def ids_of(
     ids = [name.rstrip("\0").strip() for name in ids]
     if not all(ids):
         raise error(f"{path}: {variable.name} has rows without an id")
-    if len(set(ids)) != len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise error(f"{path}: {variable.name} has {twice!r} twice; ids must be unique")
+    if twice := repeated(ids):
+        raise error(f"{path}: {variable.name} has {twice[0]!r} twice; ids must be unique")
     return tuple(ids)
 
 

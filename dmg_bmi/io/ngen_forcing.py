@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import FloatArray, TimeArray
-from ..errors import NextGenError
+from ..errors import NextGenError, repeated
 from .cf_time import STANDARD, decode, parse_dates
 from .files import read_text
 
@@ -200,8 +200,7 @@ class CsvFolder(Forcing):
         header, lines = self._lines(name, file)
         titles = [_TITLE.match(h.strip()) for h in header]
         names = [m[1] if m else h.strip() for m, h in zip(titles, header, strict=True)]
-        twice = [n for n in names if names.count(n) > 1]
-        if twice:
+        if twice := repeated(names):
             raise NextGenError(f"{file}: column {twice[0]!r} appears twice")
         fields: dict[str, str] = {}
         for column in names:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import FloatingArray, TimeArray
-from ..errors import ConfigError
+from ..errors import ConfigError, alternatives
+from ..findings import listed
 
 Series = dict[str, FloatingArray]
 #: Attributes that say where a basin is: for maps, and inputs of a network only if it asks for them.
@@ -78,10 +79,10 @@ class BasinDataset:
     def basins(self, ids: Iterable[str]) -> Self:
         """Select basins by id, in the order asked for."""
         ids = tuple(ids)
-        unknown = [name for name in ids if name not in self.ids]
-        if unknown:
-            raise ConfigError(f"no basin {', '.join(unknown)}; available: {', '.join(self.ids)}")
         place = {name: column for column, name in enumerate(self.ids)}
+        unknown = [name for name in ids if name not in place]
+        if unknown:
+            raise ConfigError(f"no basin {listed(unknown)}; {alternatives(unknown[0], self.ids)}")
         return self.columns([place[name] for name in ids])
 
     def columns(self, columns: slice | list[int]) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
-from ..errors import ConfigError
+from ..errors import ConfigError, repeated
 from ..physics import Attribute, Balance, Declaration, Forcing, ProcessModel, forcings
 from .constants import Source, source_names
 from .normalisation import FeatureStatistics, units_of
@@ -23,12 +23,8 @@ def compose_declaration(
 ) -> tuple[Declaration, tuple[Output, ...]]:
     """Compose the declaration of the whole model; also return its outputs with their sources."""
     outputs = _outputs(models, roles, statistics)
-    names = [o.flux.name for o in outputs]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ConfigError(
-            f"outputs {', '.join(repeated)} appear twice: a network and a process model give them"
-        )
+    if twice := repeated(o.flux.name for o in outputs):
+        raise ConfigError(f"outputs {', '.join(twice)} appear twice: a network and a process model give them")
     declaration = Declaration(
         name="+".join(m.declaration.name for m in models.values()) or "network",
         forcings=_forcings(models, roles, statistics),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arrays import BoolArray, FloatArray
-from ..errors import AttributeTableError
+from ..errors import AttributeTableError, repeated
 from ..io.csv_table import CsvTable
 
 if TYPE_CHECKING:
@@ -117,9 +117,8 @@ def _complete_ids(catchments: Catchments, ids: tuple[str, ...]) -> tuple[str, ..
     if n == 0:
         raise AttributeTableError("catchments.attributes: a list is empty; give a value per catchment")
     ids = ids or tuple(str(i) for i in range(n))
-    if len(set(ids)) != n:
-        duplicate = next(i for i in ids if ids.count(i) > 1)
-        raise AttributeTableError(f"catchment {duplicate!r} appears twice among the ids")
+    if twice := repeated(ids):
+        raise AttributeTableError(f"catchment {twice[0]!r} appears twice among the ids")
     return ids
 
 

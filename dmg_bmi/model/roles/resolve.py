@@ -7,7 +7,7 @@ from dataclasses import replace
 from inspect import signature
 from typing import Any
 
-from ...errors import ConfigError, alternatives
+from ...errors import ConfigError, alternatives, repeated
 from ...physics import Declaration, ProcessModel
 from .base import ModelRole, Role
 from .corrections import CorrectInputRole, CorrectOutputRole
@@ -101,9 +101,8 @@ def _assign_static(
         raise ConfigError(
             f"{declaration.name}: nothing supplies {', '.join(rest)}; name them in a role or under fixed"
         )
-    repeated = sorted({name for name in supplied() if supplied().count(name) > 1})
-    if repeated:
-        raise ConfigError(f"{declaration.name}: {', '.join(repeated)} supplied more than once")
+    if twice := repeated(supplied()):
+        raise ConfigError(f"{declaration.name}: {', '.join(twice)} supplied more than once")
     return roles
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DmgBmiError, NextGenError
+from ...errors import DmgBmiError, NextGenError, repeated
 from ...findings import Findings
 from ...io.atomic import recover
 from ...io.cf_time import parse_date
@@ -126,9 +126,7 @@ def _check_divides(context: CheckContext, path: Path) -> None:
         ]
         if bad:
             error(path, "areasqkm is missing or not above 0, so there is no flow", bad)
-    if len(set(context.divides.ids)) != len(context.divides.ids):
-        seen: set[str] = set()
-        twice = [i for i in context.divides.ids if i in seen or seen.add(i)]  # type: ignore[func-returns-value]
+    if twice := repeated(context.divides.ids):
         error(path, "divides appear twice", twice)
     lost = [i for i, t in zip(context.divides.ids, table.get("toid", ()), strict=False) if not t]
     if lost:

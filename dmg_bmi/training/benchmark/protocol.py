@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,8 @@ class Protocol:
         listed = read_ids(self.basins, f"basins of {self.name}")
         if listed is None:
             return list(ids)
-        selected = [basin for basin in ids if basin in {*listed}]
+        chosen = {*listed}
+        selected = [basin for basin in ids if basin in chosen]
         if not selected:
             raise ConfigError(
                 f"{self.name}: the data have none of its {len(listed)} basins, such as {listed[0]!r}; "
@@ -123,7 +125,7 @@ class Protocol:
         if not self.regions:
             return {}
         parts = {name: [b for b in ids if b.startswith(digits)] for name, digits in self.regions.items()}
-        rest = [basin for basin in ids if not any(basin in part for part in parts.values())]
+        rest = [basin for basin in ids if not basin.startswith((*chain(*self.regions.values()),))]
         parts = {name: part for name, part in {**parts, "elsewhere": rest}.items() if part}
         if len(parts) < 2:
             raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...errors import ConfigError
+from ...errors import ConfigError, repeated
 from ...io.files import read_text
 
 
@@ -38,7 +38,6 @@ def read_ids(ids: Iterable[str] | Path | None, key: str) -> list[str] | None:
 
 
 def _require_unique(ids: list[str], where: str) -> list[str]:
-    repeated = [name for name in dict.fromkeys(ids) if ids.count(name) > 1]
-    if repeated:
-        raise ConfigError(f"{where} lists {', '.join(repeated[:5])} more than once; keep one")
+    if twice := repeated(ids):
+        raise ConfigError(f"{where} lists {', '.join(twice[:5])} more than once; keep one")
     return ids

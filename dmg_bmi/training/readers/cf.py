@@ -62,7 +62,8 @@ def cf(
     path = Path(path)
     with Reader(path) as file:
         ids = file.ids if basins is None else tuple(basins)
-        unknown = [name for name in ids if name not in file.ids]
+        known = {*file.ids}
+        unknown = [name for name in ids if name not in known]
         if unknown:
             raise ConfigError(f"{path}: no basin {unknown[0]}; {alternatives(unknown[0], file.ids)}")
         if table is None:

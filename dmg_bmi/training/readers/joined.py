@@ -54,7 +54,9 @@ def with_observations(dataset: BasinDataset, path: Path) -> BasinDataset:
         )
     if observed.step != dataset.step:
         raise ForcingError(f"{path}: steps by {observed.step:g} s, the data by {dataset.step:g} s")
-    ids = [basin for basin in dataset.ids if basin in observed.ids]
+    known = {*observed.ids}
+    columns = np.flatnonzero([basin in known for basin in dataset.ids])
+    ids = [dataset.ids[column] for column in columns.tolist()]
     if not ids:
         raise ForcingError(f"{path}: has none of the basins; {alternatives(dataset.ids[0], observed.ids)}")
     _, here, there = np.intersect1d(dataset.times, observed.times, return_indices=True)
@@ -63,7 +65,6 @@ def with_observations(dataset: BasinDataset, path: Path) -> BasinDataset:
             f"{path}: has observations from {observed.times[0]} to {observed.times[-1]}, the data are from "
             f"{dataset.times[0]} to {dataset.times[-1]}"
         )
-    columns = np.array([dataset.ids.index(basin) for basin in ids])
     part = observed.basins(ids)
     targets = {}
     for name, values in part.target.items():

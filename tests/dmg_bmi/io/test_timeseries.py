@@ -76,3 +76,26 @@ def test_days_are_counted_from_the_first_of_january():
 def test_shapes_that_do_not_fit_are_refused(dataset, change, reason):
     with pytest.raises(ValueError, match=reason):
         replace(dataset, **change)
+
+
+class Counted(str):
+    """An id that counts how often ids were compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_ids_are_found_in_time_that_grows_with_their_number_alone(dataset):
+    count = 2000
+    ids = tuple(Counted(f"cat-{k}") for k in range(count))
+    many = replace(dataset.columns([0] * count), ids=ids)
+    Counted.compared = 0
+    part = many.basins(Counted(name) for name in reversed(ids))
+    assert part.ids == ids[::-1]
+    with pytest.raises(ConfigError, match=r"no basin cat-x; .*available: cat-0, .* \(2000 in all\)"):
+        many.basins([Counted("cat-x")])
+    assert Counted.compared < 20 * count
