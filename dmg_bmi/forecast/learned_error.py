@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 import torch
@@ -32,6 +33,8 @@ FARTHEST, CLIP = 2.0, 6.0
 NETWORKS = 4
 HIDDEN, DROPOUT, WEIGHT_DECAY, LEARNING_RATE = (64, 64), 0.2, 1e-4, 3e-3
 STEPS, BATCH = 2400, 4096
+#: Most times that each forecast is learned from: few forecasts need no more steps than that.
+EPOCHS = 400
 #: Forecasts times leads times basins of which quantiles are made at once, and the most to learn from.
 ROWS, MOST = 2**17, 2**20
 #: Shares of a basin's forecasts below which flow counts as low, and as middle: each is calibrated apart.
@@ -202,15 +205,16 @@ def _trained(
 ) -> MLP:
     """Train a network on rows with and without observations, where `observed` is not NaN."""
     generator = torch.Generator().manual_seed(seed)
+    count = min(STEPS, EPOCHS * ceil(int((~observed.isnan()).sum()) / BATCH))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = MLP(len(centre), OF_PLACE + len(LEVELS), HIDDEN, DROPOUT)
         for parameter in network.layers[-1].parameters():
             nn.init.zeros_(parameter)
         optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, STEPS)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, count)
         level = torch.tensor(LEVELS, dtype=torch.float32).unsqueeze(-1)
-        for number, batch in zip(range(STEPS), _batches(observed, generator), strict=False):
+        for number, batch in zip(range(count), _batches(observed, generator), strict=False):
             quantiles = rows[number % len(rows)].quantiles(network, batch, centre, width)
             above = (observed[batch] - quantiles) * weight[batch]
             loss = torch.maximum(level * above, (level - 1) * above).mean()

@@ -357,7 +357,13 @@ def test_an_attribute_for_nextgen_is_a_name_and_a_column(text):
         ["inspect", "demo_daily"],
         ["export", "demo_daily", *OUT],
         ["import", str(SHIPPED / "demo_daily"), *OUT],
-        ["hindcast", "demo_daily", "--split", "validation", "--every", "99", "--leads", "1", *OUT],
+        pytest.param(
+            [
+                *("hindcast", "demo_daily", "--split", "validation", *OUT),
+                *("--every", "99", "--fit-every", "20", "--leads", "1", "--assimilation", "quick.yaml"),
+            ],
+            marks=pytest.mark.slow,
+        ),
         ["parameters", "demo_daily", "--attributes", "table.csv", "--forcing", "forcing.nc", *OUT],
         ["calibrate", "alone.yaml", *OUT],
         ["benchmark", "one.yaml", *OUT],
@@ -368,6 +374,7 @@ def test_a_reader_that_has_had_enough_ends_a_command_quietly(arguments, tmp_path
     """As in ``dmg-bmi inspect BUNDLE | head -1``; what the command writes is there all the same."""
     (tmp_path / "one.yaml").write_text(PROTOCOL)
     (tmp_path / "alone.yaml").write_text(CALIBRATED)
+    (tmp_path / "quick.yaml").write_text("window: 5\nages: [1]\n")
     (tmp_path / "table.csv").write_text(TABLE)
     write_forcing(tmp_path / "forcing.nc", ("cat-1",), 86400.0)
     command = [sys.executable, "-m", "dmg_bmi.cli", *arguments]
@@ -427,6 +434,7 @@ def test_a_name_that_names_no_file_is_a_mistake_and_no_bug(command, name, tmp_pa
     (tmp_path / "daily.yaml").write_bytes((CONFIGS / "daily.yaml").read_bytes())
     (tmp_path / "one.yaml").write_text(PROTOCOL)
     (tmp_path / "alone.yaml").write_text(CALIBRATED)
+    (tmp_path / "quick.yaml").write_text("window: 5\nages: [1]\n")
     (tmp_path / "table.csv").write_text(TABLE)
     status = main([*command, name])
     said = capsys.readouterr().err
