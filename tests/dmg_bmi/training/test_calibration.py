@@ -16,6 +16,8 @@ from dmg_bmi.training import calibrate, calibration
 from dmg_bmi.training.calibration import ParameterTable
 from dmg_bmi.training.readers.attributes import with_table
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 name: small
 data: {reader: synthetic, basins: 3, years: 2, seed: 3, noise: 0.0}

@@ -14,6 +14,8 @@ from dmg_bmi.training.config import Training
 from dmg_bmi.training.data import statistics, tensors
 from dmg_bmi.training.trainer import fit
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_parameter_field_is_recovered_in_basins_that_were_never_seen():
     dataset = generate(basins=24, years=2, noise=0.0, seed=4)
