@@ -30,6 +30,11 @@ def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi run``."""
     from .driver import drive
 
-    chosen = arguments.catchment
-    result = drive(arguments.config, arguments.forcing, arguments.output, chosen, True, arguments.assimilate)
+    result = drive(
+        arguments.config,
+        arguments.forcing,
+        arguments.output,
+        arguments.catchment,
+        observations_path=arguments.assimilate,
+    )
     print(*(path for path in (result.output, result.picture) if path), sep="\n")
