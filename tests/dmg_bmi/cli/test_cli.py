@@ -243,7 +243,7 @@ def test_a_file_that_cannot_be_written_is_named_and_ctrl_c_is_no_traceback(tmp_p
     given = ["run", config, "--forcing", tmp_path / "forcing.nc", "--output", tmp_path / "taken"]
     assert f"{tmp_path / 'taken'}: cannot be written (File exists)" in message_of(capsys, *given)
 
-    def stopped(*_):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("dmg_bmi.cli.driver.drive", stopped)
