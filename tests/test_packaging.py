@@ -153,6 +153,7 @@ SEEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checker", ["mypy", "basedpyright"])
 def test_public_names_have_types_in_an_installed_wheel(site, tmp_path, checker):
     pytest.importorskip(checker)

@@ -73,6 +73,7 @@ class Component(SteppingRows):
 
     def _begin_restarts(self) -> None:
         self._save_every = restart.steps_between(self.config.restart.every, self.clock.step)
+        self._keeps_books = self._keeps_books or self._save_every > 0
         if self.config.restart.write is not None:
             self._state_file(self.config.restart.write)  # refused now, not when the run has ended
         if self.config.restart.read is not None:
@@ -137,6 +138,7 @@ class Component(SteppingRows):
             name = variable.symbol
             if name not in self._shown_states:
                 self._shown_states[name] = self.state_values(name)
+                self._keeps_books = True
             return self._shown_states[name]
         name = name if variable is None else variable.name
         if name not in self.arrays:

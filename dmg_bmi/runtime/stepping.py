@@ -68,6 +68,9 @@ class SteppingRows:
             group.keep_forcing()
         #: Framework steps after which a state is written again; 0 for never.
         self._save_every = 0
+        #: Whether even a quiet framework step changes more than the progress of the rows: they hold the last
+        #: forcing, save or show states, or keep a budget or a window. Asked at every step, so no property.
+        self._keeps_books = self._holds_last or self.window is not None
 
     @property
     def fluxes(self) -> FloatArray:
@@ -98,17 +101,6 @@ class SteppingRows:
     def _write_state(self) -> None:
         """Write a state file; an error undoes the step."""
         raise NotImplementedError
-
-    @property
-    def _keeps_books(self) -> bool:
-        """True where even a quiet framework step changes more than the progress of the rows."""
-        return bool(
-            self._holds_last
-            or self._save_every
-            or self._shown_states
-            or self._budget is not None
-            or self.window is not None
-        )
 
     def _step_quietly(self) -> None:
         """Advance where nothing has to be undone: all that can fail comes before all that counts."""
@@ -238,7 +230,7 @@ class SteppingRows:
             self.group.track_water()
             budget = WaterBudget(balance, [v.symbol for v in self.group.outputs], self.size)
             self._start(budget)
-            self._budget = budget
+            self._budget, self._keeps_books = budget, True
         return self._budget
 
     def _start(self, budget: WaterBudget) -> None:

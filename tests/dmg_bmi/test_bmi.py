@@ -453,6 +453,7 @@ MEMORY = """
 """
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_updates_take_less_than_a_megabyte(tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(MEMORY), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
+
 bmi_tester = pytest.importorskip("bmi_tester")
 pytest.importorskip("gimli.units", reason="bmi-tester checks units only with gimli.units<0.4")
 

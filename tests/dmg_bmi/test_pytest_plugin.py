@@ -92,6 +92,7 @@ def test_tests_that_are_named_run_too(run):
     assert "2 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_it_works_in_parallel(run):
     pytest.importorskip("xdist")
     done = run("-n", "1", "--bmi", "tank:Tank", "--bmi-config", "level.txt", "-k", "time_metadata")
@@ -124,6 +125,7 @@ def test_a_wrong_option_is_an_error_of_usage(run, arguments, said):
     assert "INTERNALERROR" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_every_shipped_configuration_passes(run):
     """A day and more of hours, so that a daily model stepped hourly has published its first day."""
     options = [f"--bmi-config={config}" for config in CONFIGS]
@@ -133,12 +135,14 @@ def test_every_shipped_configuration_passes(run):
     assert "SKIPPED" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_shipped_river_passes(run):
     done = run("--bmi", "dmg_bmi:RoutingBmi", f"--bmi-config={ROOT / 'bmi_configs' / 'river.yaml'}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SKIPPED" not in done.stdout
 
 
+@pytest.mark.slow
 def test_what_steps_by_the_hour_passes_what_nextgen_asks(run):
     configs = [config for config in CONFIGS if "hourly" in config.name]
     options = [f"--bmi-config={config}" for config in configs]

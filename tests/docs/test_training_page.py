@@ -10,6 +10,8 @@ import pytest
 from dmg_bmi.cli import main, parser
 from dmg_bmi.training.config import Training
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = [shlex.split(line) for line in re.findall(r"^    dmg-bmi (.*)$", PAGE, re.MULTILINE)]

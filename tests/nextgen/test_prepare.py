@@ -111,6 +111,7 @@ def test_preparing_again_replaces_what_was_there(plan, tmp_path):
     assert not old.exists()
 
 
+@pytest.mark.slow
 def test_preparing_again_leaves_what_somebody_else_put_there(plan, tmp_path):
     prepare(plan())
     models = tmp_path / "run" / "config" / "cat_config" / MODEL
@@ -122,6 +123,7 @@ def test_preparing_again_leaves_what_somebody_else_put_there(plan, tmp_path):
     assert [path.read_text() for path in kept] == ["a user's"] * 3
 
 
+@pytest.mark.slow
 def test_a_bundle_in_the_folder_that_is_prepared_is_not_lost(plan, tmp_path):
     prepare(plan())
     models = tmp_path / "run" / "config" / "cat_config" / MODEL

@@ -66,6 +66,7 @@ def test_the_calls_of_a_step_are_counted(prepared, ngen, change, tmp_path):
     assert not never & {*totals[1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
 def test_the_order_of_catchments_does_not_matter(prepared, ngen, own):
     folder = prepared(stored_forcing=own)
@@ -94,6 +95,7 @@ def test_csv_forcing_gives_what_netcdf_gives(prepared, ngen, small, shared_data)
         np.testing.assert_allclose(depths(csvs, [name])[name], depths(netcdf, [name])[name], rtol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
 @pytest.mark.parametrize("cut", ["2015-12-02T00:00:00", "2015-12-02T10:00:00", "2015-12-03T17:00:00"])
 def test_a_run_that_is_cut_and_goes_on_gives_the_same_files(prepared, ngen, change, small, own, cut):
@@ -191,6 +193,7 @@ def test_a_start_in_mid_day_and_days_that_begin_at_six(prepared, ngen, small):
         assert {*changes.tolist()} <= {21, 45}  # 6 UTC of the second and third of December
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
 def test_794_divides_with_a_hole_run(juniata, bundle, ngen, tmp_path, own):
     from dmg_bmi.nextgen.prepare.prepare import Plan, prepare

@@ -144,6 +144,7 @@ def test_files_with_older_names_give_the_same_run(prepared, change, ngen, small,
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_a_catchment_takes_the_forcing_of_its_own_block(prepared, change, ngen, small):
     """Its runoff is that of the catchment whose weather it is given, all else stays."""
     plain = {"model_params": {}, "pet": "oudin"}

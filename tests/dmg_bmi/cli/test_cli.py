@@ -365,8 +365,8 @@ def test_an_attribute_for_nextgen_is_a_name_and_a_column(text):
             marks=pytest.mark.slow,
         ),
         ["parameters", "demo_daily", "--attributes", "table.csv", "--forcing", "forcing.nc", *OUT],
-        ["calibrate", "alone.yaml", *OUT],
-        ["benchmark", "one.yaml", *OUT],
+        pytest.param(["calibrate", "alone.yaml", *OUT], marks=pytest.mark.slow),
+        pytest.param(["benchmark", "one.yaml", *OUT], marks=pytest.mark.slow),
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -155,6 +155,7 @@ def test_wrong_options_are_told_and_nothing_is_written(tmp_path, capsys, argumen
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_data_of_another_step_are_refused_before_the_work(tmp_path, capsys):
     hourly = ["--set", "data={reader: synthetic, basins: 3, years: 2, step: 3600}"]
     for name in ("hindcast", "evaluate"):

@@ -12,6 +12,8 @@ from dmg_bmi.forecast.error_features import features
 from dmg_bmi.forecast.hindcast import RECENT, SMALLEST, Forecasts
 from dmg_bmi.training.probabilistic import LEVELS, per_basin
 
+pytestmark = pytest.mark.slow
+
 ISSUES, LEADS, BASINS = 400, 3, 4
 
 

@@ -7,6 +7,8 @@ from dmg_bmi.cli import main
 from dmg_bmi.io import netcdf
 from dmg_bmi.synthetic.basins import ATTRIBUTES, generate
 
+pytestmark = pytest.mark.slow
+
 runner = pytest.importorskip("compliance_checker.runner", reason="compliance-checker is not installed")
 
 

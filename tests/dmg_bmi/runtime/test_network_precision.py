@@ -148,6 +148,7 @@ def test_every_network_that_takes_bfloat16_answers_in_float32(name):
     torch.testing.assert_close(close, exact, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_compiled_step_of_another_precision_is_not_used(info, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert aot.cache_folder(info) != aot.cache_folder(rounded(info))

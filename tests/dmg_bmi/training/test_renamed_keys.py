@@ -91,6 +91,7 @@ def test_a_stored_value_of_missing_forcing_is_translated(small):
     assert TrainingConfig.from_stored(content, "stored").data.missing_forcing == "drop"
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_with_old_keys_resumes_with_the_same_weights(small, tmp_path, monkeypatch):
     whole = train(small, tmp_path / "whole")
     folder = tmp_path / "run"

@@ -25,6 +25,7 @@ def config(tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_a_search_names_the_trial_with_the_best_validation_and_goes_on(config, tmp_path):
     optuna = pytest.importorskip("optuna", reason="extra `search`")
     best = search(config, SPACE, tmp_path / "study", trials=2)

@@ -65,6 +65,7 @@ def test_training_makes_the_validation_better(run, config):
     assert run.scores["validation"].median("NSE") == pytest.approx(run.history.best[1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bundle(config, tmp_path):
     weights = []
     for seed, folder in ((1, "a"), (1, "b"), (2, "c")):
@@ -207,6 +208,7 @@ def test_a_gpu_that_is_not_there_is_told_of(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_period_may_end_after_the_data_and_is_said_to(config, tmp_path):
     keys = ["training.max_steps=1", "periods.test=[2003-10-01, 2019-09-30]"]
     whole = train(config, tmp_path / "run", keys)
@@ -223,6 +225,7 @@ def test_importing_the_package_loads_no_training():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_a_training_of_real_basins_is_scored_on_the_test_years(shared_data, tmp_path):
     run = train(
         "camels",

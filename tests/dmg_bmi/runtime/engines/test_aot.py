@@ -18,6 +18,8 @@ from dmg_bmi.runtime.engines import aot
 from dmg_bmi.runtime.engines.choose import make_engine
 from dmg_bmi.runtime.engines.eager import Eager
 
+pytestmark = pytest.mark.slow
+
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
 
 

@@ -15,7 +15,10 @@ from dmg_bmi.runtime.engines.eager import Eager
 from dmg_bmi.runtime.engines.substeps import SubstepEngine, one_substep
 from dmg_bmi.synthetic import river_basin
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here"),
+]
 FLOW = "land_surface_water_source__volume_flow_rate"
 
 

@@ -229,6 +229,7 @@ print(evaluate(model, few, [Split("train", period, list(range(0, basins, 10)))],
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
 def test_data_larger_than_the_memory_allowed_is_trained_on(tmp_path):
     basins, allowance = 3000, 64 * 2**20
