@@ -24,8 +24,8 @@ log = logging.getLogger("dmg_bmi")
 
 Processes = Mapping[str, ProcessFunction]
 Function = Callable[[Processes, list[Tensor]], Sequence[Tensor]]
-#: The code of a gradient is several times as long.
-STEPS, STEPS_WITH_GRADIENT = 8, 4
+#: The code of a gradient is several times as long. Whole years leave little rest, which would run eagerly.
+STEPS, STEPS_WITH_GRADIENT = 10, 5
 #: Of forcing, dynamic parameters, state, parameters and static, in this order.
 Names = tuple[tuple[str, ...], ...]
 
