@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 #: Any precision.
 FloatingArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
 BoolArray = NDArray[np.bool_]
 #: Times in UTC.
 TimeArray = NDArray[np.datetime64]

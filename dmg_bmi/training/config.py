@@ -101,8 +101,10 @@ def bounds(period: Period) -> tuple[np.datetime64, np.datetime64]:
 class Model:
     """Arguments of :meth:`dmg_bmi.DeltaModel.build`.
 
-    A role without the key ``attributes`` sees all attributes of the data, one that is the output without
-    ``inputs`` all forcings; steps come from the data.
+    A role without the key ``attributes`` sees all attributes of the data, one with ``inputs: all``, or
+    that is the output without ``inputs``, all forcings; steps come from the data.
+    Several process models that no role combines are the members of an ensemble, see
+    :mod:`~dmg_bmi.training.ensemble`.
     Without networks it is a model to calibrate (see :mod:`~dmg_bmi.training.calibration`).
     """
 
@@ -324,8 +326,7 @@ class TrainingConfig:
         """Return the configuration as YAML writes it, without the folders of paths: a bundle travels."""
         content = self.plain()
         for section in ("data", "basins"):
-            values = vars(getattr(self, section))
-            content[section] |= {key: path.name for key, path in values.items() if isinstance(path, Path)}
+            content[section] = plain(_without_folders(asdict(getattr(self, section))))
         return content
 
 
@@ -376,6 +377,12 @@ def assign(content: dict[str, Any], key: str, value: Any, source: str) -> None:
         if not isinstance(content, dict):
             raise ConfigError(f"{source!r}: {section} holds a value, not keys")
     content[last] = value
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_folders(item) for key, item in value.items()}
+    return value.name if isinstance(value, Path) else value
 
 
 def plain(value: Any) -> Any:

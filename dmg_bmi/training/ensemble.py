@@ -1,4 +1,4 @@
-"""Ensembles in one bundle: copies of a model that are trained side by side and averaged."""
+"""Ensembles in one bundle: process models trained side by side, each by its own loss, and averaged."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..model.delta_model import DeltaModel
 from ..model.registry import descriptions
-from ..model.roles import WeightRole
+from ..model.roles import OutputRole, ParameterRole, WeightRole
 from .config import Model
 
 #: The network of the shares, which are equal.
 MEAN = "mean"
+#: Roles by which a flow is no process model's alone.
+COMBINING = frozenset({WeightRole.kind, OutputRole.kind})
+
+
+def is_ensemble(spec: Model, count: int) -> bool:
+    """Tell whether a model has members: copies, or process models whose flows nothing else combines."""
+    return count > 1 or (len(descriptions(spec.phy_model, "phy")) > 1 and not _kinds(spec) & COMBINING)
 
 
 def replicate(spec: Model, count: int, attributes: Sequence[str]) -> Model:
     """Describe a model of `count` copies of each process model of another, and their mean.
 
-    Networks and process models are named ``static_1``, ``phy_1``, ``static_2``, ...
+    The networks and process models of copies are named ``static_1``, ``phy_1``, ``static_2``, ...
 
     Raises
     ------
@@ -30,28 +37,34 @@ def replicate(spec: Model, count: int, attributes: Sequence[str]) -> Model:
         If the model has no process model, or its flow is already a mean or a network's.
     """
     networks, models = descriptions(spec.nn, "nn"), descriptions(spec.phy_model, "phy")
-    kinds = {role.get("role", "parameters") for role in spec.roles}
-    if not models or kinds & {"weights", "output"}:
+    kinds = _kinds(spec)
+    if not models or kinds & COMBINING:
         raise ConfigError(
             f"training.ensemble is {count}: it copies process models and what acts on each; this model has "
             f"{', '.join(models) or 'no process model'} and roles {', '.join(sorted(kinds))}"
         )
     if not attributes:
-        raise ConfigError(f"training.ensemble is {count}: it needs data.attributes, and there are none")
-    numbers = range(1, count + 1)
+        raise ConfigError("the mean of an ensemble needs data.attributes, and there are none")
+    if MEAN in networks:
+        raise ConfigError(f"model.nn.{MEAN}: an ensemble gives this name to its shares; choose another")
+    numbers = [f"_{i}" for i in range(1, count + 1)] if count > 1 else [""]
     roles: list[dict[str, Any]] = [
-        {**role, "network": f"{role.get('network', 'nn')}_{i}", "model": f"{_model(role, models)}_{i}"}
-        for i in numbers
+        {**role, "network": role.get("network", "nn") + number, "model": _model(role, models) + number}
+        for number in numbers
         for role in spec.roles
     ]
     share = {"role": WeightRole.kind, "network": MEAN, "attributes": attributes[:1]}
     return replace(
         spec,
-        nn={f"{name}_{i}": d for i in numbers for name, d in networks.items()}
+        nn={name + number: d for number in numbers for name, d in networks.items()}
         | {MEAN: {"name": "mlp", "hidden_sizes": []}},
-        phy_model={f"{key}_{i}": d for i in numbers for key, d in models.items()},
+        phy_model={key + number: d for number in numbers for key, d in models.items()},
         roles=[*roles, share],
     )
+
+
+def _kinds(spec: Model) -> set[str]:
+    return {role.get("role", ParameterRole.kind) for role in spec.roles}
 
 
 def _model(role: Mapping[str, Any], models: Mapping[str, Any]) -> str:
@@ -69,9 +82,16 @@ def equalize(model: DeltaModel) -> None:
             weight.zero_()
 
 
+def members(model: DeltaModel) -> list[str]:
+    """Return the keys of members that learn each by its own loss: all, if nothing trains their shares."""
+    shares = [model.networks[role.network] for role in model.roles if isinstance(role, WeightRole)]
+    fixed = shares and not any(weight.requires_grad for network in shares for weight in network.parameters())
+    return [*model.process_models] if fixed else []
+
+
 def split_members(model: DeltaModel, fluxes: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Return the fluxes of each member that `fluxes` has, without the member's key."""
+    """Return the fluxes of each member, without its key; of a model without members all as they are."""
     return [
         {name.removeprefix(f"{key}."): v for name, v in fluxes.items() if name.startswith(f"{key}.")}
-        for key in model.process_models
-    ]
+        for key in members(model)
+    ] or [{**fluxes}]

@@ -28,7 +28,7 @@ from ..runtime.config import write_config
 from . import checkpoint, distributed, run_folder
 from .config import Training, TrainingConfig, bounds
 from .data import Tensors, require, require_gradient, statistics, tensors
-from .ensemble import equalize, replicate
+from .ensemble import equalize, is_ensemble, replicate
 from .evaluate import Scores, evaluate, predict, table, write_scores
 from .history import History
 from .losses import FLOW
@@ -40,6 +40,8 @@ from .tensorboard import board, require_board
 from .trainer import fit
 
 log = logging.getLogger("dmg_bmi")
+#: The inputs of a role that sees all forcings of the data.
+ALL = "all"
 #: Steps whose time is measured.
 MEASURED = 3
 
@@ -97,12 +99,13 @@ class Experiment:
             attributes = tuple(name for name in self.dataset.attributes if name not in COORDINATES)
         else:
             attributes = tuple(config.data.attributes)
-        if ensemble > 1:
+        averaged = is_ensemble(spec, ensemble)
+        if averaged:
             spec = replicate(spec, ensemble, attributes)
         roles = [{"attributes": attributes, **role} for role in spec.roles]
         for role in roles:
-            if role.get("role") == OutputRole.kind:
-                role.setdefault("inputs", tuple(self.dataset.forcing))
+            if role.get("inputs", ALL if role.get("role") == OutputRole.kind else ()) == ALL:
+                role["inputs"] = tuple(self.dataset.forcing)
         keys = ("inputs", "attributes", "outputs")
         features = {name for role in roles for key in keys for name in role.get(key, ())}
         model = DeltaModel.build(
@@ -113,7 +116,7 @@ class Experiment:
             statistics=statistics(self.training_period, sorted(features), self.splits["train"].columns),
             step=self.dataset.step,
         )
-        if ensemble > 1:
+        if averaged:
             equalize(model)
         return model
 

@@ -27,7 +27,7 @@ from ..progress import progress
 from . import checkpoint, distributed
 from .config import Training
 from .data import Batch, Tensors, Windows
-from .ensemble import split_members
+from .ensemble import members, split_members
 from .forward import mixed_precision, simulate
 from .history import History
 from .losses import Objective, normalized_parameters, range_penalty
@@ -164,8 +164,8 @@ class _Loop:
                 stack.enter_context(mixed_precision(model, torch.bfloat16))
             parameters = stack.enter_context(normalized_parameters(model)) if options.range_penalty else []
             simulated = self._simulate(_select_rows(batch, rows))
-            members = split_members(model, simulated) if options.ensemble > 1 else [simulated]
-            losses = [self.objective(fluxes, observed, batch.basins) for fluxes in members]
+            each = split_members(model, simulated)
+            losses = [self.objective(fluxes, observed, batch.basins) for fluxes in each]
             loss = torch.stack(losses).mean()
             if options.range_penalty:
                 loss = loss + options.range_penalty / distributed.size() * range_penalty(parameters)
@@ -189,7 +189,7 @@ class _Loop:
     def _simulate(self, batch: Batch) -> dict[str, Tensor]:
         """Return the fluxes of all rows, those of other processes without gradient."""
         options, per_day = self.options, 1.0 / self.model.dt
-        keys = [f"{key}." for key in self.model.process_models] if options.ensemble > 1 else [""]
+        keys = [f"{key}." for key in members(self.model)] or [""]
         simulated = simulate(
             self.model,
             batch,

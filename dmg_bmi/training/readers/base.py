@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -48,6 +48,9 @@ class DataConfig(ABC):
     observations : path, optional
         NetCDF file of further targets, see
         :func:`~dmg_bmi.training.readers.joined.with_observations`.
+    additional_forcing : mapping of str to DataConfig
+        Other data with weather of the same basins, see
+        :func:`~dmg_bmi.training.readers.joined.with_forcing`.
     """
 
     TAG: ClassVar[str] = "reader"
@@ -56,6 +59,7 @@ class DataConfig(ABC):
     attributes: tuple[str, ...] | dict[str, str] | None = None
     parameters: Path | None = None
     observations: Path | None = None
+    additional_forcing: dict[str, DataConfig] = field(default_factory=dict)
 
     @abstractmethod
     def read(self) -> BasinDataset:

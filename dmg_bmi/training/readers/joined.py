@@ -1,13 +1,15 @@
-"""Data with what stands in files of its own: parameters, and observations such as evaporation and snow."""
+"""Data with what others hold of the same basins: weather, parameters, and further observations."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from ...arrays import IntArray
 from ...errors import ConfigError, ForcingError, alternatives
 from ...io.timeseries import BasinDataset
 from .attributes import with_table
@@ -16,11 +18,13 @@ from .cf import cf
 from .loading import load
 
 log = logging.getLogger(__name__)
+#: The forcing whose sources differ most, so that their mean is better than each.
+RAIN = "P"
 
 
 def read_data(config: DataConfig) -> BasinDataset:
-    """Read the data of a configuration, with the parameters of the basins and further observations."""
-    dataset = config.read()
+    """Read the data of a configuration, with further weather, parameters of the basins and observations."""
+    dataset = with_forcing(config.read(), {k: read_data(v) for k, v in config.additional_forcing.items()})
     if config.parameters is not None:
         dataset = with_table(dataset, config.parameters)
     return dataset if config.observations is None else with_observations(dataset, config.observations)
@@ -52,19 +56,7 @@ def with_observations(dataset: BasinDataset, path: Path) -> BasinDataset:
         raise ConfigError(
             f"{path}: has observed {both[0]}, which the data have too; remove it from one of them"
         )
-    if observed.step != dataset.step:
-        raise ForcingError(f"{path}: steps by {observed.step:g} s, the data by {dataset.step:g} s")
-    known = {*observed.ids}
-    columns = np.flatnonzero([basin in known for basin in dataset.ids])
-    ids = [dataset.ids[column] for column in columns.tolist()]
-    if not ids:
-        raise ForcingError(f"{path}: has none of the basins; {alternatives(dataset.ids[0], observed.ids)}")
-    _, here, there = np.intersect1d(dataset.times, observed.times, return_indices=True)
-    if not len(here):
-        raise ForcingError(
-            f"{path}: has observations from {observed.times[0]} to {observed.times[-1]}, the data are from "
-            f"{dataset.times[0]} to {dataset.times[-1]}"
-        )
+    ids, columns, here, there = _shared(dataset, observed, str(path))
     part = observed.basins(ids)
     targets = {}
     for name, values in part.target.items():
@@ -74,3 +66,66 @@ def with_observations(dataset: BasinDataset, path: Path) -> BasinDataset:
         log.info("observed %s in %d of %d basins, from %s", name, count, len(dataset.ids), path)
     units = {**dataset.units, **{name: part.units[name] for name in targets}}
     return replace(dataset, target={**dataset.target, **targets}, units=units)
+
+
+def with_forcing(dataset: BasinDataset, others: Mapping[str, BasinDataset]) -> BasinDataset:
+    """Return the dataset with the weather of others beside its own, and the mean of all as its precipitation.
+
+    Parameters
+    ----------
+    dataset : BasinDataset
+    others : mapping of str to BasinDataset
+        The forcings that both have join as ``P_<name>``, ``T_<name>``, ... For basins and steps that
+        another lacks, the dataset's own stand in, so that all basins have all inputs.
+
+    Raises
+    ------
+    ForcingError
+        If another has other steps, or none of the basins, days or forcings.
+    """
+    forcing, units = {**dataset.forcing}, {**dataset.units}
+    for key, other in others.items():
+        where = f"data.additional_forcing.{key}"
+        ids, columns, here, there = _shared(dataset, other, where)
+        both = [name for name in dataset.forcing if name in other.forcing]
+        if not both:
+            raise ForcingError(f"{where}: has none of the forcings {', '.join(dataset.forcing)}")
+        part = other.basins(ids)
+        for name in both:
+            own = dataset.forcing[name]
+            joined = np.array(own)
+            values = part.forcing[name][there]
+            place = np.ix_(here, columns)
+            joined[place] = np.where(np.isfinite(values), values, own[place])
+            forcing[f"{name}_{key}"], units[f"{name}_{key}"] = joined, dataset.units[name]
+        log.info("%s: %s of %d of %d basins", where, ", ".join(both), len(ids), len(dataset.ids))
+    rain = [forcing[name] for name in (RAIN, *(f"{RAIN}_{key}" for key in others)) if name in forcing]
+    if len(rain) > 1:
+        forcing[RAIN] = np.mean(rain, axis=0)
+    return replace(dataset, forcing=forcing, units=units)
+
+
+def _shared(
+    dataset: BasinDataset, other: BasinDataset, where: str
+) -> tuple[list[str], IntArray, IntArray, IntArray]:
+    """Return the basins that both have and their columns in the first, and the shared steps in each.
+
+    Raises
+    ------
+    ForcingError
+        If the steps differ in length, or no basin or step is in both.
+    """
+    if other.step != dataset.step:
+        raise ForcingError(f"{where}: steps by {other.step:g} s, the data by {dataset.step:g} s")
+    known = {*other.ids}
+    columns = np.flatnonzero([basin in known for basin in dataset.ids])
+    ids = [dataset.ids[column] for column in columns.tolist()]
+    if not ids:
+        raise ForcingError(f"{where}: has none of the basins; {alternatives(dataset.ids[0], other.ids)}")
+    _, here, there = np.intersect1d(dataset.times, other.times, return_indices=True)
+    if not len(here):
+        raise ForcingError(
+            f"{where}: has data from {other.times[0]} to {other.times[-1]}, the data are from "
+            f"{dataset.times[0]} to {dataset.times[-1]}"
+        )
+    return ids, columns, here, there

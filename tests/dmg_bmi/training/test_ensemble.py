@@ -9,9 +9,10 @@ import torch
 from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.training import train
-from dmg_bmi.training.config import Model, Training
+from dmg_bmi.training.config import Model, Training, TrainingConfig
 from dmg_bmi.training.data import Tensors
 from dmg_bmi.training.ensemble import equalize, replicate, split_members
+from dmg_bmi.training.experiment import Experiment, _training_tensors
 from dmg_bmi.training.trainer import fit
 
 SPEC = Model(
@@ -110,9 +111,54 @@ def test_members_of_several_process_models_have_each_its_own_networks_and_one_me
     torch.testing.assert_close(fluxes["Q"], flows.mean(0))
 
 
+def test_models_of_which_no_role_makes_one_flow_are_members_that_learn_what_each_learns_alone(tmp_path):
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    described = {
+        "wet": ({"name": "mlp", "hidden_sizes": [8]}, {"name": "hbv", "routing": 5}, {"model": "wet"}),
+        "dry": (
+            {"name": "lstm", "hidden_size": 4},
+            {"name": "gr4j"},
+            {"model": "dry", "inputs": "all", "attributes": [], "dynamic": ["X1"]},
+        ),
+    }
+    networks = ", ".join(f"{key}: {network}" for key, (network, _, _) in described.items())
+    models = ", ".join(f"{key}: {model}" for key, (_, model, _) in described.items())
+    roles = [{"network": key, **role} for key, (_, _, role) in described.items()]
+    overrides = [f"model.nn={{{networks}}}", f"model.phy_model={{{models}}}", f"model.roles={roles}"]
+    overrides = [text.replace("'", "") for text in overrides]
+    config = TrainingConfig.read(
+        tmp_path / "small.yaml", [*overrides, "training.ensemble=1", "training.clip_gradient_norm=1e9"]
+    )
+    together = train(config, tmp_path / "run")
+    model = Bundle.load(together.bundle).model
+    assert [*model.process_models] == ["wet", "dry"]
+    experiment = Experiment.load(config)
+    data = experiment.observed
+    assert model.roles[1].inputs == (*data.forcing,)
+    forcing = {name: torch.tensor(values, dtype=torch.float32) for name, values in data.forcing.items()}
+    attributes = {n: torch.tensor(v, dtype=torch.float32) for n, v in data.attributes.items()}
+    with torch.no_grad():
+        fluxes, _ = model(forcing, attributes)
+    torch.testing.assert_close(fluxes["Q"], (fluxes["wet.Q"] + fluxes["dry.Q"]) / 2)
+    untrained = experiment.build_model()
+    for key in ("wet", "dry"):
+        alone = DeltaModel(
+            {key: untrained.networks[key]},
+            {key: untrained.process_models[key]},
+            [role for role in untrained.roles if role.network == key],
+            statistics=untrained.statistics,
+        )
+        tensors_of = _training_tensors(experiment, alone)
+        # Half of each member's loss is the loss of both; AdamW is indifferent to the factor.
+        fit(alone, tensors_of, config.training, window=experiment.window, spin_up=experiment.spin_up)
+        for name, weights in alone.networks[key].state_dict().items():
+            torch.testing.assert_close(model.networks[key].state_dict()[name], weights, rtol=1e-3, atol=1e-4)
+
+
 def test_members_run_side_by_side_as_each_runs_alone(data):
     torch.manual_seed(0)
     model = make(replicate(SPEC, 3, ["aridity"])).eval()
+    equalize(model)
     with torch.no_grad():
         fluxes, state = model(data.forcing, data.attributes)
         for number, member in enumerate(split_members(model, fluxes), start=1):

@@ -226,9 +226,10 @@ def test_importing_the_package_loads_no_training():
 
 
 @pytest.mark.slow
-def test_a_training_of_real_basins_is_scored_on_the_test_years(shared_data, tmp_path):
+@pytest.mark.parametrize("config", ["camels", "camels_ensemble"])
+def test_a_training_of_real_basins_is_scored_on_the_test_years(config, shared_data, tmp_path):
     run = train(
-        "camels",
+        config,
         tmp_path / "run",
         [
             f"data.path={shared_data / 'camels_us'}",

@@ -12,9 +12,10 @@ from dmg_bmi.errors import ConfigError, ForcingError
 from dmg_bmi.io import netcdf
 from dmg_bmi.synthetic.basins import generate, true_parameters
 from dmg_bmi.training import calibrate
+from dmg_bmi.training.config import TrainingConfig
 from dmg_bmi.training.evaluate import predict
 from dmg_bmi.training.readers.attributes import with_table
-from dmg_bmi.training.readers.joined import with_observations
+from dmg_bmi.training.readers.joined import read_data, with_forcing, with_observations
 
 CONFIG = """
 name: several
@@ -87,7 +88,7 @@ def test_what_does_not_fit_is_refused(dataset, truth, tmp_path):
     with pytest.raises(ForcingError, match="has none of the basins"):
         with_observations(dataset, written(tmp_path / "others.nc", others, swe))
     later = replace(dataset, times=dataset.times + np.timedelta64(9000, "D"))
-    with pytest.raises(ForcingError, match="has observations from"):
+    with pytest.raises(ForcingError, match="has data from"):
         with_observations(dataset, written(tmp_path / "later.nc", later, swe))
     hourly = replace(
         dataset, step=3600.0, times=dataset.times[0] + np.arange(len(dataset.times)) * np.timedelta64(1, "h")
@@ -122,3 +123,67 @@ def test_a_calibration_is_held_to_all_targets_and_each_is_scored(dataset, truth,
         seen = np.isfinite(swe[365:, k])
         error = np.sqrt(np.mean((simulated[seen, k] - swe[365:, k][seen]) ** 2))
         assert test[basin] == pytest.approx(error, rel=1e-3, abs=1e-3)
+
+
+# -- weather ---------------------------------------------------------------------------------------
+
+
+def weather_of(dataset, ids, days, **factors):
+    """Other weather of some basins and days: forcings of the dataset times factors."""
+    part = dataset.basins(ids).period(dataset.times[days][0], dataset.times[days][-1] + 1)
+    forcing = {name: factor * part.forcing[name] for name, factor in factors.items()}
+    return replace(part, forcing=forcing, target={}, attributes={})
+
+
+def test_other_weather_stands_beside_the_own_which_stands_in_where_it_is_missing(dataset):
+    first, _, third = dataset.ids
+    days = slice(100, 200)
+    other = weather_of(dataset, (third, first), days, P=3.0, PET=0.5)
+    other.forcing["PET"][7, 0] = np.nan
+    joined = with_forcing(dataset, {"radar": other})
+    assert [*joined.forcing] == [*dataset.forcing, "P_radar", "PET_radar"]
+    own = dataset.forcing["P"]
+    expected = np.array(own)
+    expected[days, 0] *= 3
+    expected[days, 2] *= 3
+    np.testing.assert_array_equal(joined.forcing["P_radar"], expected)
+    np.testing.assert_allclose(joined.forcing["P"], (own + expected) / 2)
+    np.testing.assert_array_equal(joined.forcing["PET"], dataset.forcing["PET"])
+    assert joined.forcing["PET_radar"][107, 2] == dataset.forcing["PET"][107, 2]
+    assert joined.forcing["PET_radar"][108, 2] == 0.5 * dataset.forcing["PET"][108, 2]
+    assert joined.units["P_radar"] == dataset.units["P"]
+
+
+def test_rain_is_the_mean_of_all_its_sources(dataset):
+    days = slice(0, len(dataset.times))
+    others = {f"x{factor:g}": weather_of(dataset, dataset.ids, days, P=factor) for factor in (2.0, 6.0)}
+    joined = with_forcing(dataset, others)
+    np.testing.assert_allclose(joined.forcing["P"], 3 * dataset.forcing["P"])
+    assert with_forcing(dataset, {}).forcing["P"] is dataset.forcing["P"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: replace(d, step=3600.0), "radar: steps by 3600 s, the data by 86400 s"),
+        (lambda d: replace(d, ids=tuple("xyz")), "radar: has none of the basins"),
+        (
+            lambda d: replace(d, times=d.times + np.timedelta64(20000, "D")),
+            "radar: has data from .*",
+        ),
+        (lambda d: replace(d, forcing={"snow": d.forcing["P"]}), "radar: has none of the forcings P, T, PET"),
+    ],
+)
+def test_weather_that_does_not_fit_is_refused(dataset, change, said):
+    with pytest.raises(ForcingError, match=said):
+        with_forcing(dataset, {"radar": change(dataset)})
+
+
+def test_a_configuration_names_other_weather_and_its_bundle_no_folder_of_it(dataset, tmp_path):
+    netcdf.write(tmp_path / "radar.nc", weather_of(dataset, dataset.ids, slice(0, len(dataset.times)), P=2.0))
+    file = tmp_path / "c.yaml"
+    file.write_text(CONFIG.format(file="null", loss="{nse: 1.0}"))
+    radar = f"{{reader: netcdf, path: {tmp_path / 'radar.nc'}}}"
+    config = TrainingConfig.read(file, [f"data.additional_forcing={{radar: {radar}}}"])
+    np.testing.assert_allclose(read_data(config.data).forcing["P"], 1.5 * dataset.forcing["P"])
+    assert config.portable()["data"]["additional_forcing"]["radar"]["path"] == "radar.nc"
