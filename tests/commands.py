@@ -103,7 +103,9 @@ def contents(folder: Path, weights: bool = False) -> dict[str, Any]:
 
 def _unnamed(path: Path) -> bool:
     bundle = path.with_name("bundle.yaml")
-    return path.name.startswith("weights-") and not (bundle.exists() and path.name in bundle.read_text())
+    return path.name.startswith(("weights-", "error-")) and not (
+        bundle.exists() and path.name in bundle.read_text()
+    )
 
 
 def _in_workspace(path: Path) -> bool:

@@ -25,7 +25,8 @@ from dmg_bmi.io.csv_table import CsvTable
 from dmg_bmi.io.files import read_yaml
 from dmg_bmi.io.ngen_forcing import open_forcing
 from dmg_bmi.model import aot_cache
-from dmg_bmi.model.bundle import SHIPPED, Bundle, BundleInfo, _checksum
+from dmg_bmi.model.bundle import SHIPPED, Bundle, BundleInfo
+from dmg_bmi.model.bundle_files import checksum_of
 from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.prepare import tables
 from dmg_bmi.runtime import state_codec
@@ -109,7 +110,7 @@ def forge(tmp_path):
         content = yaml.safe_load((SHIPPED / "demo_daily" / "bundle.yaml").read_text(encoding="utf-8"))
         content.pop("checksum")
         content |= changes
-        content["checksum"] = _checksum(content)
+        content["checksum"] = checksum_of(content)
         (tmp_path / "bundle").mkdir()
         (tmp_path / "bundle" / "bundle.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
         return tmp_path / "bundle"
@@ -133,7 +134,7 @@ def test_sizes_are_compared_with_the_weights_before_memory_is_taken(tmp_path, mo
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     content.pop("checksum")
     content["model"]["nn"]["dynamic"]["hidden_size"] = 1_000_000
-    content["checksum"] = _checksum(content)
+    content["checksum"] = checksum_of(content)
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(BundleError, match="other names or sizes"):
         BundleInfo.read(folder).load_model()
@@ -192,7 +193,7 @@ def test_a_weights_file_whose_header_is_longer_than_it_is_refused(tmp_path):
     shipped = yaml.safe_load((SHIPPED / "demo_daily" / "bundle.yaml").read_text(encoding="utf-8"))
     shipped.pop("checksum")
     shipped["weights"] = {"file": "w.safetensors", "sha256": hashlib.sha256(content).hexdigest()}
-    shipped["checksum"] = _checksum(shipped)
+    shipped["checksum"] = checksum_of(shipped)
     (tmp_path / "bundle.yaml").write_text(yaml.safe_dump(shipped), encoding="utf-8")
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(BundleError, match="do not fit"):

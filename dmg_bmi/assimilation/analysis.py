@@ -186,7 +186,7 @@ def _analyse(
 
         x = torch.zeros(observed.shape[1], controls.count, dtype=torch.float64)
         steps = EPSILON * torch.diag(controls.spread)
-        for _ in range(options.iterations):
+        for _ in range(options.iterations if seen.any() else 0):
             members = torch.cat([x.unsqueeze(0), x + steps.unsqueeze(1)])
             flow = _flow(model, prepared, controls, members) * weight.unsqueeze(1)
             slope = ((flow[:, 1:] - flow[:, :1]) / (EPSILON * controls.spread).unsqueeze(-1)).movedim(1, -1)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SHOWN = ("NSE", "KGE", "bias")
 #: Files of a hindcast; the last makes the others valid.
 RESULTS = ("skill.csv", "distribution.csv", "reliability.png", "fan.png", "hindcast.nc")
-#: Levels whose quantiles are written; steps of a fan chart.
-WRITTEN, DRAWN = (0.05, 0.25, 0.5, 0.75, 0.95), 120
+#: Steps of a fan chart.
+DRAWN = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,14 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fit-every", type=int, default=2, help="the same in training and validation (default: 2)"
     )
     parser.add_argument("--assimilation", type=Path, metavar="YAML", help="options of the analysis")
+    parser.add_argument(
+        "--save-bundle",
+        type=Path,
+        metavar="DIR",
+        help="save the bundle with its learned error, for dmg-bmi forecast; DIR may be its own",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where files are written")
 
 
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi hindcast``."""
     from ..errors import ConfigError
-    from ..forecast import Assimilation, hindcast
-    from ..io.atomic import replacing_together
+    from ..forecast import Assimilation, LearnedError, hindcast, stored_error
+    from ..io.atomic import make_folder, replacing_together
     from ..io.typed_yaml import from_mapping, read_yaml
     from ..plotting.hydrographs import pyplot
     from ..training.experiment import Experiment
@@ -73,6 +79,8 @@ def command(arguments: argparse.Namespace) -> None:
         for name in dict.fromkeys(("train", "validation", arguments.split))
         if name in experiment.splits
     }
+    if arguments.save_bundle is not None:
+        make_folder(arguments.save_bundle)  # whether there is a place for it shows before the work
     results = [arguments.output / name for name in RESULTS]
     with replacing_together(results) as made:
         fit, scored = (
@@ -82,7 +90,10 @@ def command(arguments: argparse.Namespace) -> None:
         validation = None
         if "validation" in parts and arguments.split != "validation":
             validation = hindcast(model, *parts["validation"], options, arguments.leads, arguments.fit_every)
-        distributions = _distributions(scored, fit, validation)
+        error = LearnedError.fit(fit)
+        if validation is not None:
+            error = error.calibrated(validation)
+        distributions = {"learned": error(scored), "learned_without_observations": error(scored.blind())}
         forecasts = _kinds(scored, fit) | {
             "learned": (distributions["learned"].mean, "flow expected of the analysis by its learned error")
         }
@@ -91,6 +102,8 @@ def command(arguments: argparse.Namespace) -> None:
     print(_table(scored, forecasts))
     print(said)
     print(results[-1])
+    if arguments.save_bundle is not None:
+        print(info.copy(arguments.save_bundle, stored_error.to_part(error, info)).path)
 
 
 def _part(
@@ -143,19 +156,6 @@ def _kinds(scored: Hindcast, fit: Hindcast) -> dict[str, tuple[FloatArray, str]]
     }
 
 
-def _distributions(scored: Hindcast, fit: Hindcast, validation: Hindcast | None) -> dict[str, Distribution]:
-    """Return the distributions of forecasts with and without observations, by kind."""
-    from ..forecast import LearnedError
-
-    error = LearnedError.fit(fit)
-    with_gauge, without = (
-        (error, error)
-        if validation is None
-        else (error.calibrated(validation), error.calibrated(validation.blind()))
-    )
-    return {"learned": with_gauge(scored), "learned_without_observations": without(scored.blind())}
-
-
 def _write(
     folder: Path,
     scored: Hindcast,
@@ -166,19 +166,18 @@ def _write(
     """Write all forecasts as NetCDF, and their scores by lead and basin as CSV."""
     from ..io import forecast_netcdf
     from ..io.csv_table import write_csv
-    from ..training.probabilistic import LEVELS
+    from ..model.variables import quantile_name
+    from ..training.probabilistic import LEVELS, WRITTEN
 
-    quantiles = {
-        f"learned__quantile_{level:g}": (
-            learned.quantiles[LEVELS.index(level)],
-            f"quantile {level:g} of flow",
-        )
-        for level in WRITTEN
-    }
-    described = forecasts | quantiles | {"observed": (scored.observed, "observed flow")}
+    described = forecasts | {"observed": (scored.observed, "observed flow")}
     series = {
         name: forecast_netcdf.ForecastSeries(values, meaning) for name, (values, meaning) in described.items()
     }
+    for level in WRITTEN:
+        values, meaning = learned.quantiles[LEVELS.index(level)], f"quantile {level:g} of flow"
+        series[quantile_name("learned", level)] = forecast_netcdf.ForecastSeries(
+            values, meaning, quantile=level
+        )
     forecast_netcdf.write(
         folder / "hindcast.nc", scored.ids, scored.issued, scored.step, series, title=f"hindcast by {bundle}"
     )

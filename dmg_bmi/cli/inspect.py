@@ -25,7 +25,8 @@ def command(arguments: argparse.Namespace) -> None:
 
 def describe(what: str) -> str:
     """Describe a bundle or configuration as text."""
-    from ..model.bundle import DESCRIPTION, BundleInfo
+    from ..model.bundle import BundleInfo
+    from ..model.bundle_files import DESCRIPTION
 
     path = Path(what)
     if os.path.isfile(path) and path.name != DESCRIPTION:
@@ -86,6 +87,7 @@ def _head(info: BundleInfo, model: DeltaModel) -> str:
             f"  fingerprint  {info.fingerprint}",
             f"  step         {model.step:g} s",
             f"  weights      {weights:,}",
+            *_learned(info),
             *(
                 f"  network      {r.network}: {r.kind}, sees {', '.join(r.inputs + r.attributes)}"
                 for r in model.roles
@@ -97,6 +99,14 @@ def _head(info: BundleInfo, model: DeltaModel) -> str:
             ),
         ]
     )
+
+
+def _learned(info: BundleInfo) -> list[str]:
+    if info.learned_error is None:
+        return []
+    leads, basins = info.learned_error.get("leads"), info.learned_error.get("basins")
+    count = len(basins) if isinstance(basins, list) else 0
+    return [f"  learned error  {leads} steps ahead, of {count} basins"]
 
 
 def _parameters(model: DeltaModel) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..io.files import as_path
 from ..io.typed_yaml import from_mapping, read_yaml
 from ..runtime.config import utc
+from ..training.probabilistic import WRITTEN
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,15 @@ class ForecastConfig:
         the weather of its time.
     loop : {"closed", "open"}
         With analyses of the observations, or without.
-    assimilation : Assimilation
+    assimilation : Assimilation, optional
+        By default with the options of which the bundle's error was learned, or the usual ones.
+    learned_error : bool
+        Correct forecasts by the bundle's learned error, where it has one, and tell their quantiles.
+    quantiles : tuple of float
+        Levels of those.
     mean_flow : number or list, optional
-        Typical flow of each catchment, mm per step, the scale of errors; by default the mean of the
-        observations before `first`.
+        Typical flow of each catchment, mm per step, the scale of errors; by default that of which the
+        error was learned, or the mean of the observations before `first`.
     start : Path, optional
         State file of another folder of forecasts to go on from, where `output` has none: a warm start.
     per_file : int
@@ -64,7 +70,9 @@ class ForecastConfig:
     every: int = 1
     lags: int = 1
     loop: Literal["closed", "open"] = "closed"
-    assimilation: Assimilation = field(default_factory=Assimilation)
+    assimilation: Assimilation | None = None
+    learned_error: bool = True
+    quantiles: tuple[float, ...] = WRITTEN
     mean_flow: float | list[float] | None = None
     start: Path | None = None
     per_file: int = 100

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -67,6 +68,8 @@ class Hindcast:
         Logarithms of the factors of each analysis.
     typical : ndarray ``[basins]``
         Typical flow, not less than :data:`SMALLEST`.
+    options : Assimilation
+        Of the analyses.
     """
 
     ids: tuple[str, ...]
@@ -79,6 +82,7 @@ class Hindcast:
     weather: dict[str, FloatArray]
     moved: dict[str, FloatArray]
     typical: FloatArray
+    options: Assimilation = field(default_factory=Assimilation)
 
     @property
     def observed_before(self) -> FloatArray:
@@ -108,6 +112,27 @@ class Hindcast:
             observed_recent=self.observed_recent[issues],
             weather={name: values[issues] for name, values in self.weather.items()},
             moved={name: values[issues] for name, values in self.moved.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Hindcast]) -> Hindcast:
+        """Join the hindcasts of issues that follow each other."""
+
+        def of(forecasts: Sequence[Forecasts]) -> Forecasts:
+            return Forecasts(
+                np.concatenate([f.flow for f in forecasts]), np.concatenate([f.recent for f in forecasts])
+            )
+
+        first = parts[0]
+        return replace(
+            first,
+            issued=np.concatenate([p.issued for p in parts]),
+            open_loop=of([p.open_loop for p in parts]),
+            analysed=of([p.analysed for p in parts]),
+            observed=np.concatenate([p.observed for p in parts]),
+            observed_recent=np.concatenate([p.observed_recent for p in parts]),
+            weather={name: np.concatenate([p.weather[name] for p in parts]) for name in first.weather},
+            moved={name: np.concatenate([p.moved[name] for p in parts]) for name in first.moved},
         )
 
     def blind(self) -> Hindcast:
@@ -186,36 +211,68 @@ def hindcast(
     parts = []
     for some, before in cycle.blocks(issues):
         windows = (cycle.open_loop(some, before), cycle.analysed(some, before))
-        open_loop, analysed = (_forecasts(cycle, some, window, leads) for window in windows)
-        moved = {name: _by_issue(factor.log(), basins) for name, factor in windows[1].factors.items()}
-        parts.append((open_loop, analysed, moved))
-    around = torch.from_numpy(issues)[:, None] + torch.arange(-RECENT, leads)
+        flows = [cycle.ahead(some, window.state, leads).squeeze(2) for window in windows]
+        parts.append(of_block(cycle, dataset.ids, dataset.times[some], dataset.step, some, windows, flows))
+    return Hindcast.joined(parts)
+
+
+def of_block(
+    cycle: Cycle,
+    ids: Sequence[str],
+    issued: TimeArray,
+    step: float,
+    issues: Tensor,
+    windows: tuple[Window, Window],
+    flows: Sequence[Tensor],
+    weather: Mapping[str, Tensor] | None = None,
+) -> Hindcast:
+    """Gather the forecasts of some issues, and what was known of them.
+
+    Parameters
+    ----------
+    cycle : Cycle
+    ids : sequence of str
+    issued : ndarray of datetime64[s] ``[issues]``
+    step : float
+        Seconds.
+    issues : Tensor ``[issues]``
+        Steps; before each lie :data:`RECENT` or more.
+    windows : pair of Window
+        Of the open loop, and analysed.
+    flows : pair of Tensor ``[issues, leads, basins]``
+        Forecast from their ends.
+    weather : mapping of name to Tensor ``[issues, leads, basins]``, optional
+        That the forecasts had; by default the one that came.
+    """
+    before = issues[:, None] + torch.arange(-RECENT, 0)
+    ahead = issues[:, None] + torch.arange(flows[0].shape[1])
+    if weather is None:
+        weather = {name: values[ahead] for name, values in cycle.forcing.items()}
+    # Of the steps that are forecast some may lie after all observations.
+    known = cycle.observed[ahead.clamp(max=len(cycle.observed) - 1)]
+    observed = torch.where((ahead < len(cycle.observed)).unsqueeze(-1), known, torch.nan)
+    open_loop, analysed = (_forecasts(cycle, *pair) for pair in zip(windows, flows, strict=True))
     return Hindcast(
-        dataset.ids,
-        dataset.times[issues],
-        dataset.step,
-        _joined([part[0] for part in parts]),
-        _joined([part[1] for part in parts]),
-        observed[around[:, RECENT:]].numpy(),
-        observed[around[:, :RECENT]].numpy(),
-        {name: values[around].numpy() for name, values in data.forcing.items()},
-        {name: np.concatenate([moved[name] for _, _, moved in parts]) for name in parts[0][2]},
-        np.maximum(np.nan_to_num(np.asarray(typical, dtype=np.float64)), SMALLEST),
+        tuple(ids),
+        issued,
+        step,
+        open_loop,
+        analysed,
+        observed.numpy(),
+        cycle.observed[before].numpy(),
+        {n: torch.cat([cycle.forcing[n][before], weather[n]], dim=1).numpy() for n in cycle.forcing},
+        {name: _by_issue(factor.log(), cycle.catchments) for name, factor in windows[1].factors.items()},
+        np.maximum(np.nan_to_num(cycle.typical.numpy()), SMALLEST),
+        cycle.options,
     )
 
 
-def _joined(parts: list[Forecasts]) -> Forecasts:
-    """Join the forecasts of blocks of issues."""
-    return Forecasts(np.concatenate([p.flow for p in parts]), np.concatenate([p.recent for p in parts]))
-
-
-def _forecasts(cycle: Cycle, issues: Tensor, window: Window, leads: int) -> Forecasts:
+def _forecasts(cycle: Cycle, window: Window, ahead: Tensor) -> Forecasts:
     """Return the forecasts from the ends of windows."""
     flow = window.flow
     recent = flow.new_full((RECENT, flow.shape[1]), torch.nan)
     recent[-len(flow) :] = flow[-RECENT:]  # a window may be shorter
-    ahead = cycle.ahead(issues, window.state, leads).squeeze(2).numpy()
-    return Forecasts(ahead, _by_issue(recent, cycle.catchments))
+    return Forecasts(ahead.numpy(), _by_issue(recent, cycle.catchments))
 
 
 def _by_issue(values: Tensor, basins: int) -> FloatArray:

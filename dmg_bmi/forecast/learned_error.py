@@ -8,7 +8,7 @@ a gauge is silent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..arrays import FloatArray
+from ..arrays import BoolArray, FloatArray
+from ..assimilation.options import Assimilation
 from ..errors import ConfigError
 from ..nn_models.mlp import MLP
 from ..training.losses import EPSILON
@@ -55,6 +56,57 @@ class Distribution:
     mean: FloatArray
     quantiles: FloatArray
 
+    @classmethod
+    def joined(cls, parts: Sequence[Distribution]) -> Distribution:
+        """Join the distributions of issues that follow each other."""
+        return cls(
+            np.concatenate([p.mean for p in parts]),
+            np.concatenate([p.quantiles for p in parts], axis=1),
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes quantiles hold as often as they say.
+
+    Parameters
+    ----------
+    regimes : ndarray ``[regimes - 1, basins]``
+        Median forecasts at which regimes end, as shares of the typical flow.
+    offsets : ndarray ``[regimes, levels, leads]``
+        That are added to the logarithms of quantiles.
+    """
+
+    regimes: FloatArray
+    offsets: FloatArray
+
+    @classmethod
+    def fit(cls, raw: FloatArray, validation: Hindcast) -> Calibration:
+        """Fit to quantiles ``[levels, issues, leads, basins]`` of forecasts that were observed."""
+        typical = validation.typical
+        median = raw[len(LEVELS) // 2] / typical
+        regimes = np.quantile(median, REGIMES, axis=(0, 1))
+        regime = _regime(median, regimes)
+        off = logarithm(validation.observed, typical) - logarithm(raw, typical)
+        offsets = np.zeros((len(REGIMES) + 1, len(LEVELS), raw.shape[2]))
+        for k, lead in np.ndindex(offsets.shape[0], offsets.shape[2]):
+            some = (regime[:, lead] == k) & np.isfinite(validation.observed[:, lead])
+            for j, level in enumerate(LEVELS):
+                if some.any():
+                    offsets[k, j, lead] = np.quantile(off[j, :, lead][some], level)
+        return cls(regimes, offsets)
+
+    def __call__(self, quantiles: FloatArray, typical: FloatArray) -> FloatArray:
+        """Return the quantiles, moved."""
+        regime = _regime(quantiles[len(LEVELS) // 2] / typical, self.regimes)  # [issues, leads, basins]
+        by_lead = self.offsets[regime, :, np.arange(regime.shape[1])[:, None]]
+        moved = (quantiles / typical + FLOOR) * np.exp(np.moveaxis(by_lead, -1, 0)) - FLOOR
+        return np.sort(np.maximum(moved, 0.0) * typical, axis=0)
+
+
+def _regime(median: FloatArray, regimes: FloatArray) -> np.ndarray:
+    return (median[None] > regimes[:, None, None]).sum(0)
+
 
 @dataclass(frozen=True)
 class LearnedError:
@@ -67,18 +119,29 @@ class LearnedError:
         Mean and standard deviation of the features.
     correction : ErrorCorrection
         That the network begins from.
-    regimes : ndarray ``[regimes - 1, basins]``, optional
-        Median forecasts at which regimes end.
-    offsets : ndarray ``[regimes, levels, leads]``, optional
-        That a calibration adds to the logarithms of quantiles.
+    ids : tuple of str
+        Basins of which it was learned; others are taken for the mean of them.
+    typical : ndarray ``[basins]``
+        Their typical flow.
+    options : Assimilation
+        Of the analyses.
+    calibrations : pair of Calibration, optional
+        Of forecasts with and without observations before the issue.
     """
 
     networks: tuple[MLP, ...]
     centre: Tensor
     width: Tensor
     correction: ErrorCorrection
-    regimes: FloatArray | None = None
-    offsets: FloatArray | None = None
+    ids: tuple[str, ...]
+    typical: FloatArray
+    options: Assimilation
+    calibrations: tuple[Calibration, Calibration] | None = None
+
+    @property
+    def leads(self) -> int:
+        """Return how many steps ahead it was learned."""
+        return len(self.correction.shares)
 
     @classmethod
     def fit(cls, past: Hindcast, seed: int = 0) -> LearnedError:
@@ -108,15 +171,58 @@ class LearnedError:
             _trained(rows, _flat(past.observed), weight, centre, width, seed=seed * NETWORKS + k)
             for k in range(NETWORKS)
         )
-        return cls(networks, centre, width, correction)
+        return cls(networks, centre, width, correction, past.ids, past.typical, past.options)
 
     def __call__(self, forecasts: Hindcast) -> Distribution:
-        """Return the distributions of forecasts."""
-        raw = self._quantiles(forecasts)
-        return Distribution(raw.mean(0), self._calibrate(raw, forecasts.typical))
+        """Return the distributions of forecasts.
+
+        Raises
+        ------
+        ConfigError
+            If they look further ahead than those it was learned from, or their analyses had other options.
+        """
+        leads = forecasts.observed.shape[1]
+        if leads > self.leads or forecasts.options != self.options:
+            raise ConfigError(
+                f"an error that was learned of forecasts of {self.leads} steps cannot tell that of {leads}"
+                if leads > self.leads
+                else f"the error was learned of analyses with other options: {self.options}"
+            )
+        here = self.of_basins(forecasts.ids)
+        raw = here._quantiles(forecasts)
+        if here.calibrations is None:
+            return Distribution(raw.mean(0), raw)
+        seeing, blind = (
+            replace(one, offsets=one.offsets[..., :leads])(raw, forecasts.typical)
+            for one in here.calibrations
+        )
+        silent: BoolArray = np.asarray(np.isnan(forecasts.observed_recent).all(1))
+        return Distribution(raw.mean(0), np.where(silent[:, None], blind, seeing))
+
+    def of_basins(self, ids: Sequence[str]) -> LearnedError:
+        """Return what was learned as it is for these basins; typical flow is NaN where it is not known."""
+        if tuple(ids) == self.ids:
+            return self
+        number = {name: k for k, name in enumerate(self.ids)}
+        columns = np.array([number.get(name, -1) for name in ids])
+
+        def taken(values: FloatArray) -> FloatArray:
+            return np.where(columns < 0, values.mean(-1, keepdims=True), values[..., columns])
+
+        calibrations = self.calibrations
+        if calibrations is not None:
+            seeing, blind = (replace(one, regimes=taken(one.regimes)) for one in calibrations)
+            calibrations = seeing, blind
+        return replace(
+            self,
+            correction=ErrorCorrection(taken(self.correction.shares)),
+            ids=tuple(ids),
+            typical=np.where(columns < 0, np.nan, self.typical[columns]),
+            calibrations=calibrations,
+        )
 
     def _quantiles(self, forecasts: Hindcast) -> FloatArray:
-        """Return the quantiles before any calibration."""
+        """Return the quantiles before any calibration; basins are those that it is for."""
         size = max(1, ROWS // forecasts.observed[0].size)
         parts = []
         for begin in range(0, len(forecasts.issued), size):
@@ -134,32 +240,18 @@ class LearnedError:
         """Return the error whose quantiles hold as often as they say in a period it has not seen.
 
         Conformalised quantile regression (Romano et al., 2019, https://arxiv.org/abs/1905.03222), of each
-        level, lead and regime of flow apart, on the logarithm of flow.
+        level, lead and regime of flow apart, on the logarithm of flow; apart, too, with and without
+        observations before the issue.
+
+        Parameters
+        ----------
+        validation : Hindcast
+            Of the basins that it was learned of.
         """
-        raw = self._quantiles(validation)
-        median, typical = raw[len(LEVELS) // 2], validation.typical
-        regimes = np.quantile(median, REGIMES, axis=(0, 1))
-        regime = _regime(median, regimes)
-        off = logarithm(validation.observed, typical) - logarithm(raw, typical)
-        offsets = np.zeros((len(REGIMES) + 1, len(LEVELS), raw.shape[2]))
-        for k, lead in np.ndindex(offsets.shape[0], offsets.shape[2]):
-            some = (regime[:, lead] == k) & np.isfinite(validation.observed[:, lead])
-            for j, level in enumerate(LEVELS):
-                if some.any():
-                    offsets[k, j, lead] = np.quantile(off[j, :, lead][some], level)
-        return replace(self, regimes=regimes, offsets=offsets)
-
-    def _calibrate(self, quantiles: FloatArray, typical: FloatArray) -> FloatArray:
-        if self.offsets is None or self.regimes is None:
-            return quantiles
-        regime = _regime(quantiles[len(LEVELS) // 2], self.regimes)  # [issues, leads, basins]
-        by_lead = self.offsets[regime, :, np.arange(regime.shape[1])[:, None]]
-        moved = (quantiles / typical + FLOOR) * np.exp(np.moveaxis(by_lead, -1, 0)) - FLOOR
-        return np.sort(np.maximum(moved, 0.0) * typical, axis=0)
-
-
-def _regime(median: FloatArray, regimes: FloatArray) -> np.ndarray:
-    return (median[None] > regimes[:, None, None]).sum(0)
+        seeing, blind = (
+            Calibration.fit(self._quantiles(kind), validation) for kind in (validation, validation.blind())
+        )
+        return replace(self, calibrations=(seeing, blind))
 
 
 class _Rows:
@@ -172,7 +264,7 @@ class _Rows:
         latest = np.nan_to_num(forecasts.observed_before - forecasts.analysed.latest)[:, None]
         self.forecast, self.open_loop = _flat(forecasts.analysed.flow), _flat(forecasts.open_loop.flow)
         self.latest = _flat(np.broadcast_to(latest, shape))
-        self.share = _flat(np.broadcast_to(correction.shares, shape))
+        self.share = _flat(np.broadcast_to(correction.shares[: shape[1]], shape))
         self.typical = _flat(np.broadcast_to(forecasts.typical, shape))
 
     def quantiles(self, network: MLP, rows: Tensor | slice, centre: Tensor, width: Tensor) -> Tensor:

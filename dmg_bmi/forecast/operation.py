@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,14 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arrays import FloatArray
+from ..arrays import FloatArray, TimeArray
 from ..assimilation.analysis import FLOW
+from ..assimilation.options import Assimilation
 from ..errors import ConfigError, ForcingError
 from ..io import forecast_netcdf
 from ..io.atomic import create, locked, make_folder
 from ..io.forecast_netcdf import ForecastReader, ForecastSeries
 from ..io.journal import exchange
 from ..model.bundle import BundleInfo
+from ..model.variables import mean_name, quantile_name
 from ..physics import State
 from ..progress import progress
 from ..runtime import whole_forcing
@@ -26,11 +28,17 @@ from ..runtime.component import Component
 from ..runtime.config import Restart, RunConfig, utc
 from ..runtime.forcing import observations
 from ..runtime.shared_setup import SharedSetup
+from ..training.probabilistic import LEVELS
+from . import corrected
 from .config import ForecastConfig
-from .cycle import Cycle, Steps
+from .cycle import Cycle, Steps, Window
+from .hindcast import RECENT
+from .learned_error import Distribution, LearnedError
 from .memory import Memory
 
 STATE = "forecast.state"
+#: CF standard name of flow in a channel.
+DISCHARGE = "water_volume_transport_in_river_channel"
 
 
 def forecast(config: ForecastConfig) -> list[Path]:
@@ -51,8 +59,7 @@ def forecast(config: ForecastConfig) -> list[Path]:
         with progress(len(blocks), "forecast", "file") as shown:
             for issues in blocks:
                 path = config.output / f"forecast_{_stamp(issuing.time(issues[0]))}.nc"
-                values = issuing.forecast(issues)
-                issuing.write(workspace / path.name, issues, values)
+                issuing.write(workspace / path.name, issues, *issuing.forecast(issues))
                 create(workspace / STATE, issuing.memory.encode(issuing.origin))
                 exchange([(workspace / path.name, path), (workspace / STATE, state)], (), workspace)
                 written.append(path)
@@ -86,6 +93,9 @@ class _Issuing:
             if source is None
             else Memory.decode(source, self.origin, initial)
         )
+        self.error = corrected.of_config(config, self.setup.info, self.setup.table.ids)
+        default = Assimilation() if self.error is None else self.error.options
+        self.options = config.assimilation or default
         observed = self._observed()
         self.memory = replace(memory, typical=self._typical(observed, memory.typical))
         self.weather = None if config.weather is None else _Weather(config.weather, self.setup, config.ahead)
@@ -99,7 +109,7 @@ class _Issuing:
             memory.state,
             torch.from_numpy(observed),
             self.memory.typical,
-            config.assimilation,
+            self.options,
             self._index(memory.valid, f"{source or config.run}: is valid at"),
         )
 
@@ -133,11 +143,12 @@ class _Issuing:
             return torch.from_numpy(np.broadcast_to(given, (count,)).copy())
         if not before.isnan().all():
             return before
+        learned = np.full(count, np.nan) if self.error is None else self.error.typical
         past = observed[self.times < _time(self.config.first)]
         known = np.isfinite(past)
         mean = np.where(known, past, 0.0).sum(0) / np.maximum(known.sum(0), 1)
         # Where nothing was observed before, errors are of the share of the observed alone.
-        return torch.from_numpy(mean)
+        return torch.from_numpy(np.where(np.isnan(learned), mean, learned))
 
     def blocks(self) -> list[Steps]:
         """Return the issues that are to come, those of one file together."""
@@ -149,11 +160,16 @@ class _Issuing:
         if not left.size:
             return []
         begin, end = self._index(left[0], "a forecast begins"), self._index(left[-1], "a forecast begins")
-        window = config.assimilation.window
+        window = self.options.window
         if begin - window < self.cycle.at:
             raise ConfigError(
                 f"first: a forecast from {left[0]} needs a state {window} steps before, and there is one of "
                 f"{self.memory.valid}; begin later, or from an older state"
+            )
+        if self.error is not None and begin < RECENT:
+            raise ForcingError(
+                f"the forcing begins with {self.times[0]}; a forecast from {left[0]} that is corrected by a "
+                f"learned error needs {RECENT} steps before it: begin later, or write learned_error: false"
             )
         if self.weather is None and end + config.ahead > len(self.times):
             raise ForcingError(
@@ -163,16 +179,24 @@ class _Issuing:
         issues = np.arange(begin, end + 1, config.every)
         return [issues[k : k + config.per_file] for k in range(0, len(issues), config.per_file)]
 
-    def forecast(self, issues: Steps) -> FloatArray:
-        """Return the flow ``[issues, leads, realizations, catchments]``, mm per step, and remember it."""
+    def forecast(self, issues: Steps) -> tuple[FloatArray, Distribution | None]:
+        """Return the flow ``[issues, leads, realizations, catchments]``, mm per step, and remember it.
+
+        Beside it stands its distribution, where there is a learned error.
+        """
         config, cycle = self.config, self.cycle
         window = cycle.analysed if config.loop == "closed" else cycle.open_loop
-        parts = []
+        parts, told = [], []
         for some, before in cycle.blocks(issues):
-            state = window(some, before).state
-            weather = None if self.weather is None else self.weather.at([self.time(k) for k in some.tolist()])
-            parts.append(cycle.ahead(some, state, config.ahead, weather).to(torch.float32))
+            times = self._times(some.tolist())
+            weather = None if self.weather is None else self.weather.at([*times])
+            newest = window(some, before)
+            flow = cycle.ahead(some, newest.state, config.ahead, weather)
+            parts.append(flow.to(torch.float32))
+            if self.error is not None:
+                told.append(self._told(self.error, some, times, before, newest, flow, weather))
         new = torch.cat(parts)
+        distribution = Distribution.joined(told) if told else None
         recent = self.memory.recent_of((config.lags - 1, *new.shape[1:]), self.time(issues[0]))
         every = torch.cat([recent, new])
         self.memory = Memory(
@@ -186,26 +210,52 @@ class _Issuing:
             every[config.lags - 1 - lag :][: len(new), lag * config.every :][:, : config.leads]
             for lag in range(config.lags)
         ]
-        return torch.cat(lagged, dim=2).numpy()
+        return torch.cat(lagged, dim=2).numpy(), distribution
 
-    def write(self, path: Path, issues: Steps, values: FloatArray) -> None:
-        """Write the forecasts of some issues as a file."""
+    def _told(
+        self,
+        error: LearnedError,
+        issues: Tensor,
+        times: TimeArray,
+        before: State,
+        newest: Window,
+        flow: Tensor,
+        weather: Mapping[str, Tensor] | None,
+    ) -> Distribution:
+        """Return what the learned error makes of the forecasts of some issues."""
+        cycle, leads = self.cycle, self.config.leads
+        weather = None if weather is None else {name: v[:, :leads] for name, v in weather.items()}
+        # Without observations an analysis moves nothing.
+        other = cycle.open_loop if newest.factors else cycle.analysed
+        windows = (other(issues, before), newest) if newest.factors else (newest, other(issues, before))
+        flows = (cycle.ahead(issues, windows[0].state, leads, weather), flow[:, :leads])
+        return corrected.distribution(
+            error, cycle, issues, times, self.setup.model.step, windows, flows, weather
+        )
+
+    def _times(self, steps: Iterable[int]) -> TimeArray:
+        return np.array([self.time(k) for k in steps])
+
+    def write(self, path: Path, issues: Steps, values: FloatArray, told: Distribution | None) -> None:
+        """Write the forecasts of some issues, and their distribution, as a file."""
         config, table, seconds = self.config, self.setup.table, self.setup.model.step
         realizations = values.shape[2] // config.lags
         what = "flow from the analysis" if config.loop == "closed" else "flow without observations"
         series = {FLOW: ForecastSeries(values, what)}
+        if told is not None:
+            series |= _distribution_series(told, config.quantiles)
         if not np.isnan(table.area).any():
-            series["discharge"] = ForecastSeries(
-                values * (table.area * 1e3 / seconds).astype(np.float32),
-                what,
-                "m3 s-1",
-                "water_volume_transport_in_river_channel",
-            )
+            scale = (table.area * 1e3 / seconds).astype(np.float32)
+            series |= {
+                name.replace(FLOW, "discharge", 1): replace(
+                    one, values=one.values * scale, units="m3 s-1", standard_name=DISCHARGE
+                )
+                for name, one in series.items()
+            }
         lags = np.repeat(np.arange(config.lags) * config.every * seconds, realizations)
         about = {"title": f"forecasts by {self.setup.info.name}"}
         about |= {"bundle_fingerprint": self.setup.info.fingerprint, "loop": config.loop}
-        issued = np.array([self.time(k) for k in issues])
-        forecast_netcdf.write(path, table.ids, issued, seconds, series, lags.tolist(), **about)
+        forecast_netcdf.write(path, table.ids, self._times(issues), seconds, series, lags.tolist(), **about)
 
 
 def _set_up(path: Path) -> tuple[SharedSetup, State, np.datetime64]:
@@ -221,6 +271,19 @@ def _set_up(path: Path) -> tuple[SharedSetup, State, np.datetime64]:
     component.leave()
     component.group.model.eval()
     return component.group.setup, state, start
+
+
+def _distribution_series(told: Distribution, levels: Sequence[float]) -> dict[str, ForecastSeries]:
+    """Return mean and quantiles of flow as a file has them."""
+    mean = ForecastSeries(told.mean.astype(np.float32), "flow to be expected of the newest analysis")
+    return {mean_name(FLOW): mean} | {
+        quantile_name(FLOW, level): ForecastSeries(
+            told.quantiles[LEVELS.index(level)].astype(np.float32),
+            f"quantile {level:g} of flow",
+            quantile=level,
+        )
+        for level in levels
+    }
 
 
 def _time(time: datetime) -> np.datetime64:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..io.files import as_path
-from ..model.bundle import DESCRIPTION, Bundle
+from ..model.bundle import Bundle
+from ..model.bundle_files import DESCRIPTION
 from . import import_dmg, import_neuralhydrology, noaa_lstm
 
 

@@ -34,12 +34,15 @@ class ForecastSeries:
     units : str
     standard_name : str
         Of CF's table, where it has one.
+    quantile : float, optional
+        Level, of a quantile.
     """
 
     values: FloatingArray
     meaning: str
     units: str = "mm"
     standard_name: str = ""
+    quantile: float | None = None
 
 
 def write(
@@ -62,14 +65,15 @@ def write(
     step : float
         Seconds; a lead time lies at the end of its step.
     series : mapping of name to ForecastSeries
-        All with realizations, or none.
+        With realizations, or without.
     lags : sequence of float
         Of each realization, if there are any: seconds from its analysis to the reference time.
     **attributes : str
         Of the file.
     """
-    shape = next(iter(series.values())).values.shape
-    axes = AXES if len(shape) == len(AXES) else tuple(axis for axis in AXES if axis != "realization")
+    # Of whole ensembles and what is derived of them the ensembles tell how many members there are.
+    shape = max((one.values.shape for one in series.values()), key=len)
+    axes = _axes(len(shape))
     make_folder(Path(path).parent)
     with replacing(Path(path)) as temporary, created(temporary, Path(path)) as data:
         # No time of writing: a run that was killed resumes to the same bytes.
@@ -85,23 +89,29 @@ def write(
         _create_times(data, issued.astype("datetime64[s]").astype(np.int64), step, shape[1])
         if "realization" in axes:
             _create_realizations(data, shape[2], lags)
-        chunk = (min(shape[0], max(1, CHUNK // int(np.prod(shape[1:])))), *shape[1:])
         for name, one in series.items():
+            of_one, shape = _axes(one.values.ndim), one.values.shape
+            chunk = (min(shape[0], max(1, CHUNK // int(np.prod(shape[1:])))), *shape[1:])
             variable = data.createVariable(
                 name,
                 "f4",
-                axes,
+                of_one,
                 fill_value=np.float32(np.nan),
                 compression="zlib",
                 complevel=1,
                 chunksizes=chunk,
             )
-            variable.setncatts(
-                {"units": one.units, "long_name": one.meaning, "coordinates": "time lag" if lags else "time"}
-            )
+            located = "time lag" if lags and "realization" in of_one else "time"
+            variable.setncatts({"units": one.units, "long_name": one.meaning, "coordinates": located})
             if one.standard_name:
                 variable.standard_name = one.standard_name
+            if one.quantile is not None:
+                variable.quantile = one.quantile
             variable[:] = one.values
+
+
+def _axes(count: int) -> tuple[str, ...]:
+    return AXES if count == len(AXES) else tuple(axis for axis in AXES if axis != "realization")
 
 
 def _create_realizations(data: netCDF4.Dataset, count: int, lags: Sequence[float]) -> None:

@@ -10,7 +10,6 @@ import copy
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,29 +20,35 @@ from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
-import yaml
 
 from .. import __version__
 from ..errors import BundleError, ConfigError
-from ..io.atomic import LOCK, create, locked, make_folder, put
-from ..io.files import as_path, canonical, read_bytes, read_yaml, sha256
+from ..io.files import as_path, read_yaml, sha256
 from ..physics import ProcessModel
+from .bundle_files import (
+    DESCRIPTION,
+    LearnedPart,
+    checksum_of,
+    fingerprint_of,
+    read,
+    read_checked,
+    sealed,
+    write,
+)
 from .delta_model import DeltaModel
 from .normalisation import FeatureStatistics, build_statistics
 from .spin_up import build_model
 from .variables import Kind, Variable, check_table, from_plain, to_plain, variable_table
 
 FORMAT = 1
-DESCRIPTION = "bundle.yaml"
-MAX_WEIGHTS = 8 * 2**30
 #: Attempts to read a bundle that another process keeps replacing.
 RETRIES = 5
 T = TypeVar("T")
 SHIPPED = Path(__file__).parent.parent / "bundles"
 log = logging.getLogger("dmg_bmi")
-#: The name of a weights file, whose digits are the first of its checksum.
-_WEIGHTS = re.compile(r"weights-[0-9a-f]{12}\.safetensors")
 _KEYS = {"format", "name", "summary", "model", "variables", "provenance", "weights", "checksum"}
+#: Of bundles that have been hindcast.
+_LEARNED = "learned_error"
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class BundleInfo:
         The bundle's folder.
     network_precision : {"bfloat16"}, optional
         Precision to which weights of networks are rounded when the model is loaded.
+    learned_error : mapping, optional
+        Description of the learned error of its forecasts, and of the file of its weights.
     """
 
     name: str
@@ -74,11 +81,18 @@ class BundleInfo:
     weights_sha256: str
     path: Path
     network_precision: str | None = None
+    learned_error: Mapping[str, Any] | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Return the fingerprint of all that determines results: equations, roles, statistics, weights."""
-        return _fingerprint(self.description, self.weights_sha256)
+        return fingerprint_of(self.description, self.weights_sha256)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the names of the files of weights."""
+        learned = self.learned_error
+        return (self.weights_file,) if learned is None else (self.weights_file, learned["weights"]["file"])
 
     @cached_property
     def by_name(self) -> dict[str, Variable]:
@@ -121,13 +135,15 @@ class BundleInfo:
                 f"{file}: has format {version}; this dmg_bmi {__version__} reads up to {FORMAT}: upgrade it"
             )
         checksum = content.pop("checksum", None)
-        if checksum is None or checksum != _checksum(content):
+        if checksum is None or checksum != checksum_of(content):
             raise BundleError(f"{file}: does not match its checksum: it is truncated or was edited by hand")
-        if content.keys() != _KEYS - {"checksum"}:
-            differing = ", ".join(sorted(content.keys() ^ (_KEYS - {"checksum"})))
+        differing = ", ".join(sorted((content.keys() - {_LEARNED}) ^ (_KEYS - {"checksum"})))
+        if differing:
             raise BundleError(f"{file}: missing or unknown keys: {differing}")
         try:
             weights, digest = content["weights"]["file"], content["weights"]["sha256"]
+            learned = content.get(_LEARNED)
+            files = [weights] if learned is None else [weights, learned["weights"]["file"]]
             table = from_plain(content["variables"])
             if not 0 < float(content["model"]["step"]) < inf:
                 raise ValueError(
@@ -135,8 +151,9 @@ class BundleInfo:
                 )
         except (KeyError, TypeError, ValueError) as problem:
             raise BundleError(f"{file}: is not a valid bundle description: {problem}") from problem
-        if not isinstance(weights, str) or Path(weights).name != weights or "\0" in weights:
-            raise BundleError(f"{file}: weights file {weights!r} must be in the bundle's folder")
+        for name in files:
+            if not isinstance(name, str) or Path(name).name != name or "\0" in name:
+                raise BundleError(f"{file}: weights file {name!r} must be in the bundle's folder")
         return cls(
             content["name"],
             content["summary"],
@@ -146,18 +163,48 @@ class BundleInfo:
             weights,
             digest,
             folder,
+            learned_error=learned,
         )
 
-    def copy(self, folder: Path) -> BundleInfo:
-        """Write the same bundle into another folder; BundleError if it is not valid."""
+    def copy(self, folder: Path, learned: LearnedPart | None = None) -> BundleInfo:
+        """Write the same bundle into a folder, which may be its own.
 
-        def read_all(info: BundleInfo) -> tuple[str, bytes, bytes]:
-            description, weights = _read(info.path / DESCRIPTION), info._weights()
-            if BundleInfo.read(info.path).fingerprint != info.fingerprint:
+        Parameters
+        ----------
+        folder : Path
+        learned : LearnedPart, optional
+            The learned error that the copy has in the place of its own.
+
+        Raises
+        ------
+        BundleError
+            If it is not valid, or the learned error is of another model.
+        """
+
+        def read_all(info: BundleInfo) -> tuple[dict[str, bytes], bytes]:
+            description, files = read(info.path / DESCRIPTION), {info.weights_file: info._weights()}
+            part = info.learned_part() if learned is None else learned
+            now = BundleInfo.read(info.path)
+            if now.fingerprint != info.fingerprint or now.learned_error != info.learned_error:
                 raise BundleError(f"{info.path}: is being replaced; try again")
-            return info.weights_file, weights, description
+            if learned is not None:
+                if learned.description["model"] != info.fingerprint:
+                    raise BundleError(f"{info.path}: the learned error is of another model's forecasts")
+                content = dict(read_yaml(info.path / DESCRIPTION, BundleError))
+                content[_LEARNED], _ = learned.named()
+                description = sealed(content)
+            return files | ({} if part is None else part.named()[1]), description
 
-        return _write(folder, *self._retry_if_replaced(read_all))
+        write(folder, *self._retry_if_replaced(read_all))
+        return BundleInfo.read(folder)
+
+    def learned_part(self) -> LearnedPart | None:
+        """Return the learned error that the bundle holds; BundleError if its file is damaged."""
+        if self.learned_error is None:
+            return None
+        described = {k: v for k, v in self.learned_error.items() if k != "weights"}
+        of_file = self.learned_error["weights"]
+        return LearnedPart(described, read_checked(self.path / of_file["file"], of_file.get("sha256")))
 
     def _retry_if_replaced(self, action: Callable[[BundleInfo], T]) -> T:
         """Apply `action` to this bundle, or to the one that has been saved over it since it was read."""
@@ -186,11 +233,7 @@ class BundleInfo:
 
     def _weights(self) -> bytes:
         """Read the weights file, and check it against the description."""
-        file = self.path / self.weights_file
-        content = _read(file)
-        if sha256(content) != self.weights_sha256:
-            raise BundleError(f"{file}: does not match its checksum: it is truncated or was replaced")
-        return content
+        return read_checked(self.path / self.weights_file, self.weights_sha256)
 
     def load_model(self) -> DeltaModel:
         """Build the model and load its weights, in evaluation mode.
@@ -249,18 +292,21 @@ class Bundle:
         One line for people.
     provenance : mapping
         Training data, period and scores, as plain data.
+    learned_error : LearnedPart, optional
+        Of the model's forecasts; not saved with a model that has changed since.
     """
 
     model: DeltaModel
     name: str
     summary: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    learned_error: LearnedPart | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
         """Load a bundle folder, or a shipped bundle by its name; BundleError if it is not valid."""
         info, model = BundleInfo.read(path).load()
-        return cls(model, info.name, info.summary, info.provenance)
+        return cls(model, info.name, info.summary, info.provenance, info.learned_part())
 
     def save(self, path: str | Path) -> BundleInfo:
         """Write the bundle into a folder, replacing an older one there in one step.
@@ -297,9 +343,18 @@ class Bundle:
                 default=float,
             )
         )
-        content["checksum"] = sha256(canonical(content))
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
-        return _write(folder, file, weights, text.encode("utf-8"))
+        files, learned = {file: weights}, self.learned_error
+        if learned is not None and learned.description["model"] == fingerprint_of(content["model"], digest):
+            content[_LEARNED], of_learned = learned.named()
+            files |= of_learned
+        elif learned is not None:
+            log.warning(
+                "%s: the model has changed since the error of its forecasts was learned, which is not saved; "
+                "learn it again with dmg-bmi hindcast --save-bundle",
+                self.name,
+            )
+        write(folder, files, sealed(content))
+        return BundleInfo.read(folder)
 
     def in_memory(self) -> BundleInfo:
         """Return a description from which the model is loaded as it is now, without a file.
@@ -347,24 +402,6 @@ class _InMemory(BundleInfo):
         if self.network_precision is not None:
             _round(model, self.name)
         return model.eval().requires_grad_(False)
-
-
-def _read(file: Path) -> bytes:
-    return read_bytes(file, BundleError, MAX_WEIGHTS)
-
-
-def _write(folder: Path, file: str, weights: bytes, description: bytes) -> BundleInfo:
-    """Write weights and then the description into a folder, and remove the weights of an older bundle."""
-    make_folder(folder)
-    with locked(folder / DESCRIPTION) as workspace:
-        for name, content in ((file, weights), (DESCRIPTION, description)):
-            create(workspace / name, content)
-            put(workspace / name, folder / name)
-        # Without locks, weights that look stale may be those that another process is about to publish.
-        for stale in folder.iterdir() if (workspace / LOCK).exists() else ():
-            if _WEIGHTS.fullmatch(stale.name) and stale.name != file:
-                stale.unlink(missing_ok=True)
-        return BundleInfo.read(folder)
 
 
 def find(path: str | Path) -> Path:
@@ -431,15 +468,3 @@ def _round(model: DeltaModel, name: str) -> None:
                 "precision; leave it out"
             )
         network.to(torch.bfloat16)
-
-
-def _checksum(content: Mapping[str, Any]) -> str | None:
-    """Compute the checksum of plain data; None for data that no bundle holds, such as a date."""
-    try:
-        return sha256(canonical(content))
-    except TypeError:
-        return None
-
-
-def _fingerprint(description: Mapping[str, Any], weights_sha256: str) -> str:
-    return sha256(canonical({"model": description, "weights": weights_sha256}))

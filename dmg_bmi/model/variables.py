@@ -153,6 +153,16 @@ def _state(state: StateVariable, stored: bool) -> Variable:
     return Variable(name, name, "state", units, units, state.meaning, lower=lower, size=prod(state.shape))
 
 
+def quantile_name(name: str, level: float) -> str:
+    """Return the name of a quantile of a variable, in components and in files."""
+    return f"{name}__quantile_{level:g}"
+
+
+def mean_name(name: str) -> str:
+    """Return the name of the mean over a distribution of a variable, likewise."""
+    return f"{name}__mean"
+
+
 def unknown_variable(name: str) -> VariableError:
     """Return the error for a name that is not in the table."""
     return VariableError(f"unknown variable {name!r}; `dmg-bmi inspect` lists those that exist")

@@ -15,6 +15,8 @@ from ..arrays import FloatArray, FloatingArray
 
 #: Levels of the quantiles that stand for a distribution, and the share of its widest central interval.
 LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))
+#: Levels whose quantiles are written where no others are asked for.
+WRITTEN = (0.05, 0.25, 0.5, 0.75, 0.95)
 #: Shares of a basin's highest observed flows that are looked at apart.
 HIGHEST = 0.05
 SCORES = (

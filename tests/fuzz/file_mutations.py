@@ -24,7 +24,8 @@ from trees import forged
 from dmg_bmi import RoutingBmi, bmi_configs
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.errors import BundleError, DmgBmiError, StateError
-from dmg_bmi.model.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
+from dmg_bmi.model.bundle import SHIPPED, BundleInfo
+from dmg_bmi.model.bundle_files import DESCRIPTION, checksum_of
 from dmg_bmi.runtime import state_codec
 
 SECONDS = 20
@@ -275,7 +276,7 @@ def forge(shipped: Path, bundle: Path, r: random.Random) -> None:
     # half of them in what the model is made of
     where = "model" if r.random() < 0.5 else r.choice([*content])
     content[where] = forged(content[where], r)
-    content["checksum"] = _checksum(content)
+    content["checksum"] = checksum_of(content)
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 

@@ -41,7 +41,8 @@ from dmg_bmi.interop.import_neuralhydrology import import_neuralhydrology
 from dmg_bmi.io import units
 from dmg_bmi.io.csv_table import CsvTable
 from dmg_bmi.io.ngen_forcing import open_forcing
-from dmg_bmi.model.bundle import DESCRIPTION, SHIPPED, BundleInfo, _checksum
+from dmg_bmi.model.bundle import SHIPPED, BundleInfo
+from dmg_bmi.model.bundle_files import DESCRIPTION, checksum_of
 from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.prepare import tables
 from dmg_bmi.runtime import state_codec
@@ -102,7 +103,7 @@ def _bundle(described: Any, folder: Path, weights: bytes | None = None) -> None:
         described["weights"] = {"file": f"weights-{digest[:12]}.safetensors", "sha256": digest}
         _put(copy, described["weights"]["file"], weights)
     described.pop("checksum", None)
-    described["checksum"] = _checksum(described)
+    described["checksum"] = checksum_of(described)
     _put(copy, DESCRIPTION, yaml.dump(described, Dumper=yaml.CSafeDumper).encode())
     BundleInfo._read.cache_clear()
     BundleInfo.read(copy).load_model()

@@ -24,6 +24,7 @@ from ...io.files import opened, require_file_name
 from ...io.journal import exchange
 from ...io.ngen_forcing import Forcing, open_forcing
 from ...model.bundle import SHIPPED, BundleInfo, find
+from ...model.bundle_files import is_weights
 from ...model.variables import RUNOFF, Variable
 from ...physics.forcings import PET
 from ...progress import progress
@@ -217,9 +218,11 @@ def _outdated(staged: Path, models: Path) -> list[Path]:
     ]
     if (staged / BUNDLE).exists():
         with suppress(BundleError):
-            weights = BundleInfo.read(models / BUNDLE).weights_file
-            if weights.startswith("weights-") and not (staged / BUNDLE / weights).exists():
-                outdated.append(models / BUNDLE / weights)
+            outdated += [
+                models / BUNDLE / name
+                for name in BundleInfo.read(models / BUNDLE).files
+                if is_weights(name) and not (staged / BUNDLE / name).exists()
+            ]
     return outdated
 
 

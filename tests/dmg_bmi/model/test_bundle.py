@@ -14,7 +14,8 @@ from dmg_bmi import __version__
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.errors import BundleError
 from dmg_bmi.io.files import canonical, sha256
-from dmg_bmi.model.bundle import DESCRIPTION, Bundle, BundleInfo
+from dmg_bmi.model.bundle import Bundle, BundleInfo
+from dmg_bmi.model.bundle_files import DESCRIPTION
 from dmg_bmi.model.delta_model import DAY
 
 
@@ -263,10 +264,10 @@ def test_weights_that_are_too_large_are_not_read(bundles, tmp_path, monkeypatch)
     folder = shutil.copytree(bundles("fixed").path, tmp_path / "bundle")
     info = BundleInfo.read(folder)
     size = (folder / info.weights_file).stat().st_size
-    monkeypatch.setattr("dmg_bmi.model.bundle.MAX_WEIGHTS", size - 1)
+    monkeypatch.setattr("dmg_bmi.model.bundle_files.MAX_WEIGHTS", size - 1)
     with pytest.raises(BundleError, match=r"\.safetensors: is too large"):
         info.load_model()
-    monkeypatch.setattr("dmg_bmi.model.bundle.MAX_WEIGHTS", size)
+    monkeypatch.setattr("dmg_bmi.model.bundle_files.MAX_WEIGHTS", size)
     info.load_model()
 
 

@@ -187,10 +187,10 @@ def test_a_forged_description_is_a_bundle_error(tmp_path):
     file = tmp_path / "bundle" / "bundle.yaml"
     content = yaml.safe_load(file.read_text())
     content["model"]["spin_up"]["shared"] = ["nothing"]
-    from dmg_bmi.model.bundle import _checksum
+    from dmg_bmi.model.bundle_files import checksum_of
 
     content.pop("checksum")
-    content["checksum"] = _checksum(content)
+    content["checksum"] = checksum_of(content)
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(BundleError):
         Bundle.load(tmp_path / "bundle")
