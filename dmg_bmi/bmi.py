@@ -292,10 +292,12 @@ class DeltaModelBmi(Bmi):
             and not inds.item()
         ):
             try:
-                dest.fill(array.item())
+                dest[0] = array[0]
+                return dest
             except ValueError as problem:
                 raise ValueShapeError(f"{name!r} cannot go into dest: {problem}") from problem
-            return dest
+            except IndexError:
+                pass  # without a dimension, which the general way below fills
         values = self._values(name)
         return fill(name, dest, values[as_indices(name, inds, values.size)])
 
@@ -306,7 +308,7 @@ class DeltaModelBmi(Bmi):
         except TypeError as problem:
             raise unknown_variable(name) from problem
         if array is not None and type(src) is NDARRAY and src.dtype is FLOAT and src.size == 1:
-            array.fill(src.item())
+            array[0] = src.item()
         elif name in self._about.nbytes:
             self.component.set(name, as_numbers(name, src))
         else:

@@ -530,9 +530,13 @@ def test_items_of_one_catchment_are_read_by_every_kind_of_index(configure, bmi_r
     bmi.update()
     (runoff,) = bmi_run.read(bmi, RUNOFF)
     for kind in (np.int32, np.int64, np.uint8):
-        dest = np.full(1, -7.0)
-        assert bmi.get_value_at_indices(RUNOFF, dest, np.zeros(1, kind)) is dest
-        assert dest == runoff
+        for shape in ((1,), (), (1, 1)):
+            dest = np.full(shape, -7.0)
+            assert bmi.get_value_at_indices(RUNOFF, dest, np.zeros(1, kind)) is dest
+            assert dest == runoff
+            dest.flags.writeable = False
+            with pytest.raises(ValueShapeError, match="cannot go into dest"):
+                bmi.get_value_at_indices(RUNOFF, dest, np.zeros(1, kind))
         for wrong in (np.array([1], kind), np.array([200], kind)):
             with pytest.raises(ValueShapeError, match="from 0 to 0"):
                 bmi.get_value_at_indices(RUNOFF, np.zeros(1), wrong)
