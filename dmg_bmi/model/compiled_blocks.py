@@ -65,7 +65,8 @@ class CompiledBlocks:
             (t.dtype, t.shape[1 + (k < len(forcing) + len(dynamic)) :]) for k, t in enumerate(tensors)
         )
         modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), tensors[0].device.type)
-        what = (repr(model.describe()), dt, names, kinds, tuple(outputs))
+        # What is kept on disk may be of blocks of another length.
+        what = (repr(model.describe()), dt, names, kinds, tuple(outputs), len(tensors[0]))
         key = (type(model), what, tuple(processes), gradient, modes)
         if key not in _BLOCKS:
             block = _Block(model, dt, names, tuple(outputs))

@@ -59,6 +59,19 @@ def test_forward_answers_as_eager_for_any_number_of_rows_and_is_found_again(
 
 
 @NEEDS_COMPILER
+def test_what_is_kept_on_disk_of_blocks_of_another_length_is_not_taken(legal, linear_reservoir, monkeypatch):
+    model = Catchment(linear_reservoir, 2, 5)
+    forcing, parameters, state = constants(model, legal, 3)
+    eager, _ = run(model, forcing, state, parameters, {}, 1.0)
+    for steps in (3, 4):
+        monkeypatch.setattr(compiled_blocks, "STEPS", steps)
+        monkeypatch.setattr(compiled_blocks, "_BLOCKS", {})  # as a new process
+        with torch.no_grad():
+            fluxes, _ = run(model, forcing, state, parameters, {}, 1.0, block=CompiledBlocks())
+        torch.testing.assert_close(fluxes["Q"], eager["Q"], rtol=1e-10, atol=1e-12)
+
+
+@NEEDS_COMPILER
 def test_gradients_are_those_of_eager_code_and_one_function_serves_all_blocks(
     legal, linear_reservoir, caplog
 ):
