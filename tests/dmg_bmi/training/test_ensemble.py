@@ -2,17 +2,20 @@
 
 import csv
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 import torch
 
 from dmg_bmi import Bundle, DeltaModel
 from dmg_bmi.errors import ConfigError
+from dmg_bmi.synthetic.basins import generate
 from dmg_bmi.training import train
-from dmg_bmi.training.config import Model, Training, TrainingConfig
+from dmg_bmi.training.config import Model, Periods, Training, TrainingConfig
 from dmg_bmi.training.data import Tensors
-from dmg_bmi.training.ensemble import equalize, replicate, split_members
+from dmg_bmi.training.ensemble import equalize, members, replicate, split_members
 from dmg_bmi.training.experiment import Experiment, _training_tensors
+from dmg_bmi.training.readers.synthetic import SyntheticData
 from dmg_bmi.training.trainer import fit
 
 SPEC = Model(
@@ -153,6 +156,26 @@ def test_models_of_which_no_role_makes_one_flow_are_members_that_learn_what_each
         fit(alone, tensors_of, config.training, window=experiment.window, spin_up=experiment.spin_up)
         for name, weights in alone.networks[key].state_dict().items():
             torch.testing.assert_close(model.networks[key].state_dict()[name], weights, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("forcing", [("P", "T", "PET"), ("P", "T", "PET", "SRAD", "VP")])
+def test_the_shipped_ensemble_takes_whatever_forcing_the_data_have(forcing):
+    data = generate(3, 3, seed=1)
+    more = {name: data.forcing[name if name in data.forcing else "T"] for name in forcing}
+    data = replace(data, forcing=more, units={**data.units, **dict.fromkeys(forcing, "mm")})
+    config = replace(
+        TrainingConfig.read("camels_ensemble"),
+        data=SyntheticData(reader="synthetic", basins=3, years=3),
+        periods=Periods((datetime(2000, 10, 1), datetime(2002, 9, 30)), spin_up=365),
+    )
+    model = Experiment.load(config, data).build_model()
+    assert model.forcing_names == forcing
+    assert members(model) == ["cold", "flow", "plain", "basin"]
+    rows = {name: torch.tensor(v[:3], dtype=torch.float32) for name, v in data.forcing.items()}
+    attributes = {name: torch.tensor(v, dtype=torch.float32) for name, v in data.attributes.items()}
+    fluxes, _ = model.eval()(rows, attributes)
+    flows = [member["Q"] for member in split_members(model, fluxes)]
+    torch.testing.assert_close(fluxes["Q"], torch.stack(flows).mean(0))
 
 
 def test_members_run_side_by_side_as_each_runs_alone(data):
