@@ -1,9 +1,12 @@
-"""Drive a component through its BMI over a file of forcing.
+"""Drive a component through its BMI over a file of forcing, or over the forcing that it stores.
 
 The forcing is a NetCDF file with dimensions time and catchment, whose variables have units and the
 model's symbols (P, T, PET) or standard names; or what NextGen reads, a NetCDF file or a folder of
 CSV files. The outputs are a CF NetCDF file of all output variables and, as PNG, the hydrograph of
 one catchment, with observed flow where the forcing file has it (Q with role = "target").
+
+Forcing is read and records are kept block by block, so memory does not grow with their number. A run
+that was stopped goes on from its last minute if the same command is given again.
 
 With --assimilate the states are brought in line with observed flow, at the end of each step that has
 some; the water that this gives or takes is an output too (assimilation_increment).
@@ -18,17 +21,19 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi run``."""
     parser.add_argument("config", type=Path, help="configuration of the component (YAML)")
-    parser.add_argument(
-        "--forcing", type=Path, required=True, help="NetCDF file, or a folder of ngen's CSV files"
-    )
+    parser.add_argument("--forcing", type=Path, help="NetCDF file, or a folder of ngen's CSV files")
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder (default: %(default)s)")
     parser.add_argument("--assimilate", type=Path, metavar="FILE", help="NetCDF file of observed flow")
     parser.add_argument("--catchment", help="catchment of the hydrograph (default: the first)")
+    parser.add_argument("--outputs", metavar="Q,SWE,...", help="outputs to keep (default: all)")
+    parser.add_argument("--float32", action="store_true", help="write outputs in half the bytes")
+    parser.add_argument("--start", metavar="DAY", help="first day, instead of start_time")
+    parser.add_argument("--end", metavar="DAY", help="last day, instead of end_time")
 
 
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi run``."""
-    from .driver import drive
+    from .driver import Wanted, drive
 
     result = drive(
         arguments.config,
@@ -36,5 +41,11 @@ def command(arguments: argparse.Namespace) -> None:
         arguments.output,
         arguments.catchment,
         observations_path=arguments.assimilate,
+        wanted=Wanted(
+            tuple(name for name in (arguments.outputs or "").split(",") if name),
+            "float32" if arguments.float32 else "float64",
+            arguments.start,
+            arguments.end,
+        ),
     )
     print(*(path for path in (result.output, result.picture) if path), sep="\n")

@@ -203,10 +203,22 @@ def write(path: str | Path, dataset: BasinDataset, **attributes: str) -> None:
         for name in dataset.target:
             writer.data[name].role = "target"
         series = {**dataset.forcing, **dataset.target}
-        length = max(1, 2**22 // max(1, len(dataset.ids)))
+        length = block_length(len(dataset.ids))
         for first in range(0, len(dataset.times), length):
             some = slice(first, first + length)
             writer.append(dataset.times[some], {name: values[some] for name, values in series.items()})
+
+
+def block_length(width: int) -> int:
+    """Return how many records of `width` catchments are read or written at once: whole chunks, some MB."""
+    steps, _ = chunk(width)
+    return max(1, min(2**14, 2**21 // max(width, 1)) // steps) * steps
+
+
+def chunk(width: int) -> tuple[int, int]:
+    """Return how many records and catchments a file compresses together."""
+    wide = min(max(width, 1), 256)
+    return min(2**14 // wide, max(1, 2**21 // max(width, 1))), wide
 
 
 def standard_units(name: str, units: str) -> str:
@@ -249,9 +261,11 @@ class Writer:
         ids: Sequence[str],
         columns: Mapping[str, Column],
         step: float,
+        dtype: str = "f8",
         **attributes: str,
     ) -> None:
         self.path = Path(path)
+        self._dtype = dtype
         self._step = step
         self._series, self._coordinates = [*columns], list[str]()
         make_folder(self.path.parent)
@@ -276,16 +290,15 @@ class Writer:
             }
         )
         _create_coordinates(data, ids)
-        wide = min(max(len(ids), 1), 256)
         for name, column in columns.items():
             variable = data.createVariable(
                 name,
-                "f8",
+                self._dtype,
                 ("time", "catchment"),
                 fill_value=np.nan,
                 compression="zlib",
                 complevel=1,
-                chunksizes=(2**14 // wide, wide),  # by default one step: four times as slow for ten basins
+                chunksizes=chunk(len(ids)),  # by default one step: four times as slow for ten basins
             )
             described: dict[str, Any] = {"units": column.units, "long_name": column.long_name or name}
             if column.standard_name:

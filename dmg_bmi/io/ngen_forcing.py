@@ -65,8 +65,8 @@ class Forcing(ABC):
     units: dict[str, str]
 
     @abstractmethod
-    def read(self, column: str, ids: Sequence[str]) -> FloatArray:
-        """Read values ``[ids, time]``, NaN where missing."""
+    def read(self, column: str, ids: Sequence[str], steps: slice = slice(None)) -> FloatArray:
+        """Read values ``[ids, time]`` of some steps, NaN where missing."""
 
     def absent(self, ids: Sequence[str]) -> list[str]:
         """Return those of some catchments that have no forcing."""
@@ -124,7 +124,7 @@ class NetCdf(Forcing):
 
         return open_netcdf(self.path, NextGenError)
 
-    def read(self, column: str, ids: Sequence[str]) -> FloatArray:
+    def read(self, column: str, ids: Sequence[str], steps: slice = slice(None)) -> FloatArray:
         """See :meth:`Forcing.read`."""
         if absent := self.absent(ids):
             raise NextGenError(f"{self.path}: has no catchment {', '.join(absent[:5])}")
@@ -134,7 +134,7 @@ class NetCdf(Forcing):
 
         with self._open() as data:
             # One slab that holds them all: NetCDF picks single rows slowly.
-            slab = np.ma.asarray(part_of(data[column], slice(first, last), self.path, NextGenError))
+            slab = np.ma.asarray(part_of(data[column], (slice(first, last), steps), self.path, NextGenError))
         return np.ma.filled(slab.astype(np.float64), np.nan)[rows - first]
 
 
@@ -273,7 +273,7 @@ class CsvFolder(Forcing):
                 self._problem(name, f"line {number}, column {column}: {what}: ngen stops there")
         return values
 
-    def read(self, column: str, ids: Sequence[str]) -> FloatArray:
+    def read(self, column: str, ids: Sequence[str], steps: slice = slice(None)) -> FloatArray:
         """See :meth:`Forcing.read`."""
         rows = []
         for name in ids:
@@ -282,7 +282,7 @@ class CsvFolder(Forcing):
             values = self._cache[name].get(column, np.empty(0))
             if len(values) != len(self.times):
                 values = np.full(len(self.times), np.nan)
-            rows.append(values)
+            rows.append(values[steps])
         return np.stack(rows)
 
 

@@ -329,6 +329,13 @@ class Component(SteppingRows):
             restart.check_window(saved, self.window, source)
             self.restore(saved)
 
+    def resume(self, snapshot: Snapshot, count: int) -> None:
+        """Go on from a snapshot that a run of this very configuration took after `count` steps."""
+        with self.group.lock:
+            self.group.skip_spin_up(self)
+            self.clock.count = count
+            self.restore(snapshot)
+
     def _state_file(self, template: Path) -> Path:
         return restart.file_path(template, self.config.catchment, self.valid_time)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from ...errors import ConfigError, ForcingError, alternatives
 from ...io import netcdf
 from ...io.cf_time import parse_date
 from ...io.netcdf_file import open_netcdf
-from ...io.ngen_forcing import WELL_KNOWN, CsvFolder, open_forcing
+from ...io.ngen_forcing import WELL_KNOWN, CsvFolder, Forcing, open_forcing
 from ...io.timeseries import BasinDataset, Series
 from ...model.variables import Variable
 from ...physics.forcings import PET
@@ -45,6 +47,85 @@ class NamedSeries(Protocol):
         ...
 
 
+class OpenSeries:
+    """A file or folder of any of these layouts, whose series are read part by part; a with closes it.
+
+    Parameters
+    ----------
+    path : path
+
+    Attributes
+    ----------
+    ids, times, step, units
+        As of :class:`~dmg_bmi.io.timeseries.BasinDataset`.
+    forcings, targets : list of str
+        Names of series, those of observations apart.
+
+    Raises
+    ------
+    DmgBmiError
+        Naming the file and what is wrong.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        self._closing = ExitStack()
+        #: Read some steps of a series, ``[time, catchment]``.
+        self.series: Callable[[str, slice], FloatArray]
+        if _is_ngen_forcing(path):
+            ngen = _open_ngen_forcing(path)
+            self.ids, self.times, self.units = ngen.ids, ngen.times, ngen.units
+            self.forcings, self.targets = [*ngen.units], list[str]()
+            self.step = netcdf.step_of(ngen.times, str(path))
+            self.series = lambda name, steps: ngen.read(name, ngen.ids, steps).T
+        else:
+            file = self._closing.enter_context(netcdf.Reader(path))
+            self.ids, self.times, self.step, self.units = file.ids, file.times, file.step, file.units
+            self.forcings, self.targets = file.forcings, file.targets
+            self.series = file.series
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def part(self, steps: slice) -> Part:
+        """Return some steps; a series is read when it is looked up."""
+        return Part(self.ids, self.step, self.units, Lazy(self, steps))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some steps of an open file; see :class:`NamedSeries`."""
+
+    ids: Sequence[str]
+    step: float
+    units: Mapping[str, str]
+    forcing: Mapping[str, FloatingArray]
+
+
+class Lazy(Mapping[str, FloatingArray]):
+    """Some steps of series by name, read when they are looked up."""
+
+    def __init__(self, file: OpenSeries, steps: slice) -> None:
+        self._file, self._steps = file, steps
+
+    def __getitem__(self, name: str) -> FloatingArray:
+        if name not in self._file.forcings:
+            raise KeyError(name)
+        return self._file.series(name, self._steps)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._file.forcings
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.forcings)
+
+    def __len__(self) -> int:
+        return len(self._file.forcings)
+
+
 def read(path: str | Path) -> BasinDataset:
     """Read a file or folder of any of these layouts whole.
 
@@ -64,12 +145,21 @@ def _is_ngen_forcing(path: Path) -> bool:
         return {"ids", "Time"} <= {*data.variables} and "catchment" not in data.variables
 
 
-def _read_ngen_forcing(path: Path) -> BasinDataset:
+def _open_ngen_forcing(path: Path) -> Forcing:
+    """Open what `ngen` reads; of CSV files, which are read whole, all that is wrong is told now."""
     forcing = open_forcing(path)
+    if isinstance(forcing, CsvFolder):
+        for name in forcing.units:
+            forcing.read(name, forcing.ids)
+        if forcing.problems:
+            name, problem = next(iter(forcing.problems.items()))
+            raise ForcingError(f"{forcing.files[name]}: {problem}")
+    return forcing
+
+
+def _read_ngen_forcing(path: Path) -> BasinDataset:
+    forcing = _open_ngen_forcing(path)
     series: Series = {name: forcing.read(name, forcing.ids).T for name in forcing.units}
-    if isinstance(forcing, CsvFolder) and forcing.problems:
-        name, problem = next(iter(forcing.problems.items()))
-        raise ForcingError(f"{forcing.files[name]}: {problem}")
     step = netcdf.step_of(forcing.times, str(path))
     return BasinDataset(forcing.ids, forcing.times, step, series, {}, {}, forcing.units)
 

@@ -155,6 +155,18 @@ class StoredForcing:
             needed -= self._records - 1
         return max(0, needed - self._length) * self.inputs.step
 
+    @property
+    def files(self) -> list[Path]:
+        """Files that it is read from."""
+        return [self.path, *self._sizes]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from time zero to the end of the last model step that it completes."""
+        records = self._length - self._first
+        whole = records if self._partial_end else records // self._records * self._records
+        return (whole - self._skip) * self.inputs.step
+
     def reaches_back(self, steps: int) -> bool:
         """Tell whether the store holds as many whole model steps before time zero."""
         return self._first - steps * self._records >= 0

@@ -1,0 +1,204 @@
+"""Runs over files: in blocks of any length, stopped and gone on with, of chosen days and outputs."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import pytest
+import yaml
+
+from dmg_bmi.bmi import DeltaModelBmi
+from dmg_bmi.cli import main
+from dmg_bmi.errors import ForcingError
+from dmg_bmi.io import netcdf
+from dmg_bmi.io.timeseries import BasinDataset
+from dmg_bmi.plotting import hydrographs as plots
+from dmg_bmi.runtime import unfinished_run
+from dmg_bmi.synthetic.basins import generate
+
+STEPS, IDS = 100, ("cat-1", "cat-2", "cat-3")
+ATTRIBUTES = {"elev_mean": 640.0, "area": 320.0, "aridity": 0.8}
+ATTRIBUTES |= {"frac_snow": 0.2, "frac_forest": 0.6, "clay_frac": 18.0}
+UNFINISHED = {unfinished_run.RECORDS, unfinished_run.STATE}
+#: Bundle, framework step, and whether forcing is stored.
+CASES = {
+    "daily": ("demo_daily", 86400.0, False),
+    "a daily model by the hour": ("demo_daily", 3600.0, False),
+    "stored": ("demo_hourly", 3600.0, True),
+    "stored, a daily model by the hour": ("demo_daily", 3600.0, True),
+}
+
+
+@cache
+def weather(step):
+    return generate(basins=3, years=1, step=step, seed=3)
+
+
+@pytest.fixture(autouse=True)
+def no_drawing(monkeypatch):
+    """Draw nothing, which takes longer than all else."""
+    monkeypatch.setattr(plots, "hydrograph", lambda path, *_, **__: path.write_bytes(b"drawn"))
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES)
+def case(request, tmp_path):
+    """A folder with a configuration and forcing of three catchments; what ``run`` is given, and the data."""
+    bundle, step, is_stored = request.param
+    some = weather(step)
+    forcing = {name: values[:STEPS] for name, values in some.forcing.items()}
+    forcing["P"] = forcing["P"] + 0.3
+    data = BasinDataset(IDS, some.times[:STEPS], step, forcing, {}, {}, some.units)
+    config = {"bundle": bundle, "catchments": {"ids": [*IDS], "attributes": ATTRIBUTES}, "time_step": step}
+    config["start_time"] = str(data.times[0])
+    given = ["run", str(tmp_path / "run.yaml")]
+    if is_stored:
+        (tmp_path / "store").mkdir()
+        variables = {}
+        for name, values in data.forcing.items():
+            np.save(tmp_path / "store" / f"{name}.npy", values.astype(np.float32))
+            variables[name] = {"file": f"{name}.npy", "units": data.units[name]}
+        index = {"ids": [*IDS], "start_time": str(data.times[0]), "step": step, "variables": variables}
+        (tmp_path / "store" / "forcing.yaml").write_text(yaml.safe_dump(index))
+        config["forcing"] = "store"
+    else:
+        netcdf.write(tmp_path / "forcing.nc", data)
+        given += ["--forcing", str(tmp_path / "forcing.nc")]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path, given, data
+
+
+@pytest.fixture
+def at_noon(monkeypatch):
+    """Write every file at the same time of day, and keep a state after every block."""
+
+    class Noon(unfinished_run.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2001, 5, 1, 12, tzinfo=tz)
+
+    monkeypatch.setattr(unfinished_run, "datetime", Noon)
+    monkeypatch.setattr(unfinished_run, "SECONDS", 0.0)
+
+
+def blocks_of(monkeypatch, length):
+    monkeypatch.setattr(netcdf, "block_length", lambda width: length)
+
+
+def run(given, folder, *more):
+    assert main([*given, "--output", str(folder), *more]) == 0
+    return (folder / "output.nc").read_bytes()
+
+
+@pytest.mark.parametrize("length", [1, 7, 99])
+def test_blocks_of_any_length_give_the_same_numbers(case, monkeypatch, length):
+    folder, given, _ = case
+    run(given, folder / "whole")
+    blocks_of(monkeypatch, length)
+    run(given, folder / "blocks")
+    whole, blocks = (netcdf.read(folder / name / "output.nc") for name in ("whole", "blocks"))
+    for name, values in whole.forcing.items():
+        np.testing.assert_array_equal(blocks.forcing[name], values)
+    np.testing.assert_array_equal(blocks.times, whole.times)
+
+
+@pytest.mark.parametrize("stop", [5, 24, 95])
+def test_stopped_at_any_step_it_goes_on_to_the_same_bytes(case, monkeypatch, at_noon, stop):
+    folder, given, _ = case
+    blocks_of(monkeypatch, 7)
+    expected = run(given, folder / "whole")
+    update, taken = DeltaModelBmi.update, []
+
+    def stopping(self):
+        if len(taken) == stop:
+            raise KeyboardInterrupt
+        taken.append(0)
+        update(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaModelBmi, "update", stopping)
+        assert main([*given, "--output", str(folder / "out")]) == 130
+    assert {file.name for file in (folder / "out").iterdir()} == (UNFINISHED if stop >= 7 else set())
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaModelBmi, "update", lambda self: (taken.append(0), update(self)))
+        assert run(given, folder / "out") == expected
+    # Only what came after the last state is stepped again.
+    assert len(taken) == len(netcdf.read(folder / "whole" / "output.nc").times) + stop % 7
+    assert {file.name for file in (folder / "out").iterdir()} == {"output.nc", "hydrograph.png"}
+
+
+def test_a_run_with_other_inputs_begins_anew(case, monkeypatch, at_noon, caplog):
+    folder, given, _ = case
+    blocks_of(monkeypatch, 7)
+    expected = run(given, folder / "whole", "--outputs", "Q")
+    update = DeltaModelBmi.update
+
+    def stopping(self):
+        if self.get_current_time() == 50 * self.get_time_step():
+            raise ForcingError("enough")
+        update(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaModelBmi, "update", stopping)
+        assert main([*given, "--output", str(folder / "out")]) == 2
+    assert run(given, folder / "out", "--outputs", "Q") == expected
+    assert "another run" in caplog.text
+
+
+def test_what_is_no_record_of_a_run_is_refused_and_stays(case, capsys):
+    folder, given, _ = case
+    for name, content in ((unfinished_run.RECORDS, b"notes of mine"), (unfinished_run.STATE, b"mine, too")):
+        (folder / name).mkdir()
+        file = folder / name / name
+        file.write_bytes(content)
+        assert main([*given, "--output", str(file.parent)]) == 2
+        assert f"{file}: " in capsys.readouterr().err
+        assert file.read_bytes() == content
+        assert [*file.parent.iterdir()] == [file]
+
+
+def test_records_that_were_lost_are_computed_again(case, monkeypatch, at_noon, caplog):
+    folder, given, _ = case
+    blocks_of(monkeypatch, 7)
+    expected = run(given, folder / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(netcdf, "Writer", None)
+        assert main([*given, "--output", str(folder / "out")]) == 70
+    records = folder / "out" / unfinished_run.RECORDS
+    records.write_bytes(records.read_bytes()[:-1])
+    assert run(given, folder / "out") == expected
+    assert "lost records" in caplog.text
+
+
+def test_outputs_are_chosen_by_symbol_or_name_and_kept_in_single_precision(case, capsys):
+    folder, given, _ = case
+    run(given, folder / "all")
+    runoff = "land_surface_water__runoff_depth"
+    run(given, folder / "some", "--outputs", f"SWE,{runoff},Q", "--float32")
+    every, some = (netcdf.read(folder / name / "output.nc") for name in ("all", "some"))
+    assert [*some.forcing] == ["SWE", "Q"]
+    for name, values in some.forcing.items():
+        np.testing.assert_array_equal(values, every.forcing[name].astype(np.float32))
+    with netcdf.Reader(folder / "some" / "output.nc") as file:
+        assert file.data["Q"].dtype == np.float32
+    assert main([*given, "--output", str(folder / "none"), "--outputs", "Q,SWF"]) == 2
+    assert "--outputs: no output 'SWF'; available: Q, ET" in capsys.readouterr().err
+
+
+def test_days_are_chosen_by_start_and_end(case, capsys):
+    folder, given, data = case
+    first, last = (data.times[0] + np.timedelta64(k, "D") for k in (1, 2))
+    run(given, folder / "days", "--start", str(first.astype("M8[D]")), "--end", str(last.astype("M8[D]")))
+    times = netcdf.read(folder / "days" / "output.nc").times
+    assert times[0] == first
+    assert times[-1] + np.timedelta64(int(data.step), "s") == last + np.timedelta64(1, "D")
+    for option in ("--start", "--end"):
+        assert main([*given, "--output", str(folder / "none"), option, "tomorrow"]) == 2
+        assert f"{option}: the date 'tomorrow' is not understood" in capsys.readouterr().err
+
+
+def test_a_run_without_forcing_of_any_kind_is_told_what_it_requires(tmp_path, capsys):
+    with resources.as_file(resources.files("dmg_bmi.bmi_configs")) as configs:
+        assert main(["run", str(configs / "daily.yaml"), "--output", str(tmp_path / "out")]) == 2
+    assert "the run needs --forcing" in capsys.readouterr().err
