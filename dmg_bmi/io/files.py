@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -177,6 +178,13 @@ def mapped(path: str | Path, error: type[DmgBmiError]) -> NDArray[Any]:
         return np.lib.format.open_memmap(path, mode="r")
     except Exception as problem:  # NumPy evaluates the header as Python, which may fail in any way
         raise error(f"{path}: cannot be read as an array: {problem}") from problem
+
+
+def give_back(array: NDArray[Any]) -> None:
+    """Let the system have the memory of what was read of a mapped array; it is read again where needed."""
+    mapping = array.base
+    if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def read_text(path: str | Path, error: type[DmgBmiError], limit: int = MAX_TEXT) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ...arrays import FloatArray, FloatingArray
 from ...errors import ConfigError, ForcingError, TimeError
 from ...io.atomic import write_atomic
-from ...io.files import mapped
+from ...io.files import give_back, mapped
 from ...io.typed_yaml import from_mapping, read_yaml
 from ...model.variables import Variable
 from ..clock import Clock
@@ -28,6 +28,8 @@ from ..config import Pet, utc
 from .pet_from_weather import make_forcing_inputs
 
 INDEX = "forcing.yaml"
+#: Bytes of the arrays that a process holds in memory at most.
+HELD = 2**28
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class StoredForcing:
         self._scale: list[float] = []
         self._offset: list[float] = []
         self._sizes: dict[Path, int] = {}
+        self._held = 0
         for variable in self.inputs.variables:
             self._map_variable(folder, index, variable)
 
@@ -197,6 +200,11 @@ class StoredForcing:
                 raise ForcingError(f"{path}: has become shorter since the run began; write the store again")
         columns = self._columns[rows]
         values = np.stack([series[begin:end, columns] for series in self._series], axis=1)
+        self._held += sum(series[begin:end].nbytes for series in self._series)
+        if self._held > HELD:
+            for series in self._series:
+                give_back(series)
+            self._held = 0
         return values.astype(np.float64) * np.array(self._scale)[:, None] + np.array(self._offset)[:, None]
 
 

@@ -1,12 +1,15 @@
 """A daily model stepped hourly, on forcing that is pushed or stored."""
 
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dmg_bmi.errors import ConfigError, ForcingError, TimeError
 from dmg_bmi.model.delta_model import DAY
+from dmg_bmi.runtime.forcing import stored
 
 HOUR = 3600.0
 FLOWS, LEVELS = ("Q", "ET"), ("SWE", "soil_moisture", "groundwater")
@@ -235,3 +238,28 @@ def test_a_run_on_daily_records_cannot_begin_within_one(configure, weather, stor
     with pytest.raises(ConfigError, match="within one of its records"):
         bmi.update()
     assert bmi.get_current_time() == 0.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="asks Linux what a process holds of a file")
+@pytest.mark.parametrize("held", [2**18, 2**30])
+def test_of_a_store_no_more_is_held_in_memory_than_is_said(
+    configure, weather, store, bmi_run, monkeypatch, held
+):
+    monkeypatch.setattr(stored, "HELD", held)
+    days, n = 40, 4000
+    series = {name: np.repeat(values, n, axis=1) for name, values in weather(days, 1, seed=4).items()}
+    folder = store(series, n, "2000-01-01", DAY)
+    bmi = bmi_run.start(configure(n=n, start_time="2000-01-01", forcing=str(folder)))
+    flows = 0.0
+    for _ in range(days):
+        bmi.update()
+        flows += bmi.get_value_ptr("Q").sum()
+    kilobytes = 0
+    for block in re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text()):
+        if str(folder) in block:
+            kilobytes += int(re.search(r"Rss: +(\d+) kB", block)[1])
+    size = sum(file.stat().st_size for file in folder.glob("*.npy"))
+    assert flows > 0.0
+    # The system reads some pages ahead.
+    assert (kilobytes * 1024 > 0.9 * size) == (held > size)
+    assert held > size or kilobytes * 1024 < 0.5 * size

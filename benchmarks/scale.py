@@ -1,0 +1,106 @@
+"""What a run over many catchments costs beyond its steps: time and memory of ``dmg-bmi run``.
+
+    python benchmarks/scale.py [--rows 100000] [--days 60]
+
+Daily forcing from a store of 4 bytes a value, the runoff kept in single precision. Bare steps are the same
+component's `update` alone, in a process of its own. Processor time of all threads, and the wall clock, since
+reading and writing overlap with the steps; peak memory with PyTorch. Twice the days show that memory does not
+grow with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from dmg_bmi.synthetic.basins import generate
+
+BARE = """
+import sys, time, resource
+from dmg_bmi import DeltaModelBmi
+bmi = DeltaModelBmi()
+bmi.initialize(sys.argv[1])
+begin = time.perf_counter(), time.process_time()
+for _ in range(int(sys.argv[2])):
+    bmi.update()
+"""
+RUN = """
+import sys, time, resource
+from dmg_bmi.cli import driver, main
+step, begin = driver._step, []
+def timed(*given):
+    begin.append((time.perf_counter(), time.process_time()))
+    step(*given)
+driver._step = timed
+assert main(["--quiet", "run", sys.argv[1], "--output", sys.argv[3], "--outputs", "Q", "--float32"]) == 0
+begin = begin[0]
+"""
+REPORT = """
+import json
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([time.perf_counter() - begin[0], time.process_time() - begin[1], peak / 1e6]))
+"""
+
+
+def write(folder: Path, rows: int, days: int) -> Path:
+    """Write a store and a configuration."""
+    rng = np.random.default_rng(0)
+    ids = [f"cat-{k}" for k in range(rows)]
+    (folder / "store").mkdir()
+    for name, low, high in (("P", -15.0, 20.0), ("T", -5.0, 20.0), ("PET", 0.0, 4.0)):
+        shape = (days, rows)
+        array = np.lib.format.open_memmap(folder / "store" / f"{name}.npy", "w+", np.float32, shape)
+        for day in range(days):
+            values = rng.uniform(low, high, rows)
+            array[day] = values if name == "T" else np.maximum(values, 0.0)
+        array.flush()
+    units = {"P": "mm d-1", "T": "degC", "PET": "mm d-1"}
+    variables = {name: {"file": f"{name}.npy", "units": unit} for name, unit in units.items()}
+    index = {"ids": ids, "start_time": "2000-01-01", "step": 86400.0, "variables": variables}
+    (folder / "store" / "forcing.yaml").write_text(yaml.dump(index, Dumper=yaml.CSafeDumper))
+    basins = generate(basins=100, years=1, seed=1).attributes
+    names = ["elev_mean", "area", "aridity", "frac_snow", "frac_forest", "clay_frac"]
+    with open(folder / "catchments.csv", "w") as file:
+        file.write(",".join(["id", *names, "area_km2"]) + "\n")
+        for k, one in enumerate(ids):
+            file.write(",".join([one, *(f"{basins[name][k % 100]:.6g}" for name in names), "10"]) + "\n")
+    config = {"bundle": "demo_daily", "catchments": {"file": "catchments.csv"}, "start_time": "2000-01-01"}
+    config |= {"time_step": 86400.0, "forcing": "store"}
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+    return folder / "run.yaml"
+
+
+def measure(code: str, *arguments: object) -> list[float]:
+    """Return wall seconds, processor seconds and GB of a process of its own."""
+    command = [sys.executable, "-c", code + REPORT, *map(str, arguments)]
+    return json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--days", type=int, default=60)
+    options = parser.parse_args()
+    print("| days | | wall | processor | peak |\n|---|---|---|---|---|")
+    for days in (options.days, 2 * options.days):
+        with tempfile.TemporaryDirectory() as name:
+            config = write(Path(name), options.rows, days)
+            for what, code in (("steps alone", BARE), ("`dmg-bmi run`", RUN)):
+                wall, processor, peak = measure(code, config, days, Path(name) / "out")
+                print(f"| {days} | {what} | {wall:.1f} s | {processor:.1f} s | {peak:.2f} GB |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
