@@ -17,15 +17,17 @@ def alternatives(name: object, available: Iterable[object], shown: int = 10) -> 
     Keys of YAML need not be text.
     """
     name, names = str(name), [str(one) for one in available]
-    close = [] if name in names else get_close_matches(name, names, n=1, cutoff=0.8)
-    meant = f"did you mean {close[0]}? " if close else ""
+    # What differs in capital letters alone is closest.
+    cases = {one.lower(): one for one in reversed(names)}
+    close = [] if name in names else get_close_matches(name.lower(), cases, n=1, cutoff=0.8)
+    meant = f"did you mean {cases[close[0]]}? " if close else ""
     more = f", ... ({len(names)} in all)" if len(names) > shown else ""
     return f"{meant}available: {', '.join(names[:shown]) or 'none'}{more}"
 
 
 def repeated(names: Iterable[Name]) -> list[Name]:
     """List what appears more than once, once each, in the order of the first."""
-    return [name for name, count in Counter(names).items() if count > 1]
+    return [name for name, count in Counter(iter(names)).items() if count > 1]
 
 
 class DmgBmiError(Exception):

@@ -11,6 +11,9 @@ from typing import Any
 
 from .errors import ConfigError, DmgBmiError
 
+#: What is of the user and of Python, and nobody's mistake.
+PASSING = (KeyboardInterrupt, GeneratorExit)
+
 
 def told(problem: BaseException) -> str:
     """Describe what was raised, and by which line."""
@@ -40,7 +43,9 @@ def running(what: str, error: type[DmgBmiError] = DmgBmiError) -> Iterator[None]
         yield
     except DmgBmiError as problem:
         raise problem.within(what) from problem
-    except (Exception, SystemExit) as problem:
+    except PASSING:
+        raise
+    except BaseException as problem:
         raise error(f"{what}: {told(problem)}") from problem
 
 
@@ -60,7 +65,9 @@ def find_class(target: str, what: str) -> type[Any]:
         found: Any = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (Exception, SystemExit) as problem:  # a module may raise anything as it is imported
+    except PASSING:
+        raise
+    except BaseException as problem:  # a module may raise anything as it is imported, pytest's outcomes too
         raise ConfigError(f"{where}: {told(problem)}; it must be package.module:Class") from problem
     if not isinstance(found, type):
         raise ConfigError(f"{where}: is not a class; it must be package.module:Class")

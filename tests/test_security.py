@@ -204,8 +204,8 @@ def read_all(forcing):
     """Read all of it; raise the first problem."""
     for name in forcing.units:
         forcing.read(name, forcing.ids)
-    if forcing.problems:
-        raise ForcingError(str(forcing.problems))
+    if wrong := forcing.misread():
+        raise ForcingError(str(wrong))
 
 
 def said(result):

@@ -100,8 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("dmg-bmi: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if _out_of_memory(error):
-            print(f"dmg-bmi: error: out of memory ({str(error) or 'no further details'})", file=sys.stderr)
+        if shortage := _shortage(error):
+            print(f"dmg-bmi: error: {shortage}", file=sys.stderr)
             return 2
         traceback.print_exc()
         print(f"dmg-bmi: this is a bug ({type(error).__name__}): {REPORT}", file=sys.stderr)
@@ -116,9 +116,14 @@ def _show(level: int) -> None:
             handler.setLevel(level)
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """Tell whether Python, NumPy or, by errors of its own, PyTorch ran out of memory."""
-    return isinstance(error, MemoryError) or (
+def _shortage(error: Exception) -> str:
+    """Say what the machine lacks: memory, of which Python, NumPy or PyTorch ran out, or a package."""
+    if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
         and (type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error))
-    )
+    ):
+        return f"out of memory ({str(error) or 'no further details'})"
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and package not in ("", "dmg_bmi"):
+        return f"needs the package {package}, which is not installed; dmg_bmi's own dependencies bring it"
+    return ""

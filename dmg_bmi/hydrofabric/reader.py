@@ -40,6 +40,23 @@ ALIASES = {
 #: Columns of divide-attributes in other units than anyone expects: name here, units, scale, offset.
 CONVERTED = {"mean.elevation": ("elevation", "m", 0.01, 0.0), "mean.slope": ("slope", "degree", -1.0, 90.0)}
 TWI = "dist_4.twi"
+#: Other layouts by a table and a column that they alone have.
+_NEXT = "NOAA's next layout (div_id, fp_id, dn_nex_id)"
+_REFERENCE = "the reference fabric"
+LAYOUTS = (
+    ("divides", "div_id", _NEXT),
+    ("flowpaths", "fp_id", _NEXT),
+    ("nexus", "nex_id", _NEXT),
+    ("divides", "comid", _REFERENCE),
+    ("reference_catchments", "featureid", _REFERENCE),
+    ("reconciled_divides", "id", _REFERENCE),
+    ("refactored_divides", "id", _REFERENCE),
+    ("catchments", "toid", "hydrofabric 1.0 (catchments in place of divides)"),
+    ("divides", "id", "hydrofabric 1.2 (divides without divide_id)"),
+    ("nhdflowline_network", "comid", "NHDPlus"),
+    ("nhdflowline", "comid", "NHDPlus"),
+    ("catchmentsp", "featureid", "NHDPlus"),
+)
 
 
 @dataclass(frozen=True)
@@ -145,12 +162,15 @@ def _gages(flowpaths: Columns, reaches: Columns) -> dict[str, int]:
 
 
 def require_layout(file: GeoPackage) -> None:
-    """Refuse NOAA's next layout by name: all of its tables and columns are called otherwise."""
-    if file.has("divides", "div_id"):
-        raise HydrofabricError(
-            f"{file.path}: is of NOAA's next layout (div_id, fp_id, dn_nex_id), which is not read yet; "
-            "use version 2.2 or 2.0.1 (divide_id, id, toid)"
-        )
+    """Refuse by its name a layout whose tables and columns are called otherwise."""
+    if file.has("divides", "divide_id"):
+        return
+    for table, column, layout in LAYOUTS:
+        if file.has(table, column):
+            raise HydrofabricError(
+                f"{file.path}: is of {layout}, which is not read; use version 2.2 or 2.0.1 (tables divides, "
+                "flowpaths, nexus and flowpath-attributes; divide_id, id, toid)"
+            )
 
 
 def _divide_attributes(table: Columns, ids: Sequence[str], report: NetworkReport) -> DivideAttributes:

@@ -252,6 +252,8 @@ def _beside(path: Path, more: str = "") -> Path:
 @contextmanager
 def _told(path: Path, workspace: str = "") -> Iterator[None]:
     """Name `path` in errors of any file on its way, or in a workspace whose name begins so."""
+    if not _is_name(path):
+        raise WriteError(errno.EINVAL, "no file can have such a name", repr(str(path)))
     try:
         yield
     except OSError as problem:
@@ -259,6 +261,13 @@ def _told(path: Path, workspace: str = "") -> Iterator[None]:
             raise
         reason = problem.strerror or str(problem) or type(problem).__name__
         raise WriteError(problem.errno, reason, str(path)) from problem
+
+
+def _is_name(path: Path) -> bool:
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # half a character
+        return False
 
 
 def _within(path: Path, workspace: str, file: str) -> bool:

@@ -16,6 +16,8 @@ from ..errors import DmgBmiError, repeated
 from .atomic import write_atomic
 from .files import read_text
 
+#: What separates cells in the wild.
+DELIMITERS = (",", ";", "\t", "|")
 #: Cells of a table in which nothing is known, as spreadsheets, R and pandas write them.
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
 
@@ -63,6 +65,8 @@ class CsvTable:
         if len(lines) < 2:
             raise error(f"{path}: needs a header line, and a line for each row of the table")
         header = lines.pop(next(iter(lines)))
+        if other := other_delimiter(header):
+            raise error(f"{path}: columns are separated by {other!r}; separate them by {delimiter!r}")
         if twice := repeated(name for name in header if name):
             raise error(f"{path}: column {twice[0]!r} appears twice; rename or remove one of them")
         for line, row in lines.items():
@@ -112,6 +116,11 @@ class CsvTable:
                     f"write one of {', '.join(classes)}"
                 )
         return np.array([place.get(column[row], np.nan) for row in rows])
+
+
+def other_delimiter(header: Sequence[str]) -> str | None:
+    """Return what separates the columns of a header that was read as one column; None if nothing does."""
+    return next((d for d in DELIMITERS if len(header) == 1 and d in header[0]), None)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

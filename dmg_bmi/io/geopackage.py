@@ -141,7 +141,7 @@ class GeoPackage:
         """
         table = self._first(tables)
         if table is None:
-            raise HydrofabricError(f"{self.path}: has no table {' or '.join(tables)}; is it a hydrofabric?")
+            raise self.no_table(tables)
         present = self._names(table)
         found = {}
         wanted = (key, *wanted)
@@ -156,6 +156,12 @@ class GeoPackage:
         empty: list[Any] = [None] * len(values[0])
         columns = {name: empty for name in optional} | dict(zip(found, values, strict=True))
         return self._with_text_ids(table, columns, key, references)
+
+    def no_table(self, tables: Sequence[str]) -> HydrofabricError:
+        """Return an error that names tables which are missing, and those that there are."""
+        own = [name for name in self._tables() if not name.startswith(("gpkg_", "rtree_", "sqlite_"))]
+        has = f"no table {' or '.join(tables)}, but {', '.join(own[:8]) or 'none'}"
+        return HydrofabricError(f"{self.path}: has {has}; is it a hydrofabric?")
 
     def everything(self, tables: Sequence[str], key: str, references: Sequence[str] = ()) -> Columns | None:
         """Read all columns but the geometry; None if none of these tables exists."""
@@ -180,9 +186,14 @@ class GeoPackage:
         return self._first((table,)) is not None and column in self._names(table)
 
     def _first(self, tables: Sequence[str]) -> str | None:
-        rows = self._query("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
-        present = {name for (name,) in rows}
-        return next((table for table in tables if table in present), None)
+        # SQLite takes names of tables and columns without regard to case.
+        present = {name.lower(): name for name in self._tables()}
+        return next((present[table.lower()] for table in tables if table.lower() in present), None)
+
+    def _tables(self) -> list[str]:
+        return [
+            name for (name,) in self._query("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        ]
 
     def _names(self, table: str) -> dict[str, str]:
         return {row[1].lower(): row[1] for row in self._query(f"PRAGMA table_info({_quoted(table)})")}

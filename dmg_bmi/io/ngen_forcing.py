@@ -15,6 +15,7 @@ import numpy as np
 from ..arrays import FloatArray, TimeArray
 from ..errors import NextGenError, repeated
 from .cf_time import STANDARD, decode, parse_dates
+from .csv_table import other_delimiter
 from .files import read_text
 
 HOUR = np.timedelta64(3600, "s")
@@ -40,10 +41,13 @@ WELL_KNOWN = {
     "VGRD_10maboveground": ("land_surface_wind__y_component_of_velocity", "m s-1"),
     "V2D": ("land_surface_wind__y_component_of_velocity", "m s-1"),
 }
-SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _TITLE = re.compile(r"^(\S+?)\s*[\[(](.*)[\])]$")
-#: The same for units that count from 1970.
-NAMED = {"s": "seconds", "m": "minutes", "h": "hours", "ms": "ms", "us": "us", "ns": "ns"}
+#: Units of time that `ngen` knows, short and long, by the names that CF has for them.
+TIME_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "ms": "ms", "us": "us", "ns": "ns"}
+TIME_UNITS |= {"seconds": "seconds", "minutes": "minutes", "hours": "hours"}
+TIME_UNITS |= {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}
+#: When they count from, where the file says it: month, day and year.
+_EPOCH = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}) (\d{1,2}:\d{2}:\d{2})")
 
 
 class Forcing(ABC):
@@ -63,6 +67,10 @@ class Forcing(ABC):
     ids: tuple[str, ...]
     times: TimeArray
     units: dict[str, str]
+
+    def misread(self) -> list[tuple[Path, str, tuple[str, ...]]]:
+        """List what `ngen` would read as something else: file, fault, and catchments where it is of some."""
+        return []
 
     @abstractmethod
     def read(self, column: str, ids: Sequence[str], steps: slice = slice(None)) -> FloatArray:
@@ -100,6 +108,7 @@ class NetCdf(Forcing):
             from .netcdf_file import ids_of
 
             self.ids = ids_of(data["ids"], path, NextGenError)
+            self._fault = _fault_of_ids(data["ids"], self.ids, path)
             of_ids = data["ids"].dimensions[0]
             self.times = _netcdf_times(data["Time"], of_ids, path)
             _require_one_time(data["Time"], self.ids, path)
@@ -116,8 +125,12 @@ class NetCdf(Forcing):
                         f"{path}: {name} has dimensions {', '.join(variable.dimensions)}; ngen reads "
                         f"({', '.join(data['Time'].dimensions)})"
                     )
-                self.units[name] = str(getattr(variable, "units", WELL_KNOWN.get(name, ("", ""))[1]))
+                self.units[name] = str(getattr(variable, "units", "")) or WELL_KNOWN.get(name, ("", ""))[1]
         self._place = {name: k for k, name in enumerate(self.ids)}
+
+    def misread(self) -> list[tuple[Path, str, tuple[str, ...]]]:
+        """See :meth:`Forcing.misread`."""
+        return [(self.path, self._fault, ())] if self._fault else []
 
     def _open(self) -> Any:
         from .netcdf_file import open_netcdf
@@ -138,6 +151,21 @@ class NetCdf(Forcing):
         return np.ma.filled(slab.astype(np.float64), np.nan)[rows - first]
 
 
+def _fault_of_ids(variable: Any, ids: Sequence[str], path: Path) -> str:
+    """Return what keeps `ngen`, which takes strings as they are, from finding the ids that are meant."""
+    if variable.ndim > 1:
+        return "ids are characters of two dimensions, where ngen stops; write them as strings"
+    if variable.dtype is not str:
+        return f"ids are of the type {variable.dtype}, which ngen takes for strings; write them as strings"
+    from .netcdf_file import part_of
+
+    stored = part_of(variable, slice(None), path, NextGenError).tolist()
+    padded = next((name for name, id_ in zip(stored, ids, strict=True) if name != id_), None)
+    if padded is None:
+        return ""
+    return f"ids such as {padded!r} have blanks, so ngen silently gives the values of the first catchment"
+
+
 def _netcdf_times(variable: Any, of_ids: str, path: Path) -> TimeArray:
     if variable.ndim != 2 or variable.dimensions[0] != of_ids:
         raise NextGenError(
@@ -149,9 +177,13 @@ def _netcdf_times(variable: Any, of_ids: str, path: Path) -> TimeArray:
         raise NextGenError(f"{path}: Time has the calendar {calendar!r}, which ngen ignores; convert it")
     units = str(getattr(variable, "units", "s"))
     if " since " not in units:
-        if units not in SECONDS:
+        if units not in TIME_UNITS:
             raise NextGenError(f"{path}: units {units!r} of Time are not among those that ngen knows")
-        units = f"{NAMED[units]} since 1970-01-01"
+        said = str(getattr(variable, "epoch_start", "01/01/1970 00:00:00")).strip()
+        if (epoch := _EPOCH.fullmatch(said)) is None:
+            raise NextGenError(f"{path}: epoch_start {said!r} of Time must be like '01/31/1970 00:00:00'")
+        month, day, year, clock = epoch.groups()
+        units = f"{TIME_UNITS[units]} since {year}-{month}-{day} {clock}"
     from .netcdf_file import part_of
 
     return decode(part_of(variable, 0, path, NextGenError), units, f"{path}: Time", NextGenError)[0]
@@ -190,12 +222,12 @@ class CsvFolder(Forcing):
         if not self.files:
             raise NextGenError(f"{path}: holds no .csv with cat-<number> in its name")
         self.ids = tuple(self.files)
-        self.problems: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
         self._cache: dict[str, dict[str, FloatArray]] = {}
         self.times, self.units = self._open(self.ids[0])
 
     def _open(self, name: str) -> tuple[TimeArray, dict[str, str]]:
-        """Read a file; what `ngen` makes of it wrongly is kept in `problems`."""
+        """Read a file; what `ngen` makes of it wrongly is kept for :meth:`misread`."""
         file = self.files[name]
         header, lines = self._lines(name, file)
         titles = [_TITLE.match(h.strip()) for h in header]
@@ -234,9 +266,13 @@ class CsvFolder(Forcing):
             self._problem(name, "other columns or other units than the first file")
         return times, units
 
+    def misread(self) -> list[tuple[Path, str, tuple[str, ...]]]:
+        """See :meth:`Forcing.misread`; of the files read so far."""
+        return [(self.files[name], problem, (name,)) for name, problem in self._problems.items()]
+
     def _problem(self, name: str, what: str) -> None:
         """Keep the first problem of a file."""
-        self.problems.setdefault(name, what)
+        self._problems.setdefault(name, what)
 
     def _lines(self, name: str, file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         """Return the header, and the cells of each row with its line number."""
@@ -253,8 +289,7 @@ class CsvFolder(Forcing):
         if len(rows) < 2:
             raise NextGenError(f"{file}: is empty, or has a header alone")
         header, lines = rows[0][1], rows[1:]
-        other = next((d for d in (";", "\t", "|") if len(header) == 1 and d in header[0]), None)
-        if other:
+        if other := other_delimiter(header):
             raise NextGenError(f"{file}: columns are separated by {other!r}; ngen reads commas alone")
         for number, cells in lines:
             if len(cells) != len(header):

@@ -40,6 +40,12 @@ _OTHERS: dict[str, tuple[float, Exponents]] = {
     "ha": (1e4, (2, 0, 0, 0, 0)),
     "cfs": (0.3048**3, (3, -1, 0, 0, 0)),
     "cms": (1.0, (3, -1, 0, 0, 0)),
+    "knot": (1852.0 / 3600.0, (1, -1, 0, 0, 0)),
+    "mph": (1609.344 / 3600.0, (1, -1, 0, 0, 0)),
+    "kph": (1000.0 / 3600.0, (1, -1, 0, 0, 0)),
+    "atm": (101325.0, (-1, -2, 0, 1, 0)),
+    "psi": (6894.757293168361, (-1, -2, 0, 1, 0)),
+    "mmHg": (133.322387415, (-1, -2, 0, 1, 0)),
     "degree": (0.017453292519943295, (0, 0, 0, 0, 0)),
     "rad": (1.0, (0, 0, 0, 0, 0)),
 }
@@ -80,9 +86,8 @@ _WORDS = {
     "mile": "mi",
     "hectare": "ha",
     "kelvin": "K",
-    "degk": "K",
-    "degree_kelvin": "K",
-    "degrees_kelvin": "K",
+    "kt": "knot",
+    "mmhg": "mmHg",
     "mb": "hPa",
     "millibar": "hPa",
     "hpa": "hPa",
@@ -114,28 +119,23 @@ _WHOLE = {
     "millibars": "hPa",
     "pa": "Pa",
     "k": "K",
-    "°k": "K",
     "in.": "in",
-    "sq mi": "mi2",
-    "sq. mi": "mi2",
-    "sq. km": "km2",
-    "square miles": "mi2",
     "sqkm": "km2",
-    "sq km": "km2",
-    "square kilometers": "km2",
-    "m of water equivalent": "m",
-    "mm of water equivalent": "mm",
-    "mm w.e.": "mm",
-    "m w.e.": "m",
+    "sqmi": "mi2",
     "kcfs": "1000 cfs",
     "cumecs": "m3 s-1",
     "cumec": "m3 s-1",
     "ft3/sec": "ft3 s-1",
 }
-_CELSIUS = re.compile(
-    r"(?:deg(?:rees?)?[ _]?)?(?:celsius|centigrade)|(?:°|deg(?:rees?)?[ _]?)c|℃", re.IGNORECASE
-)
-_FAHRENHEIT = re.compile(r"(?:deg(?:rees?)?[ _]?)?fahrenheit|(?:°|deg(?:rees?)?[ _]?)f|℉", re.IGNORECASE)
+_DEGREES = r"(?:[°º] ?|deg(?:rees?|s)?\.?[ _]?)"
+_CELSIUS = re.compile(rf"{_DEGREES}?(?:celsius|centigrade)|{_DEGREES}c|℃", re.IGNORECASE)
+_FAHRENHEIT = re.compile(rf"{_DEGREES}?fahrenheit|{_DEGREES}f|℉", re.IGNORECASE)
+#: Degrees of the thermodynamic scale, alone or in a product, which are no angles.
+_KELVIN = re.compile(rf"(?<![A-Za-z]){_DEGREES}k(?:elvins?)?(?![A-Za-z])", re.IGNORECASE)
+#: What a depth is of.
+_WATER = re.compile(r"(?<=m)(?: of)? (?:liquid )?(?:water(?:[ _-]equivalents?)?|w\.?e\.?)$", re.IGNORECASE)
+#: Powers in words, before the word that is raised.
+_WORDS_OF_POWERS = re.compile(r"\b(square|sq|cubic|cu)(?:\.? |_)([A-Za-z]+)", re.IGNORECASE)
 #: Read as one thing here and as another there: a coulomb or a degree, a farad or a degree.
 _AMBIGUOUS = {"C": "degC", "c": "degC", "F": "degF", "f": "degF", "deg": "degree or degC", "M": "m"}
 #: The same within a unit: Mm/Day of files in all capitals, Mm3 of reservoirs.
@@ -179,7 +179,7 @@ def parse(units: str) -> _Unit:
         return _Unit(1.0, _BASE["K"][1], 273.15)
     if _FAHRENHEIT.fullmatch(text):
         return _Unit(5.0 / 9.0, _BASE["K"][1], 459.67 * 5.0 / 9.0)
-    text = _WHOLE.get(text.lower(), text)
+    text = _plain(_WHOLE.get(text.lower(), text))
     factor, exponents = 1.0, [0, 0, 0, 0, 0]
     for sign, token in _tokens(text, units):
         try:
@@ -196,6 +196,12 @@ def parse(units: str) -> _Unit:
     if not isfinite(factor) or factor <= 0 or max(map(abs, exponents)) > 99:
         raise ConfigError(f"unit {units!r} is not understood: its factor is {factor:g}")
     return _Unit(factor, tuple(exponents))
+
+
+def _plain(text: str) -> str:
+    """Write in symbols what a spelling has in words: degrees of kelvin, depths of water, powers."""
+    text = _WATER.sub("", _KELVIN.sub("K", text))
+    return _WORDS_OF_POWERS.sub(lambda m: f"{m[2]}^{2 if m[1].lower().startswith('s') else 3}", text)
 
 
 def _tokens(text: str, units: str) -> list[tuple[int, str]]:

@@ -339,6 +339,11 @@ def find(path: str | Path) -> Path:
     return find_shipped(path, SHIPPED, "configuration")
 
 
+def is_shipped(name: str) -> bool:
+    """Tell whether the package ships a configuration of that name."""
+    return (SHIPPED / f"{name}.yaml").is_file()
+
+
 def find_shipped(path: str | Path, folder: Path, kind: str, hidden: str = " ") -> Path:
     """Find a YAML file, or that of this name in a folder of the package.
 

@@ -369,30 +369,34 @@ def _write_results(
 
 
 def _draw_hydrographs(experiment: Experiment, files: RunFolder, model: DeltaModel, scores: Scores) -> None:
-    """Draw the last two years of a split, of its best, middle and worst basin."""
-    dataset = experiment.observed
+    """Draw the first target in the last two years of a split, of its best, middle and worst basin."""
+    dataset, target = experiment.observed, experiment.config.training.targets[0]
     start, end = bounds(experiment.splits[scores.split].period)
     end = min(end, dataset.times[-1] + np.timedelta64(1, "s"))
     start = max(start, end - np.timedelta64(731, "D"))
     shown = slice(*np.searchsorted(dataset.times, np.array([start, end])))
     nse = scores.values["NSE"]
     order = [int(column) for column in np.argsort(-nse) if np.isfinite(nse[column])]
+    rain = dataset.forcing.get("P")
     rate = np.float64(DAY / dataset.step)
+    scale = rate if target == FLOW else np.float64(1.0)
+    units = {} if target == FLOW else {"units": dataset.units.get(target, "")}
     for rank, place in zip(run_folder.RANKS, (0, len(order) // 2, -1), strict=True):
         if not order:
             return
         column = dataset.ids.index(scores.ids[order[place]])
-        simulated = predict(model, dataset.columns([column]))[FLOW][shown, 0]
-        observed = dataset.target[FLOW][shown, column]
+        simulated = predict(model, dataset.columns([column]), (target,))[target][shown, 0]
+        observed = dataset.target[target][shown, column]
         nse_shown = per_basin(simulated[:, None], observed[:, None])["NSE"][0]
         score = f"NSE {nse[order[place]]:.2f}, of the years shown {nse_shown:.2f}"
         plots.hydrograph(
             files.hydrograph(rank),
             dataset.times[shown],
-            simulated * rate,
-            precipitation=dataset.forcing["P"][shown, column] * rate,
-            observed=observed * rate,
+            simulated * scale,
+            precipitation=None if rain is None else rain[shown, column] * rate,
+            observed=observed * scale,
             title=f"basin {dataset.ids[column]}, {scores.split}: {score}",
+            **units,
         )
 
 

@@ -36,9 +36,9 @@ def refuse(content: Mapping[str, Any], source: str) -> None:
     ConfigError
         Naming the new one.
     """
-    for key in _section(content, "training"):
-        if key in KEYS:
-            raise ConfigError(f"{source}: training.{key} is now {KEYS[key]}; rename it")
+    if old := [key for key in _section(content, "training") if key in KEYS]:
+        told = "; ".join(f"training.{key} is now {KEYS[key]}" for key in old)
+        raise ConfigError(f"{source}: {told}; rename {'them' if old[1:] else 'it'}")
     missing = _section(content, "data").get("missing_forcing")
     if isinstance(missing, str) and missing in MISSING_FORCING:
         raise ConfigError(

@@ -220,7 +220,7 @@ class NetCdf:
             # The date is lost with the unit.
             units, epoch = "s", ""
         if not epoch and hasattr(variable, "epoch_start"):
-            moment = datetime.strptime(variable.epoch_start, "%m/%d/%y %H:%M:%S")
+            moment = datetime.strptime(variable.epoch_start, "%m/%d/%Y %H:%M:%S")  # as GNU's get_time
             return self.SECONDS[units], timegm(moment.timetuple())
         return self.SECONDS[units], parse_time(epoch) if epoch else 0
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from datetime import datetime
 
 import netCDF4
 import numpy as np
@@ -96,6 +97,64 @@ def test_times_of_a_file_are_read(tmp_path, units):
     np.testing.assert_array_equal(
         forcing.times, np.datetime64(0, "s") + np.arange(5) * np.timedelta64(3600, "s")
     )
+
+
+@pytest.mark.parametrize("units", ["h", "hours", "minutes", "s"])
+@pytest.mark.parametrize("epoch", ["01/01/1970 00:00:00", "12/31/2015 06:00:00", "1/2/2015 6:00:00"])
+def test_times_count_from_the_epoch_that_a_file_names(tmp_path, units, epoch):
+    path = netcdf(tmp_path / "f.nc", units="s")
+    with netCDF4.Dataset(path, "a") as data:
+        data["Time"].units, data["Time"].epoch_start = units, epoch
+        data["Time"][:] = data["Time"][:] / {"h": 3600, "m": 60, "s": 1}[units[0]]
+    expected = datetime.strptime(epoch, "%m/%d/%Y %H:%M:%S")
+    assert open_forcing(path).times[0] == np.datetime64(expected, "s")
+    assert open_forcing(path).times[1] - open_forcing(path).times[0] == np.timedelta64(3600, "s")
+
+
+def test_an_epoch_of_another_form_is_refused(tmp_path):
+    path = netcdf(tmp_path / "f.nc")
+    with netCDF4.Dataset(path, "a") as data:
+        data["Time"].epoch_start = "1970-01-01"
+    with pytest.raises(NextGenError, match=r"f\.nc: epoch_start '1970-01-01' of Time must be like"):
+        open_forcing(path)
+
+
+def _with_ids(path, kind):
+    """The same file with ids of another kind."""
+    with netCDF4.Dataset(path, "w") as data:
+        for name, size in {"catchment-id": 2, "time": 5, "length": 5}.items():
+            data.createDimension(name, size)
+        if kind == "characters":
+            ids = netCDF4.stringtochar(np.array(["cat-1", "cat-2"], "S5"))
+            data.createVariable("ids", "S1", ("catchment-id", "length"))[:] = ids
+        else:
+            ids = {"numbers": [1, 2], "blanks": ["cat-1 ", "cat-2 "], "strings": ["cat-1", "cat-2"]}[kind]
+            dtype = "i4" if kind == "numbers" else str
+            values = np.array(ids, None if kind == "numbers" else object)
+            data.createVariable("ids", dtype, ("catchment-id",))[:] = values
+        both = ("catchment-id", "time")
+        data.createVariable("Time", "f8", both)[:] = np.broadcast_to(3600.0 * np.arange(5), (2, 5))
+        data.createVariable("precip_rate", "f4", both)[:] = 1.0
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("strings", None),
+        ("characters", "ids are characters of two dimensions, where ngen stops"),
+        ("numbers", "ids are of the type int32, which ngen takes for strings"),
+        ("blanks", "ids such as 'cat-1 ' have blanks, so ngen silently gives"),
+    ],
+)
+def test_ids_that_ngen_would_not_find_are_told_though_they_can_be_read(tmp_path, kind, said):
+    forcing = open_forcing(_with_ids(tmp_path / "f.nc", kind))
+    assert forcing.read("precip_rate", forcing.ids).shape == (2, 5)
+    findings = Findings()
+    check_forcing(forcing, [], forcing.ids, None, "error", findings)
+    assert [str(found).partition("f.nc: ")[2][: len(said or "")] for found in findings.errors] == [
+        said
+    ] * bool(said)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,7 @@ from torch import Tensor
 
 from ...errors import ImportDmgError
 from ...io.files import read_bytes, sha256
-from ..state_dict import MAX_CHECKPOINT, read_state_dict
-
-#: Prefixes that torch.compile and DataParallel add to the names of the model, in any order and number.
-_WRAPPED = re.compile(r"(^|\.)(?:(?:module|_orig_mod)\.)+")
-
+from ..state_dict import MAX_CHECKPOINT, mismatch, read_state_dict
 
 #: Names since 1.4, ``hbv_ep50.pt``, and before, ``dHbv_Ep50.pt``.
 _CHECKPOINT = re.compile(r"\w+_[eE]p\d+\.pt")
@@ -50,7 +46,7 @@ class Checkpoint:
     def read(cls, path: Path) -> Checkpoint:
         """Read a file without running code."""
         content = read_bytes(path, ImportDmgError, MAX_CHECKPOINT)
-        return cls(path, len(content), sha256(content), read_weights(content, path))
+        return cls(path, len(content), sha256(content), read_state_dict(content, path, ImportDmgError))
 
     def check_size(self, sizes: Sequence[int], nmul: int) -> None:
         """Refuse hidden sizes that do not fit the file, before memory is allocated for them."""
@@ -68,20 +64,8 @@ class Checkpoint:
         What has a prefix of `idle` is left out.
         """
         actual = {k: [*v.shape] for k, v in self.weights.items() if not (idle and k.startswith(idle))}
-        problems = [f"has no {k}" for k in expected if k not in actual]
-        problems += [
-            f"holds {k}, which this configuration has no place for" for k in actual if k not in expected
-        ]
-        problems += [
-            f"{k} is {actual[k]}, the configuration says {[*shape]}"
-            for k, shape in expected.items()
-            if actual.get(k, [*shape]) != [*shape]
-        ]
-        if problems:
-            more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-            raise ImportDmgError(
-                f"{self.path}: does not fit the configuration: {'; '.join(problems[:3])}{more}"
-            )
+        if wrong := mismatch(expected, actual):
+            raise ImportDmgError(f"{self.path}: {wrong}")
         # Only now, since a tensor that fits no place may be of any size.
         taken = {k: self.weights[k].float() for k in expected}
         for k, weight in taken.items():
@@ -105,12 +89,3 @@ def find_checkpoint(folder: Path, model: str, epoch: int | None) -> Path:
         name = f"{model.lower()}_ep{'<epoch>' if epoch is None else epoch}.pt"
         raise ImportDmgError(f"{folder}: has no {name}; available: {available}")
     return by_epoch[chosen]
-
-
-def read_weights(content: bytes, path: Path) -> dict[str, Tensor]:
-    """Read the state dict of a checkpoint, under the names of the unwrapped model."""
-    weights = read_state_dict(content, path, ImportDmgError)
-    unwrapped = {_WRAPPED.sub(r"\1", name): weight for name, weight in weights.items()}
-    if len(unwrapped) != len(weights):
-        raise ImportDmgError(f"{path}: holds weights of one name with a wrapper's prefix and without")
-    return unwrapped

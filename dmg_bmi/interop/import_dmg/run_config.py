@@ -107,6 +107,8 @@ class DmgRun:
         check_options(phy)
         parameters, dynamic = _parameters(phy, phy_name)
         warmup = [s.integer(*WARMUP, least=0) for s in (model, phy) if any(k in s.content for k in WARMUP)]
+        if not warmup and (elsewhere := top.misplaced_warmup()):
+            raise ImportDmgError(f"{top.path}: {elsewhere} is not where dmg reads it; write model.warmup")
         return cls(
             phy_name=phy_name,
             nn_name=nn_name,
@@ -117,7 +119,7 @@ class DmgRun:
             forcings=nn.names("forcings"),
             attributes=nn.names("attributes"),
             symbols=read_symbols(phy),
-            logarithmic=frozenset(model.names("use_log_norm") or phy.names("use_log_norm")),
+            logarithmic=_logarithmic(model, phy),
             sizes=_sizes(nn, nn_name),
             days_seen=max(warmup, default=0) + model.integer("rho", default=0, least=0) or 365,
         )
@@ -206,6 +208,14 @@ def read_runs(top: Section) -> tuple[tuple[DmgRun, ...], Weighting | None]:
             "ensemble of type avg"
         )
     return tuple(DmgRun.read(top, name) for name in names), Weighting.read(top)
+
+
+def _logarithmic(model: Section, phy: Section) -> frozenset[str]:
+    """Read which inputs are normalised in logarithms, in whichever of the sections says it."""
+    said = [frozenset(s.names("use_log_norm")) for s in (model, phy) if s.content.get("use_log_norm")]
+    if len({*said}) > 1:
+        raise phy.error("use_log_norm", "the same as model.use_log_norm")
+    return next(iter(said), frozenset())
 
 
 def check_options(phy: Section) -> None:

@@ -73,6 +73,8 @@ class Section:
         """Return the section under a key."""
         inner = self.content.get(key)
         if not isinstance(inner, Mapping):
+            if inner is not None:
+                raise self.error(key, "a section")
             raise ImportDmgError(
                 f"{self.path}: has no section {self.prefix}{key}; give the configuration of the run"
             )
@@ -127,7 +129,7 @@ class Section:
             if key in known:
                 continue
             close = get_close_matches(key.lower(), known, n=1, cutoff=0.75)
-            if "warm" in key.lower():  # a wrong warm-up is a wrong model
+            if is_warmup(key):  # a wrong warm-up is a wrong model
                 close = close or [name for name in WARMUP if name in known]
             if close:
                 raise ImportDmgError(
@@ -135,3 +137,20 @@ class Section:
                     f"did you mean {close[0]}?"
                 )
             log.warning("%s: %s%s is unknown and not read", self.path, self.prefix, key)
+
+    def misplaced_warmup(self) -> str | None:
+        """Return the full name of a key, in this section or in those in it, that looks like a warm-up."""
+        for key, value in self.content.items():
+            inner = f"{self.prefix}{key}"
+            if isinstance(value, Mapping):
+                if found := Section(value, self.path, f"{inner}.").misplaced_warmup():
+                    return found
+            elif is_warmup(str(key)) and isinstance(value, int | float | str) and value:
+                return inner
+        return None
+
+
+def is_warmup(key: str) -> bool:
+    """Tell whether a key looks like the days before a window that are not compared."""
+    plain = key.lower().replace("_", "").replace("-", "")
+    return "warmup" in plain or "spinup" in plain

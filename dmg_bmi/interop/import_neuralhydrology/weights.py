@@ -13,7 +13,7 @@ from torch import Tensor
 from ...errors import ImportModelError
 from ...io.files import read_bytes
 from ...nn_models import Network
-from ..state_dict import MAX_CHECKPOINT, read_state_dict
+from ..state_dict import MAX_CHECKPOINT, mismatch, read_state_dict
 from .run_config import NhRun
 
 _PARTS = ("weight", "bias")
@@ -127,15 +127,5 @@ def _check(network: Network, sources: Mapping[str, str], theirs: Mapping[str, Te
     for ours, weight in network.state_dict().items():
         shape = list(weight.shape)
         expected[sources[ours]] = shape[::-1] if sources[ours] in _TRANSPOSED else shape
-    problems = [f"has no {name}" for name in expected if name not in theirs]
-    problems += [
-        f"holds {name}, for which this configuration has no place" for name in theirs.keys() - expected
-    ]
-    problems += [
-        f"{name} is {list(theirs[name].shape)}, the configuration says {shape}"
-        for name, shape in expected.items()
-        if name in theirs and list(theirs[name].shape) != shape
-    ]
-    if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ImportModelError(f"{path}: does not fit the configuration: {'; '.join(problems[:3])}{more}")
+    if wrong := mismatch(expected, {name: weight.shape for name, weight in theirs.items()}):
+        raise ImportModelError(f"{path}: {wrong}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, NextGenError
+from ...errors import ConfigError
 from ...findings import Findings
 from ...hydrofabric.reader import require_layout
 from ...io.geopackage import GeoPackage
@@ -42,8 +42,8 @@ class DivideLayer:
         with GeoPackage(path, {}) as file:
             require_layout(file)
             columns = file.everything(("divides",), "divide_id", ("toid",))
-        if columns is None:
-            raise NextGenError(f"{path}: no table divides; is it a hydrofabric?")
+            if columns is None:
+                raise file.no_table(("divides",))
         return cls(tuple(columns["divide_id"]), columns)
 
 

@@ -55,9 +55,8 @@ def check_forcing(
     present = [i for i in ids if i not in without]
     for column in columns:
         _check_column(forcing, column, present, missing, findings)
-    if isinstance(forcing, CsvFolder):
-        for name, problem in forcing.problems.items():
-            findings.error(forcing.files[name], problem, (name,))
+    for file, fault, catchments in forcing.misread():
+        findings.error(file, fault, catchments)
 
 
 def _check_times(forcing: Forcing, period: Period | None, findings: Findings) -> None:

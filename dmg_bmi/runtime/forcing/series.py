@@ -151,9 +151,9 @@ def _open_ngen_forcing(path: Path) -> Forcing:
     if isinstance(forcing, CsvFolder):
         for name in forcing.units:
             forcing.read(name, forcing.ids)
-        if forcing.problems:
-            name, problem = next(iter(forcing.problems.items()))
-            raise ForcingError(f"{forcing.files[name]}: {problem}")
+        if wrong := forcing.misread():
+            file, fault, _ = wrong[0]
+            raise ForcingError(f"{file}: {fault}")
     return forcing
 
 

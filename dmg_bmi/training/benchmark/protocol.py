@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...io.typed_yaml import from_mapping, read_yaml
-from ..config import Periods, find_shipped
+from ..config import Periods, find_shipped, is_shipped
 from ..readers.basin_ids import read_ids
 from ..splits import folds
 
@@ -26,7 +26,7 @@ class Rival:
     Parameters
     ----------
     config : str
-        Training configuration: a file, or the name of a shipped one.
+        Training configuration: a file, relative to the one that names it, or the name of a shipped one.
     set : mapping
         ``section.key`` to the value in place of the configuration's.
     calibrate : bool
@@ -37,6 +37,12 @@ class Rival:
     config: str
     set: dict[str, Any] = field(default_factory=dict)
     calibrate: bool = False
+
+    def located(self, folder: Path) -> Rival:
+        """Return the rival with its configuration in a folder, if that is no name of a shipped one."""
+        file = folder / self.config
+        is_name = not file.is_file() and is_shipped(self.config)
+        return self if is_name else replace(self, config=str(file))
 
 
 @dataclass(frozen=True)
@@ -90,12 +96,15 @@ class Protocol:
         """
         file = find_shipped(path, SHIPPED, "protocol", RIVALS)
         content = read_yaml(file)
+        folder = file.parent
         if isinstance(content.get("rivals"), str):
-            content["rivals"] = read_yaml(file.parent / content["rivals"])
+            others = folder / content["rivals"]
+            content["rivals"], folder = read_yaml(others), others.parent
         protocol = from_mapping(cls, content, str(file))
         if isinstance(protocol.basins, Path):
             protocol = replace(protocol, basins=file.parent / protocol.basins)
-        return protocol
+        rivals = {name: rival.located(folder) for name, rival in protocol.rivals.items()}
+        return replace(protocol, rivals=rivals)
 
     def select(self, ids: Sequence[str]) -> list[str]:
         """Return the basins of the protocol among some.

@@ -131,7 +131,9 @@ class _Tables:
             )
 
     def _report_without_ids(self, file: Path, key: str, example: str) -> None:
-        similar = get_close_matches(example, self._ids, n=1, cutoff=0.0)[0]
+        # That which differs by a prefix alone is the same basin.
+        similar = next((basin for basin in self._ids if basin.endswith(example)), None)
+        similar = similar or get_close_matches(example, self._ids, n=1, cutoff=0.0)[0]
         self.without_ids.append(
             f"{file}: has none of the basins: column {key!r} has ids such as {example!r}, the basins are "
             f"such as {similar!r}; write the same ids in both"

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from ...errors import ConfigError
+from ...errors import ConfigError, repeated
 from ...io.timeseries import BasinDataset
 from ...model.registry import load_registered, registered_names
 from .basin_ids import read_ids
@@ -60,6 +60,10 @@ class DataConfig(ABC):
     parameters: Path | None = None
     observations: Path | None = None
     additional_forcing: dict[str, DataConfig] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if twice := repeated(self.attributes or ()):
+            raise ConfigError(f"attributes names {', '.join(twice)} more than once; keep one")
 
     @abstractmethod
     def read(self) -> BasinDataset:

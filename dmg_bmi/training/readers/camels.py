@@ -16,6 +16,7 @@ from ...arrays import DAY, FloatArray, TimeArray
 from ...errors import AttributeTableError, ConfigError, ForcingError, alternatives
 from ...io.files import read_text
 from ...io.timeseries import BasinDataset, day_of_year
+from ...io.units import conversion
 from ...physics.pet import hargreaves, oudin, priestley_taylor
 from .attributes import Names, as_mapping, attribute_table, static
 from .base import FileData
@@ -231,7 +232,7 @@ def _chunks(basins: Mapping[str, _Basin], days: TimeArray, pet: Pet, area: Area)
             )
         rows, steps = slice(row, row + 1), (weather.days - days[0]).astype(int)
         yield Chunk(rows, steps, weather.variables(pet, basin.forcing))
-        measured, values = _flow(basin.flow, areas[name])
+        measured, values = _flow(basin.flow, name, areas[name])
         within = (measured >= days[0]) & (measured <= days[-1])
         yield Chunk(rows, (measured[within] - days[0]).astype(int), {"Q": values[within]})
     shown = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in areas.items())
@@ -378,21 +379,39 @@ def _forcing(file: Path) -> _Weather:
         raise ForcingError(f"{file}: line 4 names {len(names)} columns, the rows have {table.shape[1]}")
     columns = {}
     for name, values in zip(names, table.T, strict=True):
-        short, _, units = name.lower().removesuffix(")").partition("(")
+        short, _, units = name.removesuffix(")").partition("(")
+        short = short.lower()
         if short in columns:
             raise ForcingError(f"{file}: column {name} appears twice; rename or remove one of them")
-        if units and units != COLUMNS.get(short, units).lower():
-            raise ForcingError(f"{file}: column {name} must be in {COLUMNS[short]}; convert it")
-        columns[short] = without_fills(values, f"{file}: {name}") if short in COLUMNS else values
+        columns[short] = values
+        if short in COLUMNS:
+            scale, offset = _conversion(units, COLUMNS[short], f"{file}: column {name}")
+            columns[short] = without_fills(values, f"{file}: {name}") * scale + offset
     absent = [name for name in COLUMNS if name not in columns]
     if absent:
         raise ForcingError(f"{file}: has no column {', '.join(absent)}; it has {' '.join(names)}")
     return _Weather(latitude, elevation, area, days, columns)
 
 
-def _flow(file: Path, area: float) -> tuple[TimeArray, FloatArray]:
+def _conversion(units: str, official: str, where: str) -> tuple[float, float]:
+    """Return scale and offset from the units that a header names, in any case where they are the official."""
+    if units.lower() in ("", official.lower()):
+        return 1.0, 0.0
+    wanted = "degC" if official == "C" else official
+    try:
+        return conversion(units, wanted)
+    except ConfigError as error:
+        raise ForcingError(f"{where}: {error}; write it in {wanted}") from error
+
+
+def _flow(file: Path, basin: str, area: float) -> tuple[TimeArray, FloatArray]:
     """Return days, and flow in mm d-1 over an area in m2; NaN where it is below zero (-999)."""
     lines = read_text(file, ForcingError).splitlines()
+    gauges = {line.split(maxsplit=1)[0] for line in lines if line.strip()}
+    # Only a number is a gauge: what else begins a line is told by what its other columns hold.
+    other = sorted(g for g in gauges if g.isdecimal() and g.lstrip("0") != basin.lstrip("0"))
+    if other:
+        raise ForcingError(f"{file}: holds the flow of gauge {other[0]}, its name says {basin}; correct one")
     try:
         table = _rows(lines, usecols=(1, 2, 3, 4))
         days = _days(table[:, :3])

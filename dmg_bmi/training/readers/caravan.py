@@ -227,7 +227,10 @@ class _File:
             raise ForcingError(f"{self.path}: {column} cannot be read: {error}") from error
         if values.shape != self.days.shape:
             raise ForcingError(f"{self.path}: {column} has shape {values.shape}, not a value a day")
-        scale, offset = to_standard(name, self.units(column), DAY)
+        try:
+            scale, offset = to_standard(name, self.units(column), DAY)
+        except ConfigError as error:
+            raise error.within(f"{self.path}: {column}") from error
         return np.asarray(without_fills(values, f"{self.path}: {column}") * scale + offset)
 
 

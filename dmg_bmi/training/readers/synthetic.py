@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ...arrays import DAY
-from ...io.timeseries import BasinDataset
+from ...errors import ConfigError, alternatives
+from ...io.timeseries import COORDINATES, BasinDataset
 from ...synthetic.basins import generate
 from .base import DataConfig
 
@@ -25,8 +26,8 @@ class SyntheticData(DataConfig):
     seed: int = 0
 
     def read(self) -> BasinDataset:
-        """Generate the basins."""
-        return generate(
+        """Generate the basins, with the attributes that are named."""
+        basins = generate(
             self.basins,
             self.years,
             step=self.step,
@@ -34,3 +35,9 @@ class SyntheticData(DataConfig):
             noise=self.noise,
             seed=self.seed,
         )
+        absent = [name for name in self.attributes if name not in basins.attributes]
+        if absent:
+            what = alternatives(absent[0], basins.attributes)
+            raise ConfigError(f"data.attributes: synthetic basins have no {', '.join(absent)}; {what}")
+        names = {*self.attributes, *COORDINATES}
+        return replace(basins, attributes={n: v for n, v in basins.attributes.items() if n in names})

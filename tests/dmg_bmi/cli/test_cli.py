@@ -440,3 +440,33 @@ def test_a_name_that_names_no_file_is_a_mistake_and_no_bug(command, name, tmp_pa
     said = capsys.readouterr().err
     assert status == 2, said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/below", "nul\0", "\ud800"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["calibrate", "alone.yaml"],
+        ["benchmark", "one.yaml"],
+        ["hindcast", "demo_daily", "--split", "validation", "--assimilation", "quick.yaml"],
+        ["train", "demo_daily"],
+        ["export", "demo_daily"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    command, place, tmp_path, monkeypatch, capsys
+):
+    def work(*_, **__):
+        raise AssertionError("it has begun")
+
+    for name in ("training.experiment.fit", "training.calibration.fit", "forecast.hindcast"):
+        monkeypatch.setattr(f"dmg_bmi.{name}", work)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.yaml").write_text(PROTOCOL)
+    (tmp_path / "alone.yaml").write_text(CALIBRATED)
+    (tmp_path / "quick.yaml").write_text("window: 5\nages: [1]\n")
+    (tmp_path / "taken").write_text("of a user")
+    said = message_of(capsys, *command, "--output", place)
+    assert place.split("/")[0] in said or "no file can have such a name" in said
+    assert (tmp_path / "taken").read_text() == "of a user"

@@ -70,6 +70,20 @@ SEARCH = ["train", "camels", "--search", "space.yaml", "--output", "out"]
         ("matplotlib", ["demo", "--output", "out"], PICTURES),
         ("matplotlib", ["run", "none.yaml", "--forcing", "none.nc", "--output", "out"], PICTURES),
         ("matplotlib", ["report", "out"], PICTURES),
+        ("matplotlib", ["calibrate", "calibrate", "--output", "out"], PICTURES),
+        ("matplotlib", ["benchmark", "kratzert", "--output", "out"], PICTURES),
+        ("matplotlib", ["hindcast", "demo_daily", "--output", "out"], PICTURES),
+        *(
+            ("netCDF4", [*command, "--output", "out"], "needs the package netCDF4, which is not installed")
+            for command in (
+                ["calibrate", "calibrate"],
+                ["benchmark", "kratzert"],
+                ["hindcast", "demo_daily"],
+                ["parameters", "demo_daily", "--attributes", "none.csv"],
+                ["run", "none.yaml", "--forcing", "none.nc"],
+            )
+        ),
+        ("netCDF4", ["forecast", "none.yaml"], "needs the package netCDF4, which is not installed"),
         ("matplotlib", SEARCH, PICTURES),
         (
             "torch.utils.tensorboard",

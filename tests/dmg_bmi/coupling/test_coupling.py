@@ -462,6 +462,12 @@ def test_a_component_may_fill_what_it_is_given_and_return_nothing(tanks):
         ("def f(: x", "SyntaxError: "),
         ("import sys\nsys.exit(4)", r"SystemExit: 4 \(.*line 2\)"),
         ("1 / 0", r"ZeroDivisionError: division by zero \(.*line 1\)"),
+        ("import pytest\npytest.skip('no licence', allow_module_level=True)", "Skipped: no licence"),
+        ("class Own(BaseException): pass\nraise Own('odd')", r"Own: odd \(.*line 2\)"),
+        ("from nowhere import x", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("x = 1\0", r"\w+Error: source code string cannot contain null bytes"),
+        ("def f(): f()\nf()", "RecursionError: "),
+        ("raise ExceptionGroup('two', [ValueError()])", r"ExceptionGroup: two"),
         ("A = 3", "is not a class"),
     ],
 )

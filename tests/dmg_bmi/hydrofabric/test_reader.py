@@ -361,6 +361,47 @@ def test_the_layout_to_come_is_refused_by_its_name(tmp_path, read):
 
 @pytest.mark.parametrize("read", [hydrofabric.read, DivideLayer.read])
 @pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        (
+            ("flowpaths (fid, fp_id, dn_nex_id)", "virtual_flowpaths (fid, virtual_fp_id)"),
+            "NOAA's next layout",
+        ),
+        (("nexus (fid, nex_id, dn_fp_id)",), "NOAA's next layout"),
+        (("NHDFlowline_Network (COMID, ToNode)", "CatchmentSP (FEATUREID)"), "NHDPlus"),
+        (("catchments (ID, area_sqkm, toID)", "flowpaths (ID, toID)"), "hydrofabric 1.0"),
+        (("divides (id, toid, areasqkm)", "flowpaths (id, toid)"), "hydrofabric 1.2"),
+        (("refactored_divides (ID)", "refactored_flowpaths (ID, toID)"), "the reference fabric"),
+        (("reconciled_divides (ID)", "reconciled_flowpaths (ID)"), "the reference fabric"),
+    ],
+)
+def test_every_other_layout_is_refused_by_its_name(tmp_path, read, tables, said):
+    with closing(sqlite3.connect(tmp_path / "other.gpkg")) as db:
+        for table in tables:
+            db.execute(f"CREATE TABLE {table}")
+    with pytest.raises(DmgBmiError, match=rf"other\.gpkg: is of {said}.* use version 2\.2 or 2\.0\.1"):
+        read(tmp_path / "other.gpkg")
+
+
+@pytest.mark.parametrize("read", [hydrofabric.read, DivideLayer.read])
+def test_a_geopackage_of_anything_else_is_told_with_its_tables(tmp_path, read):
+    with closing(sqlite3.connect(tmp_path / "roads.gpkg")) as db:
+        db.execute("CREATE TABLE gpkg_contents (table_name)")
+        db.execute("CREATE TABLE roads (fid)")
+    with pytest.raises(DmgBmiError, match=r"has no table divides, but roads; is it a hydrofabric"):
+        read(tmp_path / "roads.gpkg")
+
+
+def test_names_of_tables_are_taken_in_any_case(fabric):
+    """As SQLite takes them."""
+    tables = ("divides", "flowpaths", "nexus", "flowpath-attributes")
+    steps = [(old, new) for name in tables for old, new in ((name, "other"), ("other", name.title()))]
+    other = fabric(*(f'ALTER TABLE "{old}" RENAME TO "{new}"' for old, new in steps))
+    assert other.divides.ids == fabric().divides.ids
+
+
+@pytest.mark.parametrize("read", [hydrofabric.read, DivideLayer.read])
+@pytest.mark.parametrize(
     ("name", "content", "said"),
     [
         ("catchment_data.geojson", b'{"type": "FeatureCollection", "features": []}', "GeoJSON"),

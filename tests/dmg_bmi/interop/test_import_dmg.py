@@ -283,7 +283,11 @@ def test_days_of_warm_up_are_read_under_the_keys_of_every_version(tmp_path, sect
         ("model.phy.comprout", "no", "model.phy.comprout must be true or false"),
         ("model.phy.nmul", "2", "model.phy.nmul must be a whole number"),
         ("model.phy.forcings", {"prcp": 1}, "model.phy.forcings must be a list of names"),
-        ("model.phy.dynamic_params", ["parK0"], "has no section model.phy.dynamic_params"),
+        ("model.phy.dynamic_params", ["parK0"], "model.phy.dynamic_params must be a section"),
+        ("model.nn", "CudnnLstmModel", "model.nn must be a section, not 'CudnnLstmModel'"),
+        ("model.phy.use_log_norm", True, "model.phy.use_log_norm must be a list of names, not True"),
+        ("model.phy.use_log_norm", ["pet"], "model.phy.use_log_norm must be the same as model.use_log_norm"),
+        ("model.spin_up", 3, "model.spin_up is not a key of dmg .*did you mean warmup"),
         ("model.use_log_norm", True, "model.use_log_norm must be a list of names, not True"),
         ("model.nn.forcings", [1, 2], "model.nn.forcings must be a list of names"),
         ("model.nn.attributes", "${observations.attributes}", "Hydra has not resolved it"),
@@ -312,7 +316,32 @@ def test_a_value_of_another_type_or_version_is_refused_with_its_key(tmp_path, pa
         import_dmg(folder)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("place", ["warm_up", "train.warmup", "simulation.spin_up", "a.b.warm-up"])
+def test_a_warm_up_where_dmg_does_not_read_it_never_passes_silently(tmp_path, place):
+    config, weights, statistics = parts()
+    del config["model"]["warmup"]
+    outer, _, key = place.rpartition(".")
+    section = config
+    for name in filter(None, outer.split(".")):
+        section = section.setdefault(name, {})
+    section[key] = 70
+    folder = write(tmp_path / "m", config, weights, statistics)
+    with pytest.raises(ImportDmgError, match=f"{place} is not where dmg reads it; write model.warmup"):
+        import_dmg(folder)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "module.",
+        "_orig_mod.",
+        "module._orig_mod.",
+        "_orig_mod.module.",
+        "_fsdp_wrapped_module.",
+        "_checkpoint_wrapped_module.",
+        "_forward_module.module.",
+    ],
+)
 def test_the_names_that_wrappers_put_before_weights_are_taken_off(tmp_path, prefix):
     config, weights, statistics = parts()
     plain = import_dmg(write(tmp_path / "plain", config, weights, statistics)).model.state_dict()
@@ -321,6 +350,21 @@ def test_the_names_that_wrappers_put_before_weights_are_taken_off(tmp_path, pref
     for k, found in enumerate((wrapped, inner)):
         other = import_dmg(write(tmp_path / f"{k}", config, found, statistics)).model.state_dict()
         assert all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("renamed", "said"),
+    [
+        (lambda name: f"model.{name}", "'model.' is before each of its names; take it off"),
+        (lambda name: f"a.b.{name}", "'a.b.' is before each of its names; take it off"),
+        (lambda name: name.removeprefix("nn_model."), "'nn_model.' is missing before each of its names"),
+    ],
+)
+def test_another_prefix_of_all_weights_is_named(tmp_path, renamed, said):
+    config, weights, statistics = parts()
+    weights = {renamed(name): weight for name, weight in weights.items()}
+    with pytest.raises(ImportDmgError, match=said):
+        import_dmg(write(tmp_path / "m", config, weights, statistics))
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:7", "mps"])

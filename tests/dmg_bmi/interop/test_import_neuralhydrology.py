@@ -415,13 +415,17 @@ CHECKPOINTS = {
         "plain numbers|corrupt",
     ),
     "no tensor": (lambda w: w | {"epoch": 3}, "epoch is not a tensor of plain numbers"),
-    "nested": (lambda w: {"model": w}, "model is not a tensor of plain numbers"),
+    "nested": (lambda w: {"model": w}, "model is not a tensor of plain numbers; save what is in it alone"),
     "no mapping": (lambda w: [*w.values()], "is not a state dict of weights"),
     "numbered": (lambda w: dict(enumerate(w.values())), "is not a state dict of weights"),
     "not a number": (lambda w: w | {"head.net.0.bias": torch.tensor([float("nan")])}, "not finite"),
     "a trap": (lambda w: w | {"trap": Trap()}, "holds more than weights"),
     "a trap alone": (lambda w: Trap(), "holds more than weights"),
-    "a module": (lambda w: torch.nn.LSTM(2, 2), "holds more than weights"),
+    "a module": (lambda w: torch.nn.LSTM(2, 2), "holds more than weights.*it names torch.*LSTM; save the st"),
+    "of a wrapper's field": (
+        lambda w: {f"net.{name}": weight for name, weight in w.items()},
+        r"'net\.' is before each of its names; take it off",
+    ),
 }
 
 
@@ -435,6 +439,15 @@ def test_a_checkpoint_that_does_not_fit_or_runs_code_is_refused(tmp_path, monkey
         import_neuralhydrology(folder)
     assert "model_epoch003.pt" in str(caught.value)
     assert not (tmp_path / "trapped").exists()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_forward_module."])
+def test_the_names_that_wrappers_put_before_weights_are_taken_off(tmp_path, prefix):
+    config, weights, scaler = parts()
+    plain = import_neuralhydrology(write(tmp_path / "plain", config, weights, scaler)).model.state_dict()
+    wrapped = {prefix + name: weight for name, weight in weights.items()}
+    other = import_neuralhydrology(write(tmp_path / "wrapped", config, wrapped, scaler)).model.state_dict()
+    assert all(torch.equal(plain[name], other[name]) for name in plain)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])

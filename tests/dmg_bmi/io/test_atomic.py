@@ -343,3 +343,11 @@ def test_a_folder_that_was_never_written_needs_no_recovery_even_the_working_fold
     monkeypatch.chdir(tmp_path)
     atomic.recover(Path())
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "folder\0/file"])
+@pytest.mark.parametrize("write", [make_folder, lambda path: write_atomic(path, b"")])
+def test_a_name_that_no_file_can_have_is_refused_in_words(tmp_path, write, name):
+    with pytest.raises(WriteError, match="no file can have such a name"):
+        write(tmp_path / name)
+    assert not [*tmp_path.iterdir()]

@@ -48,6 +48,13 @@ def test_a_table_that_is_not_whole_is_refused_with_its_line(table, text, said):
         table(text)
 
 
+@pytest.mark.parametrize(("expected", "other"), [(";", ","), (",", ";"), (",", "\t"), (",", "|")])
+def test_columns_that_are_separated_otherwise_are_told(table, expected, other):
+    with pytest.raises(AttributeTableError, match=r"t\.csv: columns are separated by .*; separate them by"):
+        table(f"id{other}slope\na{other}1\n", expected)
+    assert table("id\na\n", expected).rows() == {"a": 0}
+
+
 def test_an_id_that_stands_twice_is_named_with_its_second_line(table):
     with pytest.raises(AttributeTableError, match=r"t\.csv, line 5: 'b' appears twice in the first column"):
         table("id;slope\na;1\nb;2\nc;3\nb;2\na;4\n").rows()

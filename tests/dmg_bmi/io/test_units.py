@@ -79,6 +79,8 @@ def test_different_things_are_not_converted(given, wanted):
         conversion(given, wanted)
 
 
+#: Degrees of temperature with a blank, which UDUNITS takes for degrees of arc times kelvin.
+NO_ANGLES = ["deg K", "degree K", "degrees K", "Deg. K", "degrees kelvin", "° K"]
 #: What public files hold: NOAA, ECMWF, CF, USGS, UDUNITS, R and spreadsheets.
 SPELLINGS = {
     "mm": [
@@ -91,7 +93,13 @@ SPELLINGS = {
         "mm of water equivalent",
         "1e-3 m",
     ],
-    "m": ["meter", "metres", "m of water equivalent", "100 cm", "0.001 km"],
+    "cm": ["cm of water equivalent", "cm w.e.", "cm of liquid water"],
+    "m": ["meter", "metres", "m of water equivalent", "m water equivalent", "100 cm", "0.001 km"],
+    "knot": ["kt", "knots"],
+    "mi/h": ["mph"],
+    "km/h": ["kph"],
+    "101325 Pa": ["atm"],
+    "W m-2 K-1": ["W m-2 degK-1", "W/(m2 K)"],
     "inch": ["in", "inches", "25.4 mm"],
     "mm d-1": [
         "mm/day",
@@ -128,6 +136,7 @@ SPELLINGS = {
         "°C",
         "deg C",
         "degree_C",
+        "ºC",
         "degrees_C",
         "degrees C",
         "degree_Celsius",
@@ -136,9 +145,9 @@ SPELLINGS = {
         "Celsius",
         "℃",
     ],
-    "K": ["k", "Kelvin", "kelvin", "degK", "kelvins", "°K", "[K]"],
+    "K": ["k", "Kelvin", "kelvin", "degK", "kelvins", "°K", "[K]", *NO_ANGLES],
     "degF": ["°F", "deg F", "fahrenheit", "degrees Fahrenheit"],
-    "W m-2": ["W/m2", "W m**-2", "W/m^2", "watts/meters^2", "J s-1 m-2", "W/m²"],
+    "W m-2": ["W/m2", "W m**-2", "W/m^2", "watts/meters^2", "J s-1 m-2", "W/m²", "watts per square meter"],
     "Pa": [
         "pa",
         "pascal",
@@ -152,9 +161,20 @@ SPELLINGS = {
         "1e-5 bars",
     ],
     "kg kg-1": ["kg kg**-1", "kg/kg", "1", "-", "dimensionless", "fraction", "1000 g/kg"],
-    "m3 s-1": ["m^3/s", "m**3 s**-1", "m3/s", "cms", "cumecs", "m³/s", "1000 L/s", "1000 l s-1", "m³ s⁻¹"],
-    "ft3 s-1": ["cfs", "CFS", "ft3/s", "ft^3 s-1"],
-    "km2": ["km^2", "km**2", "sqkm", "100 ha", "1e6 m2", "sq. km"],
+    "m3 s-1": [
+        "m^3/s",
+        "m**3 s**-1",
+        "m3/s",
+        "cms",
+        "cumecs",
+        "m³/s",
+        "1000 L/s",
+        "1000 l s-1",
+        "m³ s⁻¹",
+        "cubic meters per second",
+    ],
+    "ft3 s-1": ["cfs", "CFS", "ft3/s", "ft^3 s-1", "cubic feet per second", "cu. ft/s"],
+    "km2": ["km^2", "km**2", "sqkm", "100 ha", "1e6 m2", "sq. km", "square kilometre"],
     "mi2": ["sq mi", "square miles", "640 acres"],
     "umol m-2 s-1": ["μmol m-2 s-1", "µmol/m2/s", "µmol/(m2 s)"],
     "s": ["sec", "seconds", "second"],
@@ -170,7 +190,7 @@ def test_a_spelling_that_public_files_have_is_read(wanted, given):
 
 
 #: Where UDUNITS reads something else: a product with degrees of arc, acres of US survey feet.
-NOT_OF_UDUNITS = {"degrees Fahrenheit", "640 acres"}
+NOT_OF_UDUNITS = {"degrees Fahrenheit", "640 acres", *NO_ANGLES}
 
 
 def test_spellings_are_read_as_udunits_reads_them():

@@ -63,6 +63,15 @@ def test_an_old_key_is_refused_in_one_line_that_names_the_new_one(small, key):
     assert "\n" not in str(error.value)
 
 
+def test_all_old_keys_of_a_file_are_told_at_once(small):
+    small.write_text(as_before(SMALL))
+    with pytest.raises(ConfigError) as error:
+        TrainingConfig.read(small, [])
+    told = [key for key in NEW if f"training.{key} is now {NEW[key]}" in str(error.value)]
+    assert len(told) > 2
+    assert told == [key for key in NEW if key in yaml.safe_load(small.read_text())["training"]]
+
+
 def test_an_old_value_of_missing_forcing_is_refused_with_the_new_one(small):
     changes = ["data={reader: netcdf, path: forcing.nc, missing_forcing: leave_out}"]
     with pytest.raises(ConfigError, match=r"data\.missing_forcing: leave_out is now drop"):

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import yaml
 from dmg_bmi import Bundle
 from dmg_bmi.cli import main
 from dmg_bmi.errors import ConfigError, TrainingError
+from dmg_bmi.io import netcdf
 from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.synthetic.basins import generate
 from dmg_bmi.training import TrainingConfig, train
 from dmg_bmi.training.evaluate import predict
 from dmg_bmi.training.experiment import Experiment
@@ -278,3 +281,30 @@ def test_hbv_2_trains_on_camels_by_renamed_and_categorical_attributes(tmp_path, 
     assert rock.lower == int(rock.lower)
     assert main(["evaluate", str(tmp_path / "run"), "--split", "test", "--bmi"]) == 0
     assert "through the BMI and one forward agree" in capsys.readouterr().out
+
+
+ALONE = """
+name: alone
+data: {reader: netcdf, path: data.nc}
+periods: {train: [2000-10-01, 2001-06-30], test: [2001-07-01, 2002-06-30], spin_up: 20}
+model: {nn: {name: lstm, hidden_size: 4}, phy_model: {}, roles: [{role: output, outputs: [TARGET]}]}
+training: {max_steps: 1, batch_size: 2, seq_length: 60, engine: eager, loss: {TARGET: {nse: 1.0}}}
+"""
+
+
+@pytest.mark.parametrize("target", ["Q", "SWE"])
+@pytest.mark.parametrize("rain", ["P", "rain"])
+def test_a_network_of_whatever_weather_and_target_leaves_all_results(tmp_path, monkeypatch, target, rain):
+    """Also where nothing is called P or Q."""
+    monkeypatch.chdir(tmp_path)
+    data = generate(2, 2, seed=1)
+    forcing = {rain if name == "P" else name: values for name, values in data.forcing.items()}
+    units = {**data.units, rain: "mm", target: "mm"}
+    netcdf.write("data.nc", replace(data, forcing=forcing, target={target: data.target["Q"]}, units=units))
+    (tmp_path / "alone.yaml").write_text(ALONE.replace("TARGET", target))
+    for command in (["train", "alone.yaml", "--output", "run"], ["evaluate", "run"], ["report", "run"]):
+        assert main(command) == 0
+    assert {"report.html", "forcing.nc", "metrics.csv"} <= {
+        file.name for file in (tmp_path / "run").iterdir()
+    }
+    assert len([*(tmp_path / "run").glob("hydrograph*.png")]) == 3

@@ -206,3 +206,20 @@ def test_equations_are_compiled_where_that_is_worth_its_minute(written):
     assert not replace(much, engine="eager").compiles(910)
     assert replace(little, engine="compiled").compiles(1)
     assert not replace(much, activation_checkpointing=30).compiles(910)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ("[aridity, aridity]", "names aridity more than once"),
+        ("[aridity, nonsense]", "have no nonsense; avail"),
+    ],
+)
+def test_attributes_that_cannot_be_chosen_are_named(attributes, said):
+    with pytest.raises(ConfigError, match=said):
+        TrainingConfig.read("demo_daily", [f"data.attributes={attributes}"]).data.read()
+
+
+def test_synthetic_basins_have_the_attributes_that_are_chosen_and_coordinates():
+    chosen = TrainingConfig.read("demo_daily", ["data.attributes=[aridity]", "data.basins=2", "data.years=1"])
+    assert {*chosen.data.read().attributes} == {"aridity", "gauge_lat"}

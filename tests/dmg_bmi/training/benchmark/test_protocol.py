@@ -7,6 +7,7 @@ import pytest
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.training.benchmark import Options, Protocol
 from dmg_bmi.training.benchmark.rivals import configured
+from dmg_bmi.training.config import TrainingConfig, find
 
 IDS = ("01022500", "01031500", "02046000", "03010655", "12010000", "99999999")
 OWN = """
@@ -91,6 +92,27 @@ def test_lists_of_rivals_and_basins_are_found_beside_the_protocol(tmp_path):
     protocol = read(tmp_path, text)
     assert [*protocol.rivals] == ["one"]
     assert protocol.select(["a", "b", "c"]) == ["b", "c"]
+
+
+@pytest.mark.parametrize("listed", ["rivals.yaml", "sub/rivals.yaml", None])
+def test_a_configuration_is_found_beside_the_file_that_names_it_wherever_one_stands(
+    tmp_path, monkeypatch, listed
+):
+    monkeypatch.chdir(tmp_path.parent)
+    folder = tmp_path / "sub" if listed and "/" in listed else tmp_path
+    folder.mkdir(exist_ok=True)
+    shipped = TrainingConfig.read("demo_daily").summary
+    (folder / "mine.yaml").write_text(find("demo_daily").read_text().replace(shipped, "of mine"))
+    text = "{one: {config: mine.yaml}, two: {config: demo_daily}}"
+    if listed:
+        (tmp_path / listed).write_text(text)
+    own = OWN.replace("{one: {config: demo_daily}}", listed or text)
+    protocol = read(tmp_path, own)
+    assert configured(protocol, "one", Options(tmp_path)).summary == "of mine"
+    assert configured(protocol, "two", Options(tmp_path)).summary == shipped
+    (folder / "mine.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"mine\.yaml: no such file; shipped configurations: "):
+        configured(protocol, "one", Options(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,9 @@ def forcing_file(root):
         ("2000 02 29", "2000 02 nan", "is not a day of the calendar"),
         ("2000 03 01", "99999999999 03 01", "is not a day of the calendar"),
         (" 40.00\n", " 4000.0\n", "latitude in degrees"),
-        ("Tmax(C)", "Tmax(K)", r"column Tmax\(K\) must be in C"),
+        ("Tmax(C)", "Tmax(mm)", r"column Tmax\(mm\): 'mm' cannot be converted to 'degC'.* write it in degC"),
+        ("Tmax(C)", "Tmax(F)", r"column Tmax\(F\): unit 'F' can be read in two ways"),
+        ("Vp(Pa)", "Vp(torr)", r"column Vp\(torr\): unit 'torr' is not understood"),
         ("Tmin(C)", "Tmax(C)", r"column Tmax\(C\) appears twice"),
         (WEATHER, "", "not a CAMELS-US forcing file"),
         (" 40.00", "\udcff", "is not UTF-8 text"),
@@ -189,6 +191,34 @@ def test_a_wrong_flow_file_is_an_error_of_the_family(camels, flow):
     next(camels.glob("usgs_streamflow/*/*.txt")).write_text(flow)
     with pytest.raises(ForcingError, match="not a CAMELS-US streamflow file"):
         read_camels(camels, attributes=NAMES)
+
+
+def test_flow_of_another_gauge_than_the_file_is_named_after_is_refused(camels):
+    file = next(camels.glob("usgs_streamflow/*/*.txt"))
+    file.write_text(file.read_text().replace("01000001", "01000002"))
+    with pytest.raises(ForcingError, match="holds the flow of gauge 01000002, its name says 01000001"):
+        read_camels(camels, attributes=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "series", "scale"),
+    [
+        ("(mm/day)", "(mm/d)", "P", 1.0),
+        ("(mm/day)", "(kg m-2 d-1)", "P", 1.0),
+        ("(mm/day)", "(cm/day)", "P", 10.0),
+        ("Vp(Pa)", "Vp(kPa)", "VP", 1000.0),
+        ("(W/m2)", "(W/m^2)", "SRAD", 1.0),
+        ("(C)", "(degC)", "T", 1.0),
+        ("(C)", "(c)", "T", 1.0),
+    ],
+)
+def test_units_of_a_header_are_read_in_any_spelling_and_converted(camels, old, new, series, scale):
+    """Blanks would make two columns of one."""
+    before = read_camels(camels, attributes=NAMES).forcing[series]
+    file = forcing_file(camels)
+    file.write_text(file.read_text().replace(old, new.replace(" ", ".")))
+    after = read_camels(camels, attributes=NAMES).forcing[series]
+    np.testing.assert_allclose(after, scale * before, rtol=1e-12)
 
 
 def test_infinite_flow_is_named_with_basin_and_date(camels):
@@ -232,6 +262,13 @@ def test_folders_are_found_as_downloads_and_users_leave_them(camels, old, new):
     assert found.ids == expected.ids
     np.testing.assert_array_equal(found.target["Q"], expected.target["Q"])
     np.testing.assert_array_equal(found.forcing["PET"], expected.forcing["PET"])
+
+
+def test_what_differs_in_capital_letters_alone_is_suggested_first(camels):
+    for table in camels.glob("camels_attributes_v2.0/*.txt"):
+        table.write_text(table.read_text().replace(NAMES[0], NAMES[0].upper()))
+    with pytest.raises(ConfigError, match=rf"no attribute {NAMES[0]}; did you mean {NAMES[0].upper()}\?"):
+        read_camels(camels, attributes=NAMES)
 
 
 def test_what_was_given_is_never_suggested(camels):

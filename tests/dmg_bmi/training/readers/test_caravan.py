@@ -139,9 +139,12 @@ def test_units_are_those_the_file_says(root):
     np.testing.assert_allclose(data.forcing["P"][:, 0], [500, 1500, 2500, 3500])
     write_basin(root, "camels_01022500", units="")
     np.testing.assert_array_equal(load(caravan(root, ["camels_01022500"], NAMES)).forcing["P"][0], 0.5)
-    write_basin(root, "camels_01022500", units=UNITS.replace("streamflow [mm/d]", "streamflow [m3/s]"))
-    with pytest.raises(ConfigError, match="measure different things"):
-        load(caravan(root, ["camels_01022500"], NAMES))
+    for units in ("m3/s", "furlong"):
+        write_basin(
+            root, "camels_01022500", units=UNITS.replace("streamflow [mm/d]", f"streamflow [{units}]")
+        )
+        with pytest.raises(ConfigError, match=rf"camels_01022500\.nc: streamflow: .*'{units}'"):
+            load(caravan(root, ["camels_01022500"], NAMES))
 
 
 def test_further_columns_are_inputs_in_their_own_units_or_targets(root):
