@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -219,6 +220,13 @@ def test_nothing_of_the_bundle_changes(case):
     for function in (simulate, parameters, sensitivity):
         function(loaded, to_xarray(data))
     assert all(torch.equal(before[name], value) for name, value in loaded.model.state_dict().items())
+
+
+def test_without_xarray_it_is_told_what_to_install(case, monkeypatch):
+    _, data = case
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'dmg_bmi\[xarray\]'"):
+        to_xarray(data)
 
 
 def test_the_example_of_the_page_runs(capsys):
