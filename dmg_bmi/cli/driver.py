@@ -150,13 +150,14 @@ def _assimilating(
 
     Without options in the configuration those by default count, with the mean of the file as typical flow.
     """
-    table = CatchmentTable.load(config.catchments, ())
+    info = BundleInfo.read(config.bundle)
+    table = CatchmentTable.load(config.catchments, [v.name for v in info.variables if v.kind == "attribute"])
     depth = observations.read(path, table, forcing.times, forcing.step)
     known = np.isfinite(depth)
     log.info("%s: %d observations, %d missing", path, known.sum(), depth.size - known.sum())
     options = config.assimilation
     if options is None:
-        step = float(BundleInfo.read(config.bundle).load_model().step)
+        step = float(info.load_model().step)
         count = known.sum(0)
         means = np.where(known, depth, 0.0).sum(0) / np.maximum(count, 1) * (step / forcing.step)
         if not (means > 0).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
@@ -22,12 +23,13 @@ STEPS, IDS = 100, ("cat-1", "cat-2", "cat-3")
 ATTRIBUTES = {"elev_mean": 640.0, "area": 320.0, "aridity": 0.8}
 ATTRIBUTES |= {"frac_snow": 0.2, "frac_forest": 0.6, "clay_frac": 18.0}
 UNFINISHED = {unfinished_run.RECORDS, unfinished_run.STATE}
-#: Bundle, framework step, and whether forcing is stored.
+#: Bundle, framework step, and what is special.
 CASES = {
-    "daily": ("demo_daily", 86400.0, False),
-    "a daily model by the hour": ("demo_daily", 3600.0, False),
-    "stored": ("demo_hourly", 3600.0, True),
-    "stored, a daily model by the hour": ("demo_daily", 3600.0, True),
+    "daily": ("demo_daily", 86400.0, ""),
+    "a daily model by the hour": ("demo_daily", 3600.0, ""),
+    "stored": ("demo_hourly", 3600.0, "stored"),
+    "stored, a daily model by the hour": ("demo_daily", 3600.0, "stored"),
+    "in line with gauges": ("demo_daily", 86400.0, "assimilate"),
 }
 
 
@@ -42,10 +44,15 @@ def no_drawing(monkeypatch):
     monkeypatch.setattr(plots, "hydrograph", lambda path, *_, **__: path.write_bytes(b"drawn"))
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES)
+@pytest.fixture(
+    params=[
+        pytest.param(case, id=name, marks=pytest.mark.slow if "assimilate" in case else ())
+        for name, case in CASES.items()
+    ]
+)
 def case(request, tmp_path):
     """A folder with a configuration and forcing of three catchments; what ``run`` is given, and the data."""
-    bundle, step, is_stored = request.param
+    bundle, step, special = request.param
     some = weather(step)
     forcing = {name: values[:STEPS] for name, values in some.forcing.items()}
     forcing["P"] = forcing["P"] + 0.3
@@ -53,7 +60,7 @@ def case(request, tmp_path):
     config = {"bundle": bundle, "catchments": {"ids": [*IDS], "attributes": ATTRIBUTES}, "time_step": step}
     config["start_time"] = str(data.times[0])
     given = ["run", str(tmp_path / "run.yaml")]
-    if is_stored:
+    if special == "stored":
         (tmp_path / "store").mkdir()
         variables = {}
         for name, values in data.forcing.items():
@@ -65,6 +72,10 @@ def case(request, tmp_path):
     else:
         netcdf.write(tmp_path / "forcing.nc", data)
         given += ["--forcing", str(tmp_path / "forcing.nc")]
+    if special == "assimilate":
+        flow = np.random.default_rng(1).gamma(1.0, 2.0, (STEPS, len(IDS)))
+        netcdf.write(tmp_path / "gauges.nc", replace(data, forcing={}, target={"Q": flow}, units={"Q": "mm"}))
+        given += ["--assimilate", str(tmp_path / "gauges.nc")]
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
     return tmp_path, given, data
 
