@@ -7,6 +7,8 @@ https://doi.org/10.3402/tellusa.v38i2.11706): of the factors on rain and stores 
 
 The few controls of a row make a small least-squares problem of its own, which Gauss-Newton solves: the
 Jacobian comes from one perturbed member per control, and all members of all rows step in one batch.
+
+With `method: ensemble` a Kalman filter does it instead, see :mod:`dmg_bmi.assimilation.kalman`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from ..errors import ForcingError
 from ..model.delta_model import DeltaModel
 from ..model.roles.base import ForwardContext
 from ..physics import State
+from .kalman import filtered
 from .options import Assimilation
 
 FLOW = "Q"
@@ -43,7 +46,8 @@ class Analysis:
     state : State
         At the end of the window.
     factors : dict of name to Tensor
-        On forcing, ``P`` ``[pieces, rows]``, the latest piece first, and on stores, ``SM`` ``[rows]``.
+        On forcing, ``P`` ``[pieces, rows]``, the latest piece first, and on stores, ``SM`` ``[rows]``; of a
+        filter on stores alone, all updates together.
     added : Tensor ``[rows]``
         Water that rain and stores were given, mm; negative where it was taken. With it as exchange the
         balance of the window closes.
@@ -98,7 +102,8 @@ def analyse(
     options = options or Assimilation()
     check_observed(observed)
     rows = observed.shape[1]
-    count = max(1, BATCH // (1 + _Controls(model, options).count))
+    members = options.members if options.method == "ensemble" else _Controls(model, options).count
+    count = max(1, BATCH // (1 + members))
     parts = [
         _analyse(
             model,
@@ -172,21 +177,20 @@ def _analyse(
     options: Assimilation,
     known_error: Tensor | None,
 ) -> Analysis:
-    controls = _Controls(model, options)
     with torch.inference_mode():
         prepared = model.prepare(forcing, constants, state)
         seen = ~observed.isnan()
         target = torch.where(seen, observed, 0.0)
+        error = options.errors(observed, typical, known_error)
+        if options.method == "ensemble":
+            return Analysis(*filtered(model, prepared, observed, error, options), seen.sum(0))
+        controls = _Controls(model, options)
         age = torch.arange(len(observed) - 1, -1, -1, dtype=observed.dtype).unsqueeze(-1)
-        error = options.relative_error * target + options.mean_error * typical
-        if known_error is not None:
-            error = torch.where(known_error.isnan(), error, known_error)
-        error = error * (age / options.memory).exp()
-        weight = torch.where(seen, 1.0 / error.clamp(min=1e-6), 0.0)
+        weight = torch.where(seen, 1.0 / (error * (age / options.memory).exp()), 0.0)
 
         x = torch.zeros(observed.shape[1], controls.count, dtype=torch.float64)
         steps = EPSILON * torch.diag(controls.spread)
-        for _ in range(options.iterations if seen.any() else 0):
+        for _ in range(options.iterations if seen.any() and options.method != "none" else 0):
             members = torch.cat([x.unsqueeze(0), x + steps.unsqueeze(1)])
             flow = _flow(model, prepared, controls, members) * weight.unsqueeze(1)
             slope = ((flow[:, 1:] - flow[:, :1]) / (EPSILON * controls.spread).unsqueeze(-1)).movedim(1, -1)

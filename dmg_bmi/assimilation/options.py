@@ -5,53 +5,90 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..model.delta_model import DeltaModel
+
+
+MOST_MEMBERS = 10_000
+#: Smallest standard deviation of an error, mm.
+SMALLEST = 1e-6
+#: Defaults that are those of a method, chosen on years within the training period.
+BY_METHOD: dict[str, Mapping[str, Any]] = {
+    "variational": {
+        "forcing": {"P": 0.25},
+        "state_spread": 0.25,
+        "relative_error": 0.5,
+        "mean_error": 0.2,
+    },
+    "ensemble": {"forcing": {"P": 0.7}, "state_spread": 0.05, "relative_error": 0.3, "mean_error": 0.1},
+}
+BY_METHOD |= {"none": BY_METHOD["variational"]}
+_OF_METHOD: Any = None
 
 
 @dataclass(frozen=True)
 class Assimilation:
     """Options of :func:`~dmg_bmi.forecast.analyse`.
 
-    Rain and stores are multiplied by factors whose logarithms have a prior of mean zero; nothing is moved
-    by an observation that the model meets. The defaults were chosen on years within the training period.
+    Rain and stores are multiplied by factors whose logarithms have a mean of zero; nothing is moved by an
+    observation that the model meets.
 
     Parameters
     ----------
+    method : {"variational", "ensemble", "none"}
+        Those factors are sought that fit best, or stores are updated step by step by a Kalman filter whose
+        members differ by random factors, or nothing is moved: a host does that itself, see
+        :mod:`dmg_bmi.assimilation.adjoint`.
     window : int
         Steps before the time of the analysis that are compared with observations.
     ages : tuple of int
-        Ages, in steps, at which the window is cut into pieces that have a factor each.
+        Ages, in steps, at which the window is cut into pieces that have a factor each. Variational.
     forcing : mapping of str to float
-        Forcings that get a factor in each piece, and the standard deviation of its logarithm.
+        Forcings that get a factor in each piece or, of an ensemble, in each step, and the standard deviation
+        of its logarithm.
     states : mapping of str to float
-        Stores that get a factor at the begin of the window, likewise; by default all that the water
-        balance counts but routing queues, with `state_spread`.
+        Stores that get a factor at the begin of the window or in each step, likewise; by default all that
+        the water balance counts but routing queues, with `state_spread`.
     state_spread : float
     relative_error, mean_error : float
         Standard deviation of an observation's and the model's error: a share of the observed flow, and
         of the typical flow.
     memory : float
         Steps after which an observation's error counts e-fold: older ones matter less for what comes.
+        Variational.
     iterations : int
-        Of Gauss and Newton.
+        Of Gauss and Newton. Variational.
+    members, seed : int
+        Of an ensemble: beside the one that is not perturbed, and of its random factors.
     """
 
+    method: Literal["variational", "ensemble", "none"] = "variational"
     window: int = 30
     ages: tuple[int, ...] = (1, 3, 7)
-    forcing: Mapping[str, float] = field(default_factory=lambda: {"P": 0.25})
+    forcing: Mapping[str, float] = _OF_METHOD
     states: Mapping[str, float] = field(default_factory=dict)
-    state_spread: float = 0.25
-    relative_error: float = 0.5
-    mean_error: float = 0.2
+    state_spread: float = _OF_METHOD
+    relative_error: float = _OF_METHOD
+    mean_error: float = _OF_METHOD
     memory: float = 10.0
     iterations: int = 3
+    members: int = 32
+    seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.method not in BY_METHOD:
+            raise ConfigError(f"method must be {' or '.join(BY_METHOD)}, not {self.method!r}")
+        for name, value in BY_METHOD[self.method].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        if not 2 <= self.members <= MOST_MEMBERS or self.seed < 0:
+            raise ConfigError(f"members must be from 2 to {MOST_MEMBERS}, and seed not below zero")
         positive = ("window", "state_spread", "relative_error", "mean_error", "memory", "iterations")
         wrong = [name for name in positive if not getattr(self, name) > 0]
         wrong += [f"forcing.{name}" for name, spread in self.forcing.items() if not spread > 0]
@@ -60,6 +97,20 @@ class Assimilation:
             raise ConfigError(f"{', '.join(wrong)}: must be above zero")
         if not all(a < b for a, b in pairwise((0, *self.ages, self.window))):
             raise ConfigError(f"ages {self.ages} must rise, between 0 and the window of {self.window} steps")
+
+    def errors(self, observed: Tensor, typical: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the standard deviation of the errors of model and gauge, ``[time, rows]``, mm.
+
+        Parameters
+        ----------
+        observed, known : Tensor ``[time, rows]``
+            Flow in mm per step, and errors that are known of it; NaN is missing.
+        typical : Tensor ``[rows]``
+        """
+        error = self.relative_error * observed.nan_to_num() + self.mean_error * typical
+        if known is not None:
+            error = known.where(~known.isnan(), error)
+        return error.clamp(min=SMALLEST)
 
     @property
     def pieces(self) -> tuple[slice, ...]:

@@ -101,6 +101,24 @@ class ForwardContext:
             dict(self.given),
         )
 
+    def part(self, steps: slice, state: State) -> ForwardContext:
+        """Return the context of some steps of the block, whose process models begin from a state."""
+
+        def of(part: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: v[steps] for name, v in part.items()}
+
+        return ForwardContext(
+            of(self.forcing),
+            self.constants,
+            state,
+            {key: of(part) for key, part in self.driving.items()},
+            {key: of(part) for key, part in self.dynamic.items()},
+            self.processes,
+            {key: of(part) for key, part in self.fluxes.items()},
+            {},
+            dict(self.given),
+        )
+
     @property
     def dtype(self) -> torch.dtype:
         """Return the dtype of the equations."""

@@ -9,6 +9,15 @@ from dmg_bmi.forecast import Assimilation, analyse
 
 WINDOW, ROWS = 20, 4
 OPTIONS = Assimilation(window=WINDOW, ages=(1, 5))
+METHODS = {
+    "variational": OPTIONS,
+    "ensemble": Assimilation(method="ensemble", window=WINDOW, ages=(1, 5), members=12),
+}
+
+
+@pytest.fixture(params=METHODS)
+def options(request):
+    return METHODS[request.param]
 
 
 def built(roles=None, **phy):
@@ -55,7 +64,7 @@ def case():
     return Case(built())
 
 
-def test_without_observations_nothing_changes_bit_for_bit(case):
+def test_without_observations_nothing_changes_bit_for_bit(case, options):
     found = case.analyse(torch.full((WINDOW, ROWS), float("nan"), dtype=torch.float64))
     assert all(torch.equal(found.state[name], value) for name, value in case.after.items())
     assert all(torch.equal(found.fluxes[name], value) for name, value in case.plain.items())
@@ -63,18 +72,18 @@ def test_without_observations_nothing_changes_bit_for_bit(case):
     assert found.used.tolist() == [0] * ROWS
 
 
-def test_a_row_without_observations_stays_as_it_is_beside_others(case):
+def test_a_row_without_observations_stays_as_it_is_beside_others(case, options):
     observed = case.of_truth()
     observed[:, 2] = float("nan")
-    found = case.analyse(observed)
+    found = case.analyse(observed, options)
     assert found.used.tolist() == [WINDOW, WINDOW, 0, WINDOW]
     for name, value in case.after.items():
         assert torch.equal(found.state[name][2], value[2])
     assert not torch.equal(found.state["phy.SM"][1], case.after["phy.SM"][1])
 
 
-def test_a_perfect_model_is_not_moved_by_perfect_observations(case):
-    found = case.analyse(case.plain["Q"].clone())
+def test_a_perfect_model_is_not_moved_by_perfect_observations(case, options):
+    found = case.analyse(case.plain["Q"].clone(), options)
     for factor in found.factors.values():
         assert torch.allclose(factor, torch.ones_like(factor), rtol=0, atol=1e-12)
     assert found.added.abs().max() < 1e-9
@@ -88,6 +97,26 @@ def test_observations_of_another_truth_bring_the_forecast_nearer_to_it(case, rai
     assert (left < 0.5 * off).all()
     if store == 1.0:
         assert (found.factors["P"].log().sum(0).sign() == (1 if rain > 1 else -1)).all()
+
+
+@pytest.mark.parametrize(("rain", "store"), [(1.4, 1.0), (0.7, 1.0), (1.0, 1.4), (1.3, 0.8)])
+def test_a_filter_ends_nearer_to_another_truth_than_it_began(case, rain, store):
+    """Its last steps, since it learns of an observation only when it comes."""
+    observed = case.of_truth(rain, store)
+    found = case.analyse(observed, METHODS["ensemble"])
+    late = slice(WINDOW // 2, None)
+    off, left = ((q - observed)[late].square().sum(0) for q in (case.plain["Q"], found.fluxes["Q"]))
+    assert (left < 0.7 * off).all()
+
+
+def test_a_seed_makes_a_filter_repeatable_and_another_one_another(case):
+    observed = case.of_truth()
+    keys = {"method": "ensemble", "window": WINDOW, "ages": (1, 5)}
+    one, same, other = (
+        case.analyse(observed, Assimilation(**keys, seed=seed)).state["phy.SM"] for seed in (3, 3, 4)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
 
 
 MODELS = {
@@ -123,9 +152,9 @@ MODELS = {
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_the_balance_closes_with_what_the_analysis_gave_as_exchange(kind):
+def test_the_balance_closes_with_what_the_analysis_gave_as_exchange(kind, options):
     case = Case(MODELS[kind]())
-    found = case.analyse(1.5 * case.plain["Q"] + 0.1)
+    found = case.analyse(1.5 * case.plain["Q"] + 0.1, options)
     balance = case.model.declaration.balances[0]
     residual = case.model.residual(
         balance, case.forcing, found.fluxes, case.constants, case.state, found.state
@@ -134,9 +163,9 @@ def test_the_balance_closes_with_what_the_analysis_gave_as_exchange(kind):
     assert torch.allclose(residual, -found.added, rtol=0, atol=1e-9)
 
 
-def test_rows_never_mix(case):
+def test_rows_never_mix(case, options):
     observed = case.of_truth()
-    together = case.analyse(observed)
+    together = case.analyse(observed, options)
     for row in range(ROWS):
         alone = analyse(
             case.model,
@@ -145,17 +174,17 @@ def test_rows_never_mix(case):
             {n: v[row : row + 1] for n, v in case.state.items()},
             observed[:, row : row + 1],
             case.typical[row : row + 1],
-            OPTIONS,
+            options,
         )
         for name, value in alone.state.items():
             assert torch.allclose(together.state[name][row], value[0], rtol=1e-9, atol=1e-9), name
 
 
-def test_blocks_of_rows_give_what_all_give_at_once(case, monkeypatch):
+def test_blocks_of_rows_give_what_all_give_at_once(case, monkeypatch, options):
     observed = case.of_truth()
-    together = case.analyse(observed)
+    together = case.analyse(observed, options)
     monkeypatch.setattr("dmg_bmi.assimilation.analysis.BATCH", 20)
-    apart = case.analyse(observed)
+    apart = case.analyse(observed, options)
     for one, other in (
         (together.state, apart.state),
         (together.fluxes, apart.fluxes),
@@ -166,18 +195,18 @@ def test_blocks_of_rows_give_what_all_give_at_once(case, monkeypatch):
     assert torch.equal(together.used, apart.used)
 
 
-def test_gaps_are_ignored_and_counted(case):
+def test_gaps_are_ignored_and_counted(case, options):
     observed = case.of_truth()
     observed[3:7, 0] = float("nan")
-    assert case.analyse(observed).used.tolist() == [WINDOW - 4, WINDOW, WINDOW, WINDOW]
+    assert case.analyse(observed, options).used.tolist() == [WINDOW - 4, WINDOW, WINDOW, WINDOW]
 
 
 @pytest.mark.parametrize("value", [-0.1, float("inf"), 1e5, -float("inf")])
-def test_flow_that_no_river_has_is_refused_by_row_and_step(case, value):
+def test_flow_that_no_river_has_is_refused_by_row_and_step(case, value, options):
     observed = case.of_truth()
     observed[4, 2] = value
     with pytest.raises(ForcingError, match="row 2 in step 4"):
-        case.analyse(observed)
+        case.analyse(observed, options)
 
 
 def test_the_gradient_of_the_flow_by_rain_and_stores_is_that_of_differences(case):
@@ -204,6 +233,10 @@ def test_the_gradient_of_the_flow_by_rain_and_stores_is_that_of_differences(case
         {"forcing": {"P": 0.0}},
         {"states": {"SM": float("nan")}},
         {"iterations": 0},
+        {"members": 1},
+        {"members": 10**9},
+        {"seed": -1},
+        {"method": "particles"},
     ],
 )
 def test_options_out_of_range_are_refused_by_name(keys):

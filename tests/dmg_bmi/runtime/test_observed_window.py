@@ -53,26 +53,30 @@ def case(configure, bundles, weather, bmi_run):
 
 
 STEPPING = [DAY, 6 * HOUR]
+METHODS = [ASSIMILATION, {**ASSIMILATION, "method": "ensemble", "members": 8}]
+BY_METHOD = pytest.mark.parametrize("options", METHODS, ids=["variational", "ensemble"])
 
 
+@BY_METHOD
 @pytest.mark.parametrize("step", STEPPING)
 @pytest.mark.parametrize("kind", ["lstm", "lstm_mlp", "fixed", "column"])
-def test_without_observations_nothing_changes_bit_for_bit(case, bmi_run, kind, step):
+def test_without_observations_nothing_changes_bit_for_bit(case, bmi_run, kind, step, options):
     this = case(kind, step)
     plain = bmi_run.drive(this.start(None), this.series, range(this.length), SYMBOLS)
     for observed in (None, np.full((this.length, N), np.nan)):
-        found = this.drive(this.start(), observed)
+        found = this.drive(this.start(options), observed)
         assert not found[INCREMENT.symbol].any()
         for name, values in plain.items():
             assert np.array_equal(found[name], values, equal_nan=True), name
 
 
+@BY_METHOD
 @pytest.mark.parametrize("step", STEPPING)
-def test_a_catchment_without_observations_is_the_same_beside_others_bit_for_bit(case, bmi_run, step):
+def test_a_catchment_without_observations_is_the_same_beside_others_bit_for_bit(case, bmi_run, step, options):
     this = case(step=step)
     observed = this.observed()
     observed[:, 1] = np.nan
-    found = this.drive(this.start(), observed)
+    found = this.drive(this.start(options), observed)
     plain = bmi_run.drive(this.start(None), this.series, range(this.length), SYMBOLS)
     for name, values in plain.items():
         assert np.array_equal(found[name][:, 1], values[:, 1], equal_nan=True), name
@@ -80,10 +84,11 @@ def test_a_catchment_without_observations_is_the_same_beside_others_bit_for_bit(
     assert found[INCREMENT.symbol][:, [0, 2]].any(0).all()
 
 
-def test_a_perfect_model_is_not_moved_by_perfect_observations(case, bmi_run):
+@BY_METHOD
+def test_a_perfect_model_is_not_moved_by_perfect_observations(case, bmi_run, options):
     this = case()
     plain = bmi_run.drive(this.start(None), this.series, range(this.length), SYMBOLS)
-    found = this.drive(this.start(), plain["Q"])
+    found = this.drive(this.start(options), plain["Q"])
     for name, values in plain.items():
         assert np.allclose(found[name], values, rtol=1e-5, atol=1e-9), name
     assert np.abs(found[INCREMENT.symbol]).max() < 1e-6
@@ -136,22 +141,39 @@ def test_observations_bring_flow_nearer_and_the_balance_closes(case, bmi_run, st
 
 
 @pytest.mark.parametrize("step", STEPPING)
+def test_the_water_of_a_filter_is_booked(case, bmi_run, step):
+    this = case(step=step)
+    observed, bmi = this.observed(), this.start(METHODS[1])
+    names = [f"ngen::mass_{part}" for part in ("in", "out", "stored", "leaked")]
+    for name in names:
+        bmi_run.read(bmi, name)
+    increments = np.zeros(N)
+    for k in range(this.length):
+        increments += this.drive(bmi, observed, [k])[INCREMENT.symbol][0] * 1000.0
+        into, out, stored, leaked = (bmi_run.read(bmi, name) for name in names)
+        assert np.allclose(into - out - stored - leaked, 0.0, rtol=0, atol=1e-9)
+    assert np.allclose(leaked, -increments, rtol=0, atol=1e-9)
+    assert np.abs(increments).min() > 1e-3
+
+
+@BY_METHOD
+@pytest.mark.parametrize("step", STEPPING)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.integers(0, 2**20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_split_saved_and_restored_in_mid_window_it_is_the_same_bit_for_bit(case, step, shares, seed):
+def test_split_saved_and_restored_in_mid_window_it_is_the_same_bit_for_bit(case, step, options, shares, seed):
     this = case(step=step)
     observed = this.observed()
     observed[np.random.default_rng(seed).random(observed.shape) < 0.5] = np.nan
-    whole = this.drive(this.start(), observed)
+    whole = this.drive(this.start(options), observed)
     cuts = sorted({0, this.length, *(round(share * this.length) for share in shares)})
-    bmi, parts = this.start(), []
+    bmi, parts = this.start(options), []
     for begin, end in pairwise(cuts):
         parts.append(this.drive(bmi, observed, range(begin, end)))
         if end == this.length:
             break
         content = bmi.component.save()
         time = np.datetime64("2001-10-01", "s") + round(end * step)
-        bmi = this.start(start_time=str(time) + "Z")
+        bmi = this.start(options, start_time=str(time) + "Z")
         bmi.component.load(content)
         assert bmi.component.save() == content
     for name, values in whole.items():
