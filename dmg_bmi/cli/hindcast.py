@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..arrays import FloatArray
-    from ..forecast import Assimilation, Distribution, Hindcast
+    from ..forecast import Assimilation, Distribution, Hindcast, LearnedError
     from ..io.timeseries import BasinDataset
     from ..model.delta_model import DeltaModel
     from ..training.experiment import Experiment
 
 SHOWN = ("NSE", "KGE", "bias")
 #: Files of a hindcast; the last makes the others valid.
-RESULTS = ("skill.csv", "distribution.csv", "reliability.png", "fan.png", "hindcast.nc")
+RESULTS = ("skill.csv", "distribution.csv", "reliability.png", "ranks.png", "fan.png", "hindcast.nc")
+#: Folder of what is done while the work goes on.
+KEPT = "hindcast.dmg_bmi"
 #: Steps of a fan chart.
 DRAWN = 120
 
@@ -56,6 +58,7 @@ def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi hindcast``."""
     from ..errors import ConfigError
     from ..forecast import Assimilation, LearnedError, hindcast, stored_error
+    from ..forecast.parts import forget
     from ..io.atomic import make_folder, replacing_together
     from ..io.typed_yaml import from_mapping, read_yaml
     from ..plotting.hydrographs import pyplot
@@ -81,29 +84,35 @@ def command(arguments: argparse.Namespace) -> None:
     }
     if arguments.save_bundle is not None:
         make_folder(arguments.save_bundle)  # whether there is a place for it shows before the work
-    results = [arguments.output / name for name in RESULTS]
+    results, kept = [arguments.output / name for name in RESULTS], arguments.output / KEPT
+
+    def made_of(name: str, every: int) -> Hindcast:
+        return hindcast(model, *parts[name], options, arguments.leads, every, kept / f"{name}-{every}")
+
     with replacing_together(results) as made:
-        fit, scored = (
-            hindcast(model, *parts[name], options, arguments.leads, every)
-            for name, every in (("train", arguments.fit_every), (arguments.split, arguments.every))
-        )
-        validation = None
-        if "validation" in parts and arguments.split != "validation":
-            validation = hindcast(model, *parts["validation"], options, arguments.leads, arguments.fit_every)
+        fit = made_of("train", arguments.fit_every)
+        scored = made_of(arguments.split, arguments.every)
         error = LearnedError.fit(fit)
-        if validation is not None:
-            error = error.calibrated(validation)
-        distributions = {"learned": error(scored), "learned_without_observations": error(scored.blind())}
-        forecasts = _kinds(scored, fit) | {
-            "learned": (distributions["learned"].mean, "flow expected of the analysis by its learned error")
-        }
-        _write(made[0].parent, scored, forecasts, distributions["learned"], info.name)
-        said = _write_distributions(made[0].parent, scored, distributions, calibrated=validation is not None)
-    print(_table(scored, forecasts))
+        if "validation" in parts and arguments.split != "validation":
+            error = error.calibrated(made_of("validation", arguments.fit_every))
+        said = _write_all(made[0].parent, scored, fit, error, info.name)
+    forget(kept)
     print(said)
     print(results[-1])
     if arguments.save_bundle is not None:
         print(info.copy(arguments.save_bundle, stored_error.to_part(error, info)).path)
+
+
+def _write_all(folder: Path, scored: Hindcast, fit: Hindcast, error: LearnedError, bundle: str) -> str:
+    """Write all results into a folder; return what is said of them."""
+    distributions = {"learned": error(scored), "learned_without_observations": error(scored.blind())}
+    mean = distributions["learned"].mean
+    forecasts = _kinds(scored, fit) | {
+        "learned": (mean, "flow expected of the analysis by its learned error")
+    }
+    _write(folder, scored, forecasts, distributions["learned"], bundle)
+    said = _write_distributions(folder, scored, distributions, calibrated=error.calibrations is not None)
+    return f"{_table(scored, forecasts)}\n{said}"
 
 
 def _part(
@@ -198,8 +207,8 @@ def _write_distributions(
     import numpy as np
 
     from ..io.csv_table import write_csv
-    from ..plotting.distributions import fan_chart, reliability_diagram
-    from ..training.probabilistic import LEVELS, SCORES, per_basin, reliability
+    from ..plotting.distributions import fan_chart, rank_histogram, reliability_diagram
+    from ..training.probabilistic import LEVELS, SCORES, per_basin, ranks, reliability
 
     rows: list[list[str]] = []
     lines = [f"{LEVELS[-1] - LEVELS[0]:.0%} intervals" + ("" if calibrated else ", not calibrated")]
@@ -217,6 +226,8 @@ def _write_distributions(
         for lead in sorted({0, scored.observed.shape[1] - 1})
     }
     reliability_diagram(folder / "reliability.png", LEVELS, shares, "learned error")
+    first = ranks(learned[:, :, 0], scored.observed[:, 0])
+    rank_histogram(folder / "ranks.png", first, len(LEVELS), "next step, quantiles of the learned error")
     skill = scored.skill(distributions["learned"].mean)[0]
     middle = int(np.argsort(np.nan_to_num(skill, nan=-np.inf))[len(skill) // 2])
     some = slice(-DRAWN, None)

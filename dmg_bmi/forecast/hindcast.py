@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,11 +20,13 @@ from ..training.data import tensors
 from ..training.metrics import per_basin
 from .cycle import Cycle, Window
 from .error_correction import ErrorCorrection
+from .parts import Parts
 
 #: Steps before each issue that are kept.
 RECENT = 8
 #: Typical flow of a river that hardly flows, mm per step.
 SMALLEST = 1e-3
+_KINDS = ("open_loop", "analysed")
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ def hindcast(
     options: Assimilation | None = None,
     leads: int = 7,
     every: int = 1,
+    keep: Path | None = None,
 ) -> Hindcast:
     """Forecast again and again over a period, with the weather that came.
 
@@ -186,6 +190,8 @@ def hindcast(
         Steps that each forecast looks ahead.
     every : int
         Steps between issues.
+    keep : Path, optional
+        Folder for what is done, from which the same hindcast goes on if this one is killed.
 
     Raises
     ------
@@ -208,12 +214,35 @@ def hindcast(
         constants, state = model.precompute(data.attributes, basins), model.init_state(basins)
     scale = torch.from_numpy(np.asarray(typical, dtype=np.float64))
     cycle = Cycle(model, data.forcing, constants, state, observed, scale, options)
+    kept = None
+    if keep is not None:
+        about = {"ids": dataset.ids, "issues": issues.tolist(), "leads": leads, "options": asdict(options)}
+        given = (*data.forcing.values(), *data.attributes.values(), observed, scale)
+        weights = model.state_dict().values()
+        kept = Parts(keep, about | {"model": model.describe()}, (*weights, *given))
     parts = []
-    for some, before in cycle.blocks(issues):
-        windows = (cycle.open_loop(some, before), cycle.analysed(some, before))
-        flows = [cycle.ahead(some, window.state, leads).squeeze(2) for window in windows]
-        parts.append(of_block(cycle, dataset.ids, dataset.times[some], dataset.step, some, windows, flows))
+    for number, (some, before) in enumerate(cycle.blocks(issues)):
+        made = None if kept is None else kept.read(number)
+        if made is None:
+            windows = (cycle.open_loop(some, before), cycle.analysed(some, before))
+            flows = [cycle.ahead(some, window.state, leads).squeeze(2) for window in windows]
+            made = _made(cycle, windows, flows)
+            if kept is not None:
+                kept.keep(number, made)
+        parts.append(_gathered(cycle, dataset.ids, dataset.times[some], dataset.step, some, made))
     return Hindcast.joined(parts)
+
+
+def _made(cycle: Cycle, windows: tuple[Window, Window], flows: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return what took the work, by name; :func:`_gathered` makes a hindcast of it."""
+    found: dict[str, Tensor] = {}
+    for kind, window, ahead in zip(_KINDS, windows, flows, strict=True):
+        flow = window.flow
+        recent = flow.new_full((RECENT, flow.shape[1]), torch.nan)
+        recent[-len(flow) :] = flow[-RECENT:]  # a window may be shorter
+        found |= {f"{kind}.flow": ahead, f"{kind}.recent": _by_issue(recent, cycle.catchments)}
+    moved = windows[1].factors.items()
+    return found | {f"moved.{name}": _by_issue(factor.log(), cycle.catchments) for name, factor in moved}
 
 
 def of_block(
@@ -244,14 +273,28 @@ def of_block(
     weather : mapping of name to Tensor ``[issues, leads, basins]``, optional
         That the forecasts had; by default the one that came.
     """
+    return _gathered(cycle, ids, issued, step, issues, _made(cycle, windows, flows), weather)
+
+
+def _gathered(
+    cycle: Cycle,
+    ids: Sequence[str],
+    issued: TimeArray,
+    step: float,
+    issues: Tensor,
+    made: Mapping[str, Tensor],
+    weather: Mapping[str, Tensor] | None = None,
+) -> Hindcast:
     before = issues[:, None] + torch.arange(-RECENT, 0)
-    ahead = issues[:, None] + torch.arange(flows[0].shape[1])
+    ahead = issues[:, None] + torch.arange(made["open_loop.flow"].shape[1])
     if weather is None:
         weather = {name: values[ahead] for name, values in cycle.forcing.items()}
     # Of the steps that are forecast some may lie after all observations.
     known = cycle.observed[ahead.clamp(max=len(cycle.observed) - 1)]
     observed = torch.where((ahead < len(cycle.observed)).unsqueeze(-1), known, torch.nan)
-    open_loop, analysed = (_forecasts(cycle, *pair) for pair in zip(windows, flows, strict=True))
+    open_loop, analysed = (
+        Forecasts(made[f"{kind}.flow"].numpy(), made[f"{kind}.recent"].numpy()) for kind in _KINDS
+    )
     return Hindcast(
         tuple(ids),
         issued,
@@ -261,20 +304,12 @@ def of_block(
         observed.numpy(),
         cycle.observed[before].numpy(),
         {n: torch.cat([cycle.forcing[n][before], weather[n]], dim=1).numpy() for n in cycle.forcing},
-        {name: _by_issue(factor.log(), cycle.catchments) for name, factor in windows[1].factors.items()},
+        {n.removeprefix("moved."): v.numpy() for n, v in made.items() if n.startswith("moved.")},
         np.maximum(np.nan_to_num(cycle.typical.numpy()), SMALLEST),
         cycle.options,
     )
 
 
-def _forecasts(cycle: Cycle, window: Window, ahead: Tensor) -> Forecasts:
-    """Return the forecasts from the ends of windows."""
-    flow = window.flow
-    recent = flow.new_full((RECENT, flow.shape[1]), torch.nan)
-    recent[-len(flow) :] = flow[-RECENT:]  # a window may be shorter
-    return Forecasts(ahead.numpy(), _by_issue(recent, cycle.catchments))
-
-
-def _by_issue(values: Tensor, basins: int) -> FloatArray:
+def _by_issue(values: Tensor, basins: int) -> Tensor:
     """Return values ``[..., issues * basins]`` as ``[issues, steps, basins]``."""
-    return values.reshape(-1, values.shape[-1] // basins, basins).transpose(0, 1).numpy()
+    return values.reshape(-1, values.shape[-1] // basins, basins).transpose(0, 1)

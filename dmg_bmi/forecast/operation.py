@@ -263,6 +263,10 @@ def _set_up(path: Path) -> tuple[SharedSetup, State, np.datetime64]:
     run = RunConfig.read(path)
     if not run.bundle:
         raise ConfigError(f"{path}: missing key 'bundle'; give a folder or a shipped bundle's name")
+    if run.ensemble is not None:
+        raise ConfigError(
+            f"{path}: ensemble: members of forecasts are those of `weather` and `lags`; leave it out"
+        )
     start = whole_forcing.start_of(run)
     if start is None or run.device != "cpu":
         raise ConfigError(f"{path}: forecasts need a start_time, and run on device: cpu")

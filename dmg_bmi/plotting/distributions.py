@@ -80,7 +80,7 @@ def reliability_diagram(
 
 
 def rank_histogram(path: Target, ranks: FloatingArray, members: int, title: str = "") -> None:
-    """Save how often each rank of the observations among the members occurs.
+    """Save how often each rank of the observations among members, or quantiles at even distances, occurs.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def rank_histogram(path: Target, ranks: FloatingArray, members: int, title: str 
     counted = np.bincount(ranks[~np.isnan(ranks)].astype(int), minlength=members + 1)
     axes.bar(np.arange(members + 1), counted / max(counted.sum(), 1), color=BLUE, width=0.9)
     axes.axhline(1 / (members + 1), color=BLACK, linewidth=0.8)
-    axes.set(xlabel="members below the observation", ylabel="share of observations")
+    axes.set(xlabel="below the observation", ylabel="share of observations")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, loc="left", fontsize=11)
     save(figure, path)

@@ -10,6 +10,7 @@ from dmg_bmi import Bundle
 from dmg_bmi.cli import main
 from dmg_bmi.errors import ConfigError, ForcingError
 from dmg_bmi.forecast import Assimilation, hindcast
+from dmg_bmi.forecast.cycle import Cycle
 from dmg_bmi.synthetic.basins import generate
 
 OPTIONS = Assimilation(window=20, ages=(1, 5))
@@ -91,6 +92,55 @@ def test_observations_improve_the_forecast_of_a_wrong_model(model, dataset):
     assert (left[0] < off[0]).all()
 
 
+@pytest.mark.parametrize("cut", [0, 2, 3])
+def test_killed_it_goes_on_from_the_blocks_that_are_done_to_the_same_bits(
+    model, dataset, monkeypatch, tmp_path, cut
+):
+    monkeypatch.setattr("dmg_bmi.forecast.cycle.ROWS", 9)
+    whole = run(model, dataset)
+    analysed, calls = Cycle.analysed, []
+
+    def killed(self, *given):
+        calls.append(given)
+        if len(calls) == cut + 1:
+            raise KeyboardInterrupt
+        return analysed(self, *given)
+
+    monkeypatch.setattr(Cycle, "analysed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, dataset, keep=tmp_path / "kept")
+    assert len([*tmp_path.glob("kept/*.part")]) == cut
+    calls[:] = [None] * 100
+    found = run(model, dataset, keep=tmp_path / "kept")
+    assert len(calls) - 100 == -(-len(whole.issued) // 3) - cut
+    for one, other in ((whole.open_loop, found.open_loop), (whole.analysed, found.analysed)):
+        assert np.array_equal(one.flow, other.flow)
+        assert np.array_equal(one.recent, other.recent, equal_nan=True)
+    assert np.array_equal(whole.observed, found.observed, equal_nan=True)
+    assert all(np.array_equal(whole.weather[name], found.weather[name]) for name in whole.weather)
+    assert all(np.array_equal(whole.moved[name], found.moved[name]) for name in whole.moved)
+
+
+def test_what_was_kept_of_something_else_or_is_damaged_is_made_again(model, dataset, monkeypatch, tmp_path):
+    monkeypatch.setattr("dmg_bmi.forecast.cycle.ROWS", 9)
+    run(model, dataset, keep=tmp_path)
+    other = replace(dataset, target={"Q": dataset.target["Q"] * 1.1})
+    found = run(model, other, keep=tmp_path)
+    assert np.array_equal(found.analysed.flow, run(model, other).analysed.flow)
+    for path, content in zip(sorted(tmp_path.glob("*.part")), (b"", b"x" * 50, b"\x80\x04."), strict=False):
+        path.write_bytes(content)
+    assert np.array_equal(run(model, other, keep=tmp_path).analysed.flow, found.analysed.flow)
+
+
+def test_a_filter_may_be_the_analysis(model, dataset):
+    options = Assimilation(method="ensemble", window=20)
+    wrong = replace(dataset, target={"Q": 1.3 * dataset.target["Q"] + 0.1})
+    found = hindcast(model, wrong, FIRST, LAST, np.ones(3), options, 5, 3)
+    off, left = (np.nanmean(np.square(f.flow - found.observed), 0) for f in (found.open_loop, found.analysed))
+    assert (left[0] < off[0]).all()
+    assert all(np.isfinite(values).all() for values in found.moved.values())
+
+
 def test_a_period_without_data_is_refused_with_what_there_is(model, dataset):
     with pytest.raises(ConfigError, match="no forecast can be issued from 2010"):
         hindcast(model, dataset, np.datetime64("2010-01-01"), np.datetime64("2011-01-01"), np.ones(3))
@@ -136,7 +186,8 @@ def test_the_command_writes_forecasts_and_their_skill(tmp_path, capsys, monkeypa
     lines = (tmp_path / "out" / "distribution.csv").read_text().splitlines()
     assert len(lines) == 1 + 2 * shape[1] * shape[2]
     assert "90% intervals, not calibrated" in said
-    for picture in ("fan.png", "reliability.png"):
+    assert not [*(tmp_path / "out").glob("*.dmg_bmi/*")]
+    for picture in ("fan.png", "ranks.png", "reliability.png"):
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
 
 
