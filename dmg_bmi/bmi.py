@@ -26,6 +26,7 @@ from .runtime.arguments import AnyArray, as_indices, as_numbers, fill
 from .runtime.clock import Clock
 from .runtime.component import Component
 from .runtime.config import RunConfig
+from .runtime.ensemble import EnsembleComponent
 from .runtime.metadata import ExtraVariables, Metadata, ReservedVariables
 from .runtime.ngen_protocols import NgenProtocols
 
@@ -82,7 +83,8 @@ class DeltaModelBmi(Bmi):
             extra = self._extra_variables(component)
 
         try:
-            component = Component.instead_of(self._component, self._bundle_of(config), config, accept)
+            kind = Component if config.ensemble is None else EnsembleComponent
+            component = kind.instead_of(self._component, self._bundle_of(config), config, accept)
         except DmgBmiError as problem:
             raise problem.within(str(config_file)) from problem
         self._adopt(component, extra)
@@ -92,7 +94,7 @@ class DeltaModelBmi(Bmi):
         self._protocols = None
         self._component, self._clock = component, component.clock
         self._extra, self._about = extra, component.about
-        single = component.size == 1
+        single = len(component.catchments) == 1
         self._set = component.by_kind("input") if single else {}
         self._read = component.by_kind("output") if single else {}
         if extra is not None:
@@ -157,7 +159,7 @@ class DeltaModelBmi(Bmi):
     def item_ids(self, name: str) -> tuple[str, ...]:
         """Return the ids of the rows of a variable that has one item per row."""
         self._require(name)
-        return self.component.ids
+        return self.component.catchments
 
     @property
     def component(self) -> Component:
@@ -225,7 +227,7 @@ class DeltaModelBmi(Bmi):
     def get_var_location(self, name: str) -> str:
         """Return ``node`` of the scalar grid for one catchment, ``none`` for many."""
         self._require(name)
-        return "node" if self.component.size == 1 else "none"
+        return "node" if len(self.component.catchments) == 1 else "none"
 
     def get_var_grid(self, name: str) -> int:
         """Return the one grid."""
@@ -329,7 +331,7 @@ class DeltaModelBmi(Bmi):
     def get_grid_type(self, grid: int) -> str:
         """Return ``scalar`` for one catchment, ``none`` for many, which have no geometry."""
         self._grid(grid)
-        return "scalar" if self.component.size == 1 else "none"
+        return "scalar" if len(self.component.catchments) == 1 else "none"
 
     def get_grid_rank(self, grid: int) -> int:
         """Return 0."""
@@ -339,7 +341,7 @@ class DeltaModelBmi(Bmi):
     def get_grid_size(self, grid: int) -> int:
         """Return the number of catchments."""
         self._grid(grid)
-        return self.component.size
+        return len(self.component.catchments)
 
     def get_grid_node_count(self, grid: int) -> int:
         """Return the number of catchments."""

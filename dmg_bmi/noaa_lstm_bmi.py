@@ -102,4 +102,4 @@ class NoaaLstmBmi(DeltaModelBmi):
         table = {
             name: Reserved(units, "float64") for name, units in noaa_lstm.INPUTS.items() if name not in used
         }
-        return UnusedInputs(table, component.size)
+        return UnusedInputs(table, len(component.catchments))

@@ -97,7 +97,7 @@ def drive(
         bmi.initialize(str(config_path))
         records = RunRecords(bmi, config, forcing, str(forcing_path or config_path), observed)
         outputs = _chosen(bmi, wanted.outputs)
-        ids = bmi.component.ids
+        ids = bmi.component.catchments
         if drawn is not None and drawn not in ids:
             raise ConfigError(f"--catchment: no catchment {drawn!r}; {alternatives(drawn, ids)}")
         draws = picture and any(v.symbol == "Q" for v in outputs)
@@ -211,7 +211,9 @@ def _step(bmi: DeltaModelBmi, records: RunRecords, outputs: Sequence[Variable], 
     arrays = {v.symbol: bmi.get_value_ptr(v.name) for v in outputs}
     with progress(len(records), "run", "step", initial=run.done) as bar:
         for steps, inputs in records.blocks(run.done, run.layout.length):
-            block = {symbol: np.empty((steps, component.size), run.layout.dtype) for symbol in arrays}
+            block = {
+                symbol: np.empty((steps, len(component.catchments)), run.layout.dtype) for symbol in arrays
+            }
             for k in range(steps):
                 for name, values in inputs.items():
                     bmi.set_value(name, values[k])
@@ -242,7 +244,7 @@ def _write(
     }
     shown = [np.empty(0)]
     with netcdf.Writer(
-        path, component.ids, columns, bmi.get_time_step(), run.layout.dtype, **about
+        path, component.catchments, columns, bmi.get_time_step(), run.layout.dtype, **about
     ) as writer:
         for steps, block in run.blocks():
             writer.append(times[steps], block)

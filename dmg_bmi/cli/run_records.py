@@ -115,7 +115,7 @@ class RunRecords:
         component, some = self._bmi.component, self.forcing.part(part)
         names = [name for name in self._bmi.get_input_var_names() if name not in self._observed]
         table = component.about.by_name
-        inputs = {n: series.model_input(some, table[n], component.ids, self.source) for n in names}
+        inputs = {n: series.model_input(some, table[n], component.catchments, self.source) for n in names}
         return inputs | {name: values[part] for name, values in self._observed.items()}
 
 

@@ -17,7 +17,7 @@ from ..physics import Quantity, StateVariable
 from ..physics.contract import Aggregation
 from .delta_model import DAY, DeltaModel
 
-Kind = Literal["input", "output", "attribute", "state", "multiplier", "observation"]
+Kind = Literal["input", "output", "attribute", "state", "multiplier", "observation", "adjoint"]
 #: Runoff as a depth, and as flow over a catchment's area.
 RUNOFF = "land_surface_water__runoff_depth"
 FLOW = "land_surface_water_source__volume_flow_rate"
@@ -33,9 +33,10 @@ class Variable:
         Name for frameworks: the CSDMS standard name, or the symbol where there is none.
     symbol : str
         Name in the model.
-    kind : {"input", "output", "attribute", "state", "multiplier", "observation"}
+    kind : {"input", "output", "attribute", "state", "multiplier", "observation", "adjoint"}
         Inputs, and outputs with a standard name, are published. A multiplier scales a learned
-        parameter, for calibration. An observation is for the step that comes.
+        parameter, for calibration. An observation is for the step that comes; an adjoint is the gradient by
+        a state of the misfit to those that came.
     units : str
         Units of frameworks.
     model_units : str

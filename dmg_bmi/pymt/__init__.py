@@ -52,7 +52,7 @@ class PymtComponent(DeltaModelBmi):
                 raise ConfigError(
                     f"{path}: {name}: {value!r} is not a number for an input; inputs are {inputs}"
                 )
-            self.set_value(name, np.full(self.component.size, float(value)))
+            self.set_value(name, np.full(len(self.component.catchments), float(value)))
 
 
 def plugin(name: str, bundle: str | Path, module: str, metadata: str | None = None) -> type[PymtComponent]:

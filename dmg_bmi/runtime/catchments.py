@@ -60,6 +60,14 @@ class CatchmentTable:
     area: FloatArray
     fabric: Hydrofabric | None = None
 
+    def repeated(self, members: int) -> CatchmentTable:
+        """Return the table of the members of each catchment, side by side."""
+        return CatchmentTable(
+            tuple(f"{name}, member {k}" for name in self.ids for k in range(members)),
+            {name: np.repeat(values, members) for name, values in self.attributes.items()},
+            np.repeat(self.area, members),
+        )
+
     @classmethod
     def load(cls, catchments: Catchments, names: Sequence[str]) -> CatchmentTable:
         """Gather the attributes `names`.

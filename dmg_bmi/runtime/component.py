@@ -20,8 +20,8 @@ from ..model.variables import Kind, Variable, unknown_variable
 from . import restart
 from .catchments import check_attribute, implausible
 from .config import RunConfig, utc
-from .group import group_of, with_rows
-from .metadata import AREA, IDS, id_number
+from .group import Group, group_of, with_rows
+from .metadata import AREA, IDS, Metadata, id_number
 from .snapshot import Snapshot
 from .stepping import SteppingRows
 
@@ -45,14 +45,18 @@ class Component(SteppingRows):
         Attributes and multipliers; `changed` names those that were set.
     about : Metadata
         What BMI getters say of the variables.
+    catchments : tuple of str
+        Those that a framework sees, an item each.
     """
 
     def __init__(self, info: BundleInfo, config: RunConfig) -> None:
         group = group_of(info, config)
         self.info, self.config = group.info, config
         with group.lock:
-            super().__init__(group, (config.catchment,) if config.catchment is not None else group.table.ids)
-            self.settable = {n: v[self.part] for n, v in (group.attributes | group.multipliers).items()}
+            super().__init__(group, self._row_names(group))
+            self.settable: dict[str, FloatArray] = {
+                n: v[self.part] for n, v in (group.attributes | group.multipliers).items()
+            }
             self.changed: dict[str, None] = {}
             names = group.inputs.names if group.store is None else ()
             self.arrays: dict[str, NDArray[np.generic]] = {
@@ -63,13 +67,21 @@ class Component(SteppingRows):
                 AREA: self.area,
                 **({} if self.window is None else self.window.arrays),
             }
-            self.about = group.about(self.size)
+            self.about: Metadata = group.about(self.size)
+            adjoints = (v for v in self.about.by_name.values() if v.kind == "adjoint")
+            self.arrays |= {v.name: np.zeros(self.size * v.size) for v in adjoints}
             self._pointers: dict[str, NDArray[np.generic]] = {}
             try:
                 self._begin_restarts()
             except BaseException:
                 group.leave(self)
                 raise
+
+    def _row_names(self, group: Group) -> tuple[str, ...]:
+        """Return the rows of the group's table that the component owns; they are its catchments."""
+        catchment = self.config.catchment
+        self.catchments = group.table.ids if catchment is None else (catchment,)
+        return self.catchments
 
     def _begin_restarts(self) -> None:
         self._save_every = restart.steps_between(self.config.restart.every, self.clock.step)
@@ -152,6 +164,8 @@ class Component(SteppingRows):
         """
         array = self.array(name)
         variable = self.variable(name)
+        if variable is not None and variable.kind == "adjoint":
+            self._differentiate()
         if variable is not None and variable.kind in ("input", "observation"):
             return array
         key = name if variable is None else variable.name
@@ -166,7 +180,20 @@ class Component(SteppingRows):
         variable = self.variable(name)
         if variable is not None and variable.kind == "state":
             return self.state_values(variable.symbol)
+        if variable is not None and variable.kind == "adjoint":
+            self._differentiate()
         return self.array(name)
+
+    def _differentiate(self) -> None:
+        """Refresh the misfit of the window to its observations, and its gradients."""
+        assert self.window is not None  # noqa: S101  the variables are of components that have one
+        found: dict[str, FloatArray] = {}
+        if self.window.state is not None and self.window.state.steps:
+            with self.group.lock:
+                found = self.window.adjoint(self.group.states.constants_of(self.rows))
+        for v in self.about.by_name.values():
+            if v.kind == "adjoint":
+                self.arrays[v.name][...] = found.get(v.name, 0.0)
 
     def by_kind(self, kind: Kind) -> dict[str, NDArray[Any]]:
         """Return the arrays of all variables of a kind, by name and by symbol."""
@@ -184,7 +211,7 @@ class Component(SteppingRows):
         VariableError, ValueShapeError, AttributeTableError, StateError
         """
         variable = self.variable(name)
-        if variable is None or variable.kind == "output":
+        if variable is None or variable.kind in ("output", "adjoint"):
             raise VariableError(f"{name!r} is given by the component and cannot be set")
         if variable.kind == "state":
             with self.group.lock:
@@ -199,12 +226,15 @@ class Component(SteppingRows):
         if values.size != target.size:
             raise ValueShapeError(f"{name!r} has {target.size} values, not {values.size}")
         if variable.kind in ("attribute", "multiplier"):
-            new = np.asarray(values, dtype=np.float64).reshape(target.shape)
-            check_attribute(name, new, self.ids, variable.lower, variable.upper, variable.kind)
-            self.group.setup.check_trained({variable.name: new}, self.ids)
-            self._change(variable.name, new)
+            self._set_attribute(variable, np.asarray(values, dtype=np.float64).reshape(target.shape))
         else:
             target[...] = values.reshape(target.shape)
+
+    def _set_attribute(self, variable: Variable, values: FloatArray) -> None:
+        name = variable.name
+        check_attribute(name, values, self.ids, variable.lower, variable.upper, variable.kind)
+        self.group.setup.check_trained({name: values}, self.ids)
+        self._change(name, values)
 
     def _change(self, name: str, values: FloatArray) -> None:
         """Change an attribute or a multiplier from now on.
@@ -238,6 +268,11 @@ class Component(SteppingRows):
             self.window.state = None  # another begins from here
         if name in self._shown_states:
             self._shown_states[name][...] = new.ravel()
+
+    def water_total(self, name: str) -> FloatArray:
+        """Return a total of the water budget, ``[catchments]``, the same array for life."""
+        total: FloatArray = getattr(self.open_budget(), name)
+        return total
 
     # -- saving -------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from .catchments import Catchments
 
 #: More than any machine has cores for.
 MOST_THREADS = 4096
+MOST_MEMBERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,57 @@ class ComponentAssimilation(Assimilation):
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """Members of each catchment, which step as rows of one batch.
+
+    The first is left as it is; the others differ by what is named here, and by the ``realization`` of
+    stored forcing that has some. The mean over the members of a factor is one.
+
+    Parameters
+    ----------
+    members : int
+    seed : int
+        Of the perturbations: the same seed gives the same, however a run is cut or grouped.
+    forcing : mapping of str to float
+        Forcings that are perturbed, and how much: the standard deviation of the logarithm of a factor, or
+        of an addend, in its own units, where the forcing can be negative.
+    period : float
+        Seconds for which a perturbation of forcing holds.
+    states : mapping of str to float
+        Stores that get a factor at the begin, or when a state without members is read, likewise.
+    quantiles : tuple of float
+        Levels that are published beside the mean, of each output with a standard name.
+    bundle_members : bool
+        Whether the process models whose mean the bundle is count as members, too.
+    all_members : bool
+        Whether each member is published; by name it can be read in any case.
+    """
+
+    members: int
+    seed: int = 0
+    forcing: Mapping[str, float] = field(default_factory=dict)
+    period: float = 86400.0
+    states: Mapping[str, float] = field(default_factory=dict)
+    quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
+    bundle_members: bool = False
+    all_members: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.members <= MOST_MEMBERS:
+            raise ConfigError(f"members must be from 1 to {MOST_MEMBERS}, not {self.members}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be from 0 to 2**63 - 1, not {self.seed}")
+        spreads = {"period": self.period, **{f"forcing.{n}": s for n, s in self.forcing.items()}}
+        spreads |= {f"states.{name}": spread for name, spread in self.states.items()}
+        wrong = [name for name, spread in spreads.items() if not spread > 0]
+        if wrong:
+            raise ConfigError(f"{', '.join(wrong)}: must be above zero")
+        levels = self.quantiles
+        if len({*levels}) < len(levels) or not all(0 <= level <= 1 for level in levels):
+            raise ConfigError("quantiles must be different levels from 0 to 1")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Keys of a component's configuration file.
 
@@ -131,6 +183,8 @@ class RunConfig:
     restart : Restart
     assimilation : ComponentAssimilation, optional
         Bring states in line with observed flow that is set (see :mod:`dmg_bmi.runtime.observed_window`).
+    ensemble : Ensemble, optional
+        Give each catchment members (see :mod:`dmg_bmi.runtime.ensemble`).
     """
 
     shared: Path | None = None
@@ -150,6 +204,7 @@ class RunConfig:
     threads: int = 1
     restart: Restart = field(default_factory=Restart)
     assimilation: ComponentAssimilation | None = None
+    ensemble: Ensemble | None = None
 
     def __post_init__(self) -> None:
         if self.time_step is not None and not self.time_step > 0:
@@ -160,6 +215,10 @@ class RunConfig:
             raise ConfigError("end_time is a date, so start_time is needed too; or give end_time in seconds")
         if not 1 <= self.threads <= MOST_THREADS:
             raise ConfigError(f"threads must be from 1 to {MOST_THREADS}, not {self.threads}")
+        if self.ensemble is not None and self.assimilation is not None:
+            raise ConfigError(
+                "ensemble: a component with `assimilation` has one state; leave one of them out"
+            )
         if self.end_seconds is not None and not 0 <= self.end_seconds < inf:
             raise ConfigError("end_time must be a finite time that does not lie before start_time")
 

@@ -27,7 +27,7 @@ from .clock import Clock
 from .config import RunConfig
 from .metadata import Metadata
 from .model_step import ModelStep
-from .observed_window import INCREMENT, OBSERVATIONS
+from .observed_window import INCREMENT, OBSERVATIONS, adjoint_variables
 from .row_states import Rows, RowStates
 from .shared_setup import SharedSetup
 from .spin_up import spin_up, spins_up_from_store
@@ -181,7 +181,7 @@ class Group:
         if size not in self._about:
             others = [v for v in self.info.variables if v.kind != "input"]
             if self.config.assimilation is not None:
-                others += [*OBSERVATIONS, INCREMENT]
+                others += [*OBSERVATIONS, INCREMENT, *adjoint_variables(self.info.variables)]
             self._about[size] = Metadata((*self.inputs.forcings, *others), size, self.store is not None)
         return self._about[size]
 
@@ -258,6 +258,12 @@ class Group:
         table_rows = self._table_row[rows]
         number = step.number(clock.count)
         series = self.store.read(number, clock.count == 0, table_rows, clock.now)
+        perturb = self.setup.perturbation
+        if perturb is not None:
+            times = clock.now + np.arange(len(series)) * self.inputs.step
+            series = np.stack(
+                [perturb.forcing(of, table_rows, now) for of, now in zip(series, times, strict=True)]
+            )
         series = np.stack([self.legal(record, rows, clock.now) for record in series])
         self._build()
         self.states.save_previous(rows)

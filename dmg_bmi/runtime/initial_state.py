@@ -25,7 +25,7 @@ def write_initial_state(config: RunConfig, state: Mapping[str, Tensor], path: st
         Rows in the order of its catchments; what is left out is as at any start.
     path : path
     """
-    component = Component(BundleInfo.read(config.bundle), replace(config, restart=Restart()))
+    component = Component(BundleInfo.read(config.bundle), replace(config, restart=Restart(), ensemble=None))
     try:
         component.group.set_state(component, dict(state))
         state_codec.write(Path(path), component.save())

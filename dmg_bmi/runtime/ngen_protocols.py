@@ -76,7 +76,7 @@ class NgenProtocols:
     def array(self, name: str) -> Array:
         """Return the one array of a reserved variable; of the state, until another is saved."""
         if name in MASS:
-            return getattr(self._component.open_budget(), MASS[name])
+            return self._component.water_total(MASS[name])
         if name not in self._arrays:
             count = 0 if name.endswith("state") else 1
             self._arrays[name] = np.zeros(count, dtype=SERIALIZATION[name].dtype)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..arrays import FloatArray
+from ..assimilation.adjoint import adjoint
 from ..assimilation.analysis import FLOW, LARGEST, analyse
 from ..errors import ConfigError, ForcingError
 from ..model.delta_model import DeltaModel
@@ -49,6 +51,40 @@ INCREMENT = Variable(
     "water that the analysis at the end of the step gave to the stores",
     "sum",
 )
+
+
+COST = Variable(
+    "assimilation__cost",
+    "assimilation__cost",
+    "adjoint",
+    "1",
+    "1",
+    "misfit of the window to its observations",
+)
+
+
+def _inverse(units: str) -> str:
+    if units == "1":
+        return units
+    return f"{units}-1" if units.isalpha() else f"({units})-1"
+
+
+def adjoint_variables(table: Sequence[Variable]) -> list[Variable]:
+    """Return the misfit, and its gradient by each state of a table before the window."""
+    states = [v for v in table if v.kind == "state"]
+    gradients = [
+        replace(
+            v,
+            name=f"adjoint__{v.name}",
+            symbol=f"adjoint__{v.symbol}",
+            kind="adjoint",
+            units=_inverse(v.units),
+            meaning=f"gradient of the misfit of the window by the {v.meaning} before it",
+            lower=-inf,
+        )
+        for v in states
+    ]
+    return [COST, *gradients]
 
 
 @dataclass(frozen=True)
@@ -125,6 +161,8 @@ class ObservedWindow:
         self._settable = ((*values[:2], depth), (*values[2:], flow))
         self.increment = self.arrays[INCREMENT.name] = np.zeros(len(area))
         self.state: WindowState | None = None
+        #: Those of the model's declaration, by which a host may differentiate.
+        self._states = tuple(state.name for state in model.declaration.states)
 
     # -- stepping -----------------------------------------------------------------
 
@@ -198,6 +236,8 @@ class ObservedWindow:
             torch.cat([held.error, error[:, None]], dim=1),
             torch.zeros_like(held.sums),
         )
+        if self._options.method == "none":
+            return None
         seen = (count > 0).nonzero().squeeze(1)
         return self._analysed(held, seen, constants, state) if len(seen) else None
 
@@ -233,6 +273,23 @@ class ObservedWindow:
                 else values
                 for name, values in state.items()
             }
+
+    def adjoint(self, constants: State) -> dict[str, FloatArray]:
+        """Return what :func:`adjoint_variables` name, rows first, of a window that holds a step."""
+        held, names = self.state, [*self._states]
+        assert held is not None  # noqa: S101  the caller asks
+        observed, known = held.observed.T, held.error.T
+        cost, gradients = adjoint(
+            self._model,
+            {name: values.T.contiguous() for name, values in held.forcing.items()},
+            constants,
+            held.before,
+            observed,
+            self._options.errors(observed, self._typical, known),
+            names,
+        )
+        found = {f"adjoint__{name}": value.numpy().flatten() for name, value in gradients.items()}
+        return {COST.name: cost.numpy(), **found}
 
     # -- undoing and saving ---------------------------------------------------------
 

@@ -26,6 +26,7 @@ from .engines.eager import Eager
 from .forcing.aggregation import Place
 from .forcing.pet_from_weather import METHODS, make_forcing_inputs
 from .forcing.stored import StoredForcing
+from .perturbation import Perturbation
 
 log = logging.getLogger("dmg_bmi")
 
@@ -67,6 +68,8 @@ class SharedSetup:
     ----------
     graph : dict of name to Tensor
         Which rows act on which, of a river network; else empty.
+    catchments : tuple of str
+        Those that have rows, one each or, in an ensemble, one of each member.
     outputs : tuple of Variable
         Those that the model gives; flows are made of them.
     balance : Balance or None
@@ -94,17 +97,27 @@ class SharedSetup:
         self._warned: set[str] = set()
         self.check_trained(self.table.attributes, self.table.ids)
         self.graph: State = self._graph()
+        self.catchments, members = self.table.ids, 1
+        if config.ensemble is not None:
+            if self.graph or self.model.declaration.graph:
+                raise ConfigError("ensemble: catchments that act on each other cannot have members yet")
+            members = config.ensemble.members
+            self.table = self.table.repeated(members)
         self.engine = make_engine(config.engine, self.model, info, config.device, self.graph)
         self.store: StoredForcing | None = None
         if config.forcing is not None:
             self.store = StoredForcing(
-                config.forcing, forcings, self.table.ids, clock, config.start_time, config.pet
+                config.forcing, forcings, self.catchments, clock, config.start_time, config.pet, members
             )
             self.inputs = self.store.inputs
         else:
             self.inputs = make_forcing_inputs(forcings, clock.step, clock.model_step, config.pet)
         if self.inputs.attributes and config.start_time is None:
             raise ConfigError("pet: this method needs the day of the year, so give start_time")
+        self.perturbation: Perturbation | None = None
+        if config.ensemble is not None:
+            start = 0.0 if config.start_time is None else utc(config.start_time).timestamp()
+            self.perturbation = Perturbation(config.ensemble, self.catchments, self.inputs, start)
         self.outputs = tuple(v for v in table if v.kind == "output" and not v.of)
         self.balance = next((b for b in self.model.declaration.balances if b.quantity == "water"), None)
         self._log(clock)

@@ -65,6 +65,10 @@ class ForcingInputs:
             self._upper[k, 0] = min(self._upper[k, 0], (v.upper - offset) / scale)
         self._low, self._high = self._lower[:, 0].tolist(), self._upper[:, 0].tolist()
 
+    def limits(self, number: int) -> tuple[float, float]:
+        """Return the least and the greatest legal value of a variable, as it comes."""
+        return self._low[number], self._high[number]
+
     def legal(self, values: FloatArray) -> bool:
         """Tell whether all ``values[variable, row]`` are numbers within their limits."""
         if values.shape[1] == 1:

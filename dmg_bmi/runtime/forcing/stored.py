@@ -1,6 +1,7 @@
 """Forcing stored as plain arrays, mapped into memory.
 
-A store is a folder with ``forcing.yaml`` and one ``.npy`` file ``[time, catchment]`` per variable. It
+A store is a folder with ``forcing.yaml`` and one ``.npy`` file ``[time, catchment]`` per variable, or
+``[time, catchment, realization]`` for the members of an ensemble. It
 requires no NetCDF library, which may conflict with that of a framework, and is known in advance,
 so that a daily model's flow falls on its own day.
 """
@@ -34,7 +35,7 @@ HELD = 2**28
 
 @dataclass(frozen=True)
 class StoredVariable:
-    """One variable of a store: an array file ``[time, catchment]`` and its units."""
+    """One variable of a store: an array file, see the module, and its units."""
 
     file: str
     units: str
@@ -79,6 +80,9 @@ class StoredForcing:
         UTC, of time zero.
     pet : Pet, optional
         How potential evapotranspiration is computed from the weather that is stored.
+    members : int
+        Rows of each catchment, side by side. Member `k` takes realization `k`, and begins again after the
+        last one.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class StoredForcing:
         clock: Clock,
         start_time: datetime | None,
         pet: Pet | None = None,
+        members: int = 1,
     ) -> None:
         self.path = folder / INDEX
         index = from_mapping(StoreIndex, read_yaml(self.path), str(self.path))
@@ -105,7 +110,8 @@ class StoredForcing:
         absent = [name for name in ids if name not in column]
         if absent:
             raise ForcingError(f"{self.path}: has no catchment {', '.join(absent[:5])}")
-        self._columns = np.array([column[name] for name in ids])
+        self._columns = np.repeat(np.array([column[name] for name in ids]), members)
+        self._members = members
         self._partial_end = index.partial_end
         lead = (utc(start_time) - utc(index.start_time)).total_seconds()
         skipped = clock.phase * clock.step
@@ -132,7 +138,7 @@ class StoredForcing:
                 f"it holds {', '.join(index.variables)}"
             )
         stored = index.variables[names[0]]
-        self._series.append(_map(folder, stored.file, len(index.ids)))
+        self._series.append(_map(folder, stored.file, len(index.ids), self._members))
         self._sizes[folder / stored.file] = (folder / stored.file).stat().st_size
         try:
             scale, offset = variable.from_units(stored.units, index.step)
@@ -199,7 +205,15 @@ class StoredForcing:
             if path.stat().st_size < size:
                 raise ForcingError(f"{path}: has become shorter since the run began; write the store again")
         columns = self._columns[rows]
-        values = np.stack([series[begin:end, columns] for series in self._series], axis=1)
+        values = np.stack(
+            [
+                series[begin:end, columns]
+                if series.ndim == 2
+                else series[begin:end, columns, rows % self._members % series.shape[2]]
+                for series in self._series
+            ],
+            axis=1,
+        )
         self._held += sum(series[begin:end].nbytes for series in self._series)
         if self._held > HELD:
             for series in self._series:
@@ -208,12 +222,17 @@ class StoredForcing:
         return values.astype(np.float64) * np.array(self._scale)[:, None] + np.array(self._offset)[:, None]
 
 
-def _map(folder: Path, name: str, n: int) -> FloatingArray:
+def _map(folder: Path, name: str, n: int, members: int) -> FloatingArray:
     if Path(name).name != name:
         raise ForcingError(f"{folder / INDEX}: file {name!r} must lie in the same folder")
     array = mapped(folder / name, ForcingError)
-    if array.ndim != 2 or array.shape[1] != n or array.dtype.kind != "f":
+    if array.ndim not in (2, 3) or array.shape[1] != n or array.dtype.kind != "f":
         raise ForcingError(f"{folder / name}: must be a float array [time, {n} catchments]")
+    if array.ndim == 3 and not 1 <= array.shape[2] <= members:
+        raise ForcingError(
+            f"{folder / name}: has {array.shape[2]} realizations [time, catchment, realization], and each "
+            f"catchment {members} member{'s' * (members > 1)}: set ensemble.members in the configuration"
+        )
     return array
 
 
