@@ -63,8 +63,8 @@ class Parts:
 
 def forget(folder: Path) -> None:
     """Remove the parts of hindcasts in the folders of a folder, once their results are in place."""
-    for path in folder.glob("*/*.part"):
-        path.unlink(missing_ok=True)
-    for path in (*folder.glob("*"), folder):
-        with suppress(OSError):  # something else lies there
+    with suppress(OSError):  # they would be made again; the results are there
+        for path in folder.glob("*/*.part"):
+            path.unlink(missing_ok=True)
+        for path in (*folder.glob("*"), folder):
             path.rmdir()
