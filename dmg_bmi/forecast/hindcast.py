@@ -242,7 +242,9 @@ def _made(cycle: Cycle, windows: tuple[Window, Window], flows: Sequence[Tensor])
         recent[-len(flow) :] = flow[-RECENT:]  # a window may be shorter
         found |= {f"{kind}.flow": ahead, f"{kind}.recent": _by_issue(recent, cycle.catchments)}
     moved = windows[1].factors.items()
-    return found | {f"moved.{name}": _by_issue(factor.log(), cycle.catchments) for name, factor in moved}
+    found |= {f"moved.{name}": _by_issue(factor.log(), cycle.catchments) for name, factor in moved}
+    # As they are read from a file, so that sums over them have the same bits.
+    return {name: values.contiguous() for name, values in found.items()}
 
 
 def of_block(
