@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -213,8 +212,8 @@ def ngen():
         done = subprocess.run(
             command, cwd=folder, env=plain | ascii_only, capture_output=True, text=True, timeout=200
         )
-        # An abort, as a shell reports it.
-        status = 134 if done.returncode == -signal.SIGABRT else done.returncode
+        # A signal, as a shell reports it: 134 is an abort.
+        status = done.returncode if done.returncode >= 0 else 128 - done.returncode
         return Run(status, done.stdout, done.stderr, folder)
 
     return run

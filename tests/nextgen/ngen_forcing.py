@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from calendar import timegm
@@ -113,7 +114,7 @@ class CsvPerFeature:
     """The file of one catchment; rows are hours, whatever their time stamps say."""
 
     def __init__(self, path: str, start: int, end: int) -> None:
-        self.start, self.rows = start, 0
+        self.start, self.end, self.rows = start, end, 0
         #: By each name: units. A field that is well known has two names, values stand under its CSDMS name.
         self.units: dict[str, str] = {}
         self.values: dict[str, list[float]] = {}
@@ -167,7 +168,9 @@ class CsvPerFeature:
                 continue
             if k >= len(columns):
                 raise Abort(f"SIGSEGV: {path}: a row is longer than the header")
-            if not NUMBER.fullmatch(cell.strip()):
+            if not NUMBER.fullmatch(cell.strip()) or (
+                math.isinf(float(cell.split("(")[0])) and "i" not in cell.lower()
+            ):
                 raise Abort(f"{path}: bad lexical cast: source type value could not be interpreted as target")
             # Two columns of one field fill one list in turn.
             self.values[columns[k]].append(float(cell.split("(")[0]))
@@ -176,7 +179,7 @@ class CsvPerFeature:
         return {*self.units}
 
     def get(self, id_: str, name: str, time: float, step: int) -> tuple[float, str]:
-        index = int((time - self.start) // 3600)
+        index = int((min(time, self.end) - self.start) // 3600)  # after the end the last hour goes on
         if index >= self.rows:
             raise Abort(f"Forcing had bad index {index} for value lookup of {name}")
         field = WELL_KNOWN.get(name, (name,))[0]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from ngen_forcing import Abort, Provider, Units, make_provider, parse_time
+from ngen_forcing import NUMBER, Abort, Provider, Units, make_provider, parse_time
 
 LAYER_STEP = 3600
 INPUT_TYPES = {
@@ -45,6 +45,13 @@ def warn(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def numbers(value: object) -> list[float]:
+    """The numbers of a parameter, also those written as text and in lists of lists; others are left out."""
+    if isinstance(value, list):
+        return [number for item in value for number in numbers(item)]
+    return [float(value)] if not isinstance(value, bool) and NUMBER.fullmatch(str(value)) else []
+
+
 class Adapter:
     """Bmi_Py_Adapter: what stands between the formulation and the Python object."""
 
@@ -52,8 +59,8 @@ class Adapter:
 
     def __init__(self, params: dict, units: Units) -> None:
         self.units = units
-        config = Path(params["init_config"])
-        if not config.is_file() and str(config) != "/dev/null":
+        config = params["init_config"]  # handed over as it is written
+        if not Path(config).is_file() and config != "/dev/null":
             raise Abort(f"init_config {config} cannot be read")
         module, dot, name = params["python_type"].rpartition(".")
         if not dot:
@@ -62,7 +69,7 @@ class Adapter:
             self.model = getattr(importlib.import_module(module), name)()
             if Adapter.counted:
                 self.model = Counted(self.model)
-            self.model.initialize(str(config))
+            self.model.initialize(config)
         except Exception as problem:  # the type is lost
             warn(str(problem))
             raise Abort("std::exception") from problem
@@ -72,10 +79,13 @@ class Adapter:
     def cxx_type(self, name: str) -> tuple[str, int]:
         """get_analogous_cxx_type of an input or parameter, and its itemsize."""
         size = int(self.model.get_var_itemsize(name))
-        kind = self.model.get_var_type(name)
+        return self.cxx_of(self.model.get_var_type(name), size), size
+
+    def cxx_of(self, kind: str, size: int) -> str:
+        """The kind of array that a type string and an itemsize make."""
         if (kind, size) not in INPUT_TYPES:
-            raise Abort(f"{self.name}: {name}: no analogous C++ type for {kind!r} of {size} bytes")
-        return INPUT_TYPES[kind, size], size
+            raise Abort(f"{self.name}: no analogous C++ type for {kind!r} of {size} bytes")
+        return INPUT_TYPES[kind, size]
 
     def set_value(self, name: str, values: np.ndarray) -> None:
         """SetValue: asks itemsize, type, nbytes, itemsize; hands over a new owned array."""
@@ -128,6 +138,17 @@ class Adapter:
             raise ValueError(f"array has incorrect number of dimensions: {array.ndim}; expected 1")
         return array.astype(dtype)
 
+    def items(self, name: str, count: int) -> np.ndarray:
+        """What another module of the catchment takes of an output: one item, or all of them."""
+        if count == 1:
+            return np.array([self.output(name)])
+        if name not in self.output_names():
+            raise Abort(f"{name} is not an output of {self.name}")
+        self.model.get_var_nbytes(name)
+        self.model.get_var_itemsize(name)
+        self.model.get_var_type(name)
+        return self.pointer(name)
+
 
 class Protocol:
     """The mass_balance protocol of one module."""
@@ -135,19 +156,21 @@ class Protocol:
     def __init__(self, config: dict | None, adapter: Adapter, id_: str) -> None:
         self.config = config
         self.adapter, self.id = adapter, id_
-        self.on = bool(config and config.get("check", True))
+        self.on = bool(config and config.get("check", True) and config.get("frequency", 1))
         if not self.on:
             return
         try:
+            units = set()
             for name in MASS:
                 if adapter.pointer(name).size != 1:
                     raise Abort(f"{name}: smashes the stack")
-            if len({adapter.model.get_var_units(name) for name in MASS}) != 1:
+                units.add(adapter.model.get_var_units(name))
+            if len(units) != 1:
                 raise ValueError("incosistent units")
         except Exception as problem:
             if isinstance(problem, Abort) and "stack" in str(problem):
                 raise
-            warn(f"Error(Integration)::mass_balance: {id_}: {problem}")
+            warn(f"Error(Integration)::mass_balance: {id_}, {adapter.model.get_component_name()}: {problem}")
             self.on = False
 
     def check(self, step: int, total: int) -> None:
@@ -158,9 +181,10 @@ class Protocol:
         if not due:
             return
         mass_in, out, stored, mass_leaked = (float(self.adapter.pointer(name)[0]) for name in MASS)
-        error = mass_in - out - abs(stored) - mass_leaked
+        error = mass_in - out - stored - mass_leaked
         if math.isnan(error) or abs(error) > self.config.get("tolerance", 1e-16):
-            text = f"mass_balance: at timestep {step} of {self.id}: error {error!r}"
+            name = self.adapter.model.get_component_name()
+            text = f"mass_balance: at timestep {step} of {self.id}, {name}: error {error!r}"
             if self.config.get("fatal", False):
                 raise Abort(text)
             warn(f"Warning(Protocol)::{text}")
@@ -184,20 +208,24 @@ class Module:
         self.adapter = Adapter(self.params, world.units)
         self.alias = params.get("variables_names_map", {})
         self.cache = params.get("cache_input_variable_metadata", False)
-        self._known: list[tuple] = []
+        self._known: list[tuple[str, str, int]] = []
         self._set_params(params.get("model_params", {}), properties)
         self.start = float(self.adapter.model.get_start_time())
+        self.time_step: int | None = None
+        self.columns = params.get("output_variables") or self.adapter.output_names()
         names = self.adapter.output_names()
-        self.columns = params.get("output_variables", names)
+        #: By each name an output is known by: the object's own.
+        self.own = {self.alias.get(name, name): name for name in names} | {name: name for name in names}
         self.main = params.get("main_output_variable")
-        by_alias = {self.alias.get(name, name): name for name in names} | {name: name for name in names}
-        self.main = by_alias.get(self.main, self.main)
         self.protocol = Protocol(params.get("mass_balance"), self.adapter, id_)
         headers = params.get("output_header_fields", [])
         if headers and len(headers) != len(self.columns):
-            warn("WARN: output_header_fields do not fit output_variables; names are used")
+            warn(f"WARN: configured output headers have {len(headers)} fields; names are used")
         self.headers = headers if len(headers) == len(self.columns) else list(self.columns)
-        for name in names:
+
+    def ask_header(self) -> None:
+        """Units of the columns, under the names that the realization gives them."""
+        for name in self.columns:
             with contextlib.suppress(Exception):  # in this place only
                 self.adapter.model.get_var_units(name)
 
@@ -205,19 +233,15 @@ class Module:
         for name in sorted(given):
             value = given[name]
             if isinstance(value, dict):
-                if value.get("source") != "hydrofabric":
-                    raise Abort(f"model_params {name}: unknown source {value.get('source')}")
-                value = properties.get(value.get("from", name), value)
-            if isinstance(value, str):
-                with contextlib.suppress(ValueError):
-                    value = float(value)
-            values = np.ravel(value) if isinstance(value, list) else [value]
+                if value.get("source", "hydrofabric") != "hydrofabric":
+                    raise Abort(f"model_params {name}: unknown source {value['source']}")
+                value = properties.get(value.get("from", name), value) if "source" in value else value
+            values = numbers(value)
             # Asked outside of any try block: a name that is not known ends the run.
             self.adapter.model.get_var_itemsize(name)
             self.adapter.model.get_var_nbytes(name)
             self.adapter.model.get_var_type(name)
-            self.adapter.model.get_var_itemsize(name)
-            if isinstance(value, (str, bool, dict)) or value is None:
+            if not values:
                 warn(f"Cannot pass parameter {name} of type {type(value).__name__}")
                 continue
             try:
@@ -245,20 +269,24 @@ class Module:
         self.time_step = step
 
     def _set_inputs(self, time: float) -> None:
-        adapter, model = self.adapter, self.adapter.model
-        if not (self.cache and self._known):
-            self._known = []
-            for name in adapter.input_names():
-                size = int(model.get_var_itemsize(name))
-                units = str(model.get_var_units(name))
-                kind = model.get_var_type(name)
-                count = int(model.get_var_nbytes(name)) // size
-                self._known.append((name, units, kind, count))
-        for name, units, _, count in self._known:
-            value = self.world.value(self.id, self.alias.get(name, name), time, units, self, count)
-            if count != 1:
+        known = self._known or (self._ask(name) for name in self.adapter.input_names())
+        if self.cache:
+            known = self._known = [*known]
+        for name, units, count in known:  # asked one by one, each set before the next is asked
+            values = self.world.values(self.id, self.alias.get(name, name), time, units, self, count)
+            if count != 1 and len(values) == 1:
                 warn(f"WARN: broadcasting variable {name}")
-            adapter.set_value(name, np.full(count, value))
+            elif count != len(values):
+                raise Abort(f"Mismatch in item count for variable '{name}'")
+            self.adapter.set_value(name, np.resize(values, count))
+
+    def _ask(self, name: str) -> tuple[str, str, int]:
+        """What is asked of an input before it is set: its name, units and count of items."""
+        model = self.adapter.model
+        size = int(model.get_var_itemsize(name))
+        units = str(model.get_var_units(name))
+        self.adapter.cxx_of(model.get_var_type(name), size)
+        return name, units, int(model.get_var_nbytes(name)) // size
 
     def read(self, name: str) -> float:
         """An output, asked as for a column: its value, then its units."""
@@ -275,58 +303,84 @@ class Catchment:
         params = formulation["params"]
         self.multi = formulation["name"] == "bmi_multi"
         nested = params["modules"] if self.multi else [formulation]
-        if self.multi and "mass_balance" in params:
-            warn("mass_balance of a bmi_multi is ignored")
-        self.modules = [Module(id_, m["params"], properties, world) for m in nested]
+        self.modules: list[Module] = []
+        self.inputs: dict[Module, list[str]] = {}
+        taken = world.forcing[id_].names()
+        for each in nested:
+            self.modules.append(Module(id_, each["params"], properties, world))
+            if self.multi:
+                self._take_names(self.modules[-1], taken)
+        self.defaults = {v["name"]: v["value"] for v in params.get("default_output_values", [])}
         if self.multi:
-            self._check_multi(params)
+            self._check_multi(taken | {*self.defaults})
         last = self.modules[-1]
         self.columns = params.get("output_variables", last.columns)
         headers = params.get("output_header_fields", [])
         self.headers = headers if len(headers) == len(self.columns) else list(self.columns)
         self.main = params.get("main_output_variable", last.main)
+        self.chooses = self.multi and "output_variables" in params
+        for module in self.modules if world.writes else ():
+            module.ask_header()
         self.rows: list[str] = []
 
-    def _check_multi(self, params: dict) -> None:
-        taken = self.world.forcing[self.id].names()
-        for module in self.modules:
-            for name in module.adapter.output_names():
-                alias = module.alias.get(name, name)
-                if alias in taken:
-                    raise Abort(f"a previous module is using this output variable name/alias: {alias}")
-                taken.add(alias)
-            end = float(module.adapter.model.get_end_time())
-            if not module.params.get("allow_exceed_end_time", False) and end >= 2.0**63:
-                raise Abort("end time overflows time_t")
-        known = taken | {*params.get("default_output_values", {})}
-        for module in self.modules:
-            for name in module.adapter.input_names():
+    def _take_names(self, module: Module, taken: set[str]) -> None:
+        self.inputs[module] = module.adapter.input_names()
+        for name in module.adapter.output_names():
+            alias = module.alias.get(name, name)
+            if alias in taken:
+                raise Abort(f"a previous module is using this output variable name/alias: {alias}")
+            taken.add(alias)
+
+    def _check_multi(self, known: set[str]) -> None:
+        for module, names in self.inputs.items():
+            for name in names:
                 if module.alias.get(name, name) not in known:
                     raise Abort(f"ConfigurationException: nothing provides {name}")
+            module.adapter.output_names()
+
+    def _check_end(self) -> None:
+        """A bmi_multi looks at the ends of all modules first, as whole seconds of a time_t."""
+        seconds = float(self.modules[0].adapter.model.get_current_time()) * self.modules[0].adapter.factor
+        for module in self.modules:
+            if not module.params.get("allow_exceed_end_time", False):
+                end = float(module.adapter.model.get_end_time()) * module.adapter.factor
+                if not seconds + LAYER_STEP <= end < 2.0**63:
+                    raise Abort("response of future time step that exceeds model end time")
 
     def module_of(self, name: str) -> tuple[Module, str]:
         for module in self.modules:
-            for own in module.adapter.output_names():
-                if name in (own, module.alias.get(own)):
-                    return module, own
+            if name in module.own:
+                return module, module.own[name]
         raise Abort(f"{self.id}: {name} is not an output of any module")
+
+    def _column(self, name: str, time: float) -> float:
+        """An output, or in a bmi_multi a forcing, which by now is that of the next step."""
+        forcing = self.world.forcing[self.id]
+        if self.chooses and name in forcing.names():
+            return forcing.get(self.id, name, time, LAYER_STEP)[0]
+        owner, own = self.module_of(name)
+        return owner.read(own)
 
     def step(self, index: int, total: int, time: str) -> float:
         """Update, write the columns, check the protocol; metres of runoff come back."""
+        if self.multi:
+            self._check_end()
         for module in self.modules:
             module.update(index)
-        module, main = (self.modules[0], self.main) if not self.multi else self.module_of(self.main)
+        module, main = self.module_of(self.main)
         depth = module.adapter.output(main)
         units = module.adapter.model.get_var_units(main)
         depth = self.world.units.convert(depth, units, "m", "nexus", main)
-        values = []
-        for name in self.columns:
-            owner, own = (self.modules[0], name) if not self.multi else self.module_of(name)
-            values.append(owner.read(own))
-        precision = self.world.precision
-        self.rows.append(",".join([str(index), time, *(f"{v:.{precision}g}" for v in values)]))
         for module in self.modules:
             module.protocol.check(index, total)
+        values = []
+        if self.world.writes:
+            last = self.modules[-1]
+            now = float(last.adapter.model.get_current_time()) if self.chooses else 0.0
+            since = (now - last.start) * last.adapter.factor
+            values = [self._column(name, self.world.start + since) for name in self.columns]
+        precision = self.world.precision
+        self.rows.append(",".join([str(index), time, *(f"{v:.{precision}g}" for v in values)]))
         return depth
 
 
@@ -343,19 +397,27 @@ class World:
             config = forcing_of(realization, id_)
             self.forcing[id_] = make_provider(config, id_, ids, self.start, self.end)
         self.precision = realization.get("output", {}).get("precision", 9)
+        files = realization.get("output", {}).get("catchment", {})
+        self.writes = files.get("enable", True)
+        self.grouped = files.get("grouping") == "per_formulation"
         self.catchments: dict[str, Catchment] = {}
 
-    def value(self, id_: str, name: str, time: float, units: str, module: Module, count: int) -> float:
-        """A forcing, or an output of another module of the same catchment, in the units asked for."""
+    def values(self, id_: str, name: str, time: float, units: str, module: Module, count: int) -> np.ndarray:
+        """A forcing, or what another module of the same catchment puts out, in the units asked for."""
         forcing = self.forcing[id_]
         if name not in forcing.names() and self.catchments[id_].multi:
             other, own = self.catchments[id_].module_of(name)
-            value, given = other.adapter.output(own), other.adapter.model.get_var_units(own)
+            first = self.catchments[id_].defaults.get(name)
+            if first is not None and other.time_step is None:
+                return np.array([first])
+            values, given = other.adapter.items(own, count), other.adapter.model.get_var_units(own)
         else:
             value, given = forcing.get(id_, name, time, LAYER_STEP)
+            values = np.array([value])
         if units in NO_UNITS:
-            return value
-        return self.units.convert(value, given, units, module.adapter.name, name, fatal=count != 1)
+            return values
+        convert = self.units.convert
+        return np.array([convert(v, given, units, module.adapter.name, name, count != 1) for v in values])
 
 
 def forcing_of(realization: dict, id_: str) -> dict:
@@ -402,7 +464,12 @@ def run(given: argparse.Namespace) -> dict[str, Catchment]:
         sys.modules[name] = None  # importing it kills ngen
     for id_ in ids:
         formulations = chosen.get(id_, realization["global"])["formulations"]
-        world.catchments[id_] = Catchment(id_, formulations[0], divides[id_], world)
+        try:
+            world.catchments[id_] = Catchment(id_, formulations[0], divides[id_], world)
+        except Abort:
+            raise
+        except Exception as problem:
+            raise Abort(f"{type(problem).__name__}: {problem}") from problem
 
     block = realization.get("output")
     root = Path(realization.get("output_root", ".") if block is None else block.get("root", "."))
@@ -414,7 +481,7 @@ def run(given: argparse.Namespace) -> dict[str, Catchment]:
             : (total - 1) * world.interval // LAYER_STEP + (1 if world.interval == LAYER_STEP else 0)
         ]
     nexuses = {row["toid"]: root / f"{row['toid']}_output.csv" for row in divides.values()}
-    for path in nexuses.values():
+    for path in (*nexuses.values(), *files_of_catchments(root, world).values()):
         path.write_text("")
     for index, second in enumerate(hours):
         stamp = str(np.datetime64(int(second), "s")).replace("T", " ")
@@ -433,29 +500,35 @@ def run(given: argparse.Namespace) -> dict[str, Catchment]:
         for name, path in nexuses.items():
             with open(path, "a") as file:
                 file.write(f"{index}, {stamp}, {flow[name]:.{given.nexus_digits}g}\n")
-    write_catchments(root, world.catchments, realization)
+    write_catchments(root, world)
     for id_ in reversed([*world.catchments]):
         for module in world.catchments[id_].modules:
-            module.adapter.model.finalize()
+            try:
+                module.adapter.model.finalize()
+            except Exception as problem:  # in a destructor, which must not throw
+                raise Abort(f"terminate called without an active exception: {problem}") from problem
     return world.catchments
 
 
-def write_catchments(root: Path, catchments: dict[str, Catchment], realization: dict) -> None:
+def files_of_catchments(root: Path, world: World) -> dict[str, Path]:
+    """By catchment its file, which may be that of all."""
+    name = "cat_output.csv" if world.grouped else "{}.csv"
+    return {id_: root / name.format(id_) for id_ in world.catchments if world.writes}
+
+
+def write_catchments(root: Path, world: World) -> None:
     """Buffered until now: a run that dies leaves them empty."""
-    output = realization.get("output", {}).get("catchment", {})
-    if not output.get("enable", True):
-        return
-    if output.get("grouping") == "per_formulation":
-        lines = []
-        for id_, catchment in catchments.items():
-            lines += [f"{id_},{row}" for row in catchment.rows]
+    files, catchments = files_of_catchments(root, world), world.catchments
+    if world.grouped and files:
+        steps = zip(*([f"{id_},{row}" for row in c.rows] for id_, c in catchments.items()), strict=True)
+        lines = [line for step in steps for line in step]
         header = next(iter(catchments.values())).headers
         text = "\n".join([f"catchment_id,Time Step,Time,{','.join(header)}", *lines])
-        (root / "cat_output.csv").write_text(text + "\n")
+        next(iter(files.values())).write_text(text + "\n")
         return
-    for id_, catchment in catchments.items():
-        text = "\n".join([f"Time Step,Time,{','.join(catchment.headers)}", *catchment.rows])
-        (root / f"{id_}.csv").write_text(text + "\n")
+    for id_, path in files.items():
+        text = "\n".join([f"Time Step,Time,{','.join(catchments[id_].headers)}", *catchments[id_].rows])
+        path.write_text(text + "\n")
 
 
 class Counted:
@@ -494,8 +567,9 @@ def main() -> None:
         run(given)
     except Abort as problem:
         warn(f"terminate called after throwing an instance of 'std::runtime_error'\n  what():  {problem}")
+        sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(134)  # finalize is never called
+        os._exit(139 if str(problem).startswith("SIGSEGV") else 134)  # finalize is never called
     if given.calls:
         given.calls.write_text(json.dumps(Counted.counts))
     print("NGen done")

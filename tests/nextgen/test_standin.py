@@ -56,6 +56,11 @@ def test_a_plain_file_is_read(csv_of, end):
     assert provider.names() == {"precip_rate", RAIN}
 
 
+def test_after_the_end_the_last_hour_goes_on(csv_of):
+    provider = csv_of("time,precip_rate", *ROWS)
+    assert provider.get("cat-1", RAIN, END + 5 * 3600, 3600)[0] == 2.5
+
+
 def test_quotation_marks_are_no_quotation_marks(csv_of, standin):
     titles = csv_of('time,"precip_rate"', *ROWS)
     assert titles.names() == {'"precip_rate"'}
@@ -113,6 +118,7 @@ def test_a_time_counts_as_far_as_it_can_be_read(standin, text, second):
         (["time,x", "2015-12-01 01:00:00,1"], "begins after"),
         (["time,x", "2015-12-01 00:00:00,"], "bad lexical cast"),
         (["time,x", "2015-12-01 00:00:00,1_000"], "bad lexical cast"),
+        (["time,x", "2015-12-01 00:00:00,1e400"], "bad lexical cast"),
         (["x,time", "1"], "SIGSEGV"),
     ],
 )
