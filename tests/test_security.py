@@ -174,7 +174,7 @@ def test_an_array_file_with_objects_is_not_unpickled(tmp_path):
     trap[:] = Trap()
     np.save(tmp_path / "P.npy", trap, allow_pickle=True)
     with pytest.raises(ForcingError, match=r"P\.npy"):
-        _map(tmp_path, "P.npy", 1)
+        _map(tmp_path, "P.npy", 1, 1)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -183,7 +183,7 @@ def test_an_array_file_that_promises_more_than_it_holds_takes_no_memory(tmp_path
     header += b" " * (117 - len(header)) + b"\n"
     (tmp_path / "P.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(ForcingError, match=r"P\.npy"):
-        _map(tmp_path, "P.npy", 1)
+        _map(tmp_path, "P.npy", 1, 1)
 
 
 def test_a_weights_file_whose_header_is_longer_than_it_is_refused(tmp_path):
@@ -234,7 +234,7 @@ DOORS = {
     "checkpoint of a training": ("f.safetensors", checkpoint.load),
     "configuration of dmg": ("config.yaml", lambda path: import_dmg(path.parent)),
     "store": ("forcing.yaml", lambda path: StoredForcing(path.parent, (), (), Clock(86400.0, 86400.0), None)),
-    "array": ("f.npy", lambda path: _map(path.parent, path.name, 1)),
+    "array": ("f.npy", lambda path: _map(path.parent, path.name, 1, 1)),
     "forcing": ("f.nc", forcing_file.read),
     "forcing of ngen": ("f.nc", open_forcing),
     "folder of ngen": ("cat-1.csv", lambda path: read_all(open_forcing(path.parent))),

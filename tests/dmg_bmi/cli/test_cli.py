@@ -382,7 +382,7 @@ def test_a_reader_that_has_had_enough_ends_a_command_quietly(arguments, tmp_path
     os.close(reader)
     try:
         done = subprocess.run(
-            command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, cwd=tmp_path
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=240, cwd=tmp_path
         )
     finally:
         os.close(writer)
