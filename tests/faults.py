@@ -5,7 +5,9 @@ from __future__ import annotations
 import builtins
 import errno
 import os
+import signal
 import sqlite3
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
@@ -218,3 +220,17 @@ def limited(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def killed(work: Callable[[], object], n: int) -> bool:
+    """Do some work in a process that is killed (SIGKILL) just before its n-th call; whether it was."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside idle threads
+        child = os.fork()
+    if child == 0:
+        try:
+            with Faults(n, meanwhile=lambda: os.kill(os.getpid(), signal.SIGKILL)).injected():
+                work()
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])

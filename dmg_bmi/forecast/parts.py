@@ -47,12 +47,17 @@ class Parts:
             header, tensors = state_codec.decode(state_codec.read(path), str(path))
         except StateError:  # of a machine that went down, perhaps: it is made again
             return None
-        return tensors if header == self._header(number) else None
+        order = header.pop("order", [])
+        if header != self._header(number) or sorted(order) != sorted(tensors):
+            return None
+        return {name: tensors[name] for name in order}
 
     def keep(self, number: int, tensors: Mapping[str, Tensor]) -> None:
         """Keep a part."""
         make_folder(self._folder)
-        state_codec.write(self._path(number), state_codec.encode(self._header(number), tensors))
+        # Files sort tensors; what is learned of them depends on their order.
+        header = self._header(number) | {"order": [*tensors]}
+        state_codec.write(self._path(number), state_codec.encode(header, tensors))
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.part"

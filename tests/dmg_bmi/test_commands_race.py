@@ -17,7 +17,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["run", "couple", "freeze", "import", "nextgen prepare"])
+@pytest.mark.parametrize(
+    "name", ["run", "couple", "freeze", "import", "parameters", "hindcast", "nextgen prepare"]
+)
 def test_of_two_processes_one_wins_whole_or_is_refused_by_name(name, tools, race):
     command, folder = commands.COMMANDS[name](tools), tools.folder
     for file, content in MINE.items():
@@ -41,7 +43,7 @@ def test_of_two_processes_one_wins_whole_or_is_refused_by_name(name, tools, race
         assert "" in ended
         for said in filter(None, ended):
             assert f"dmg-bmi: error: {folder}" in said
-            assert "another process is writing it" in said
+            assert "another process is writing" in said
         ends[sum(map(bool, ended))] += 1
         assert contents(folder, weights=True) in whole[:2]
         assert all((folder / file).read_bytes() == content for file, content in MINE.items())

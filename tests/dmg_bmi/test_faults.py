@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 from commands import CALIBRATED, COMMANDS, PROTOCOL, SAID, SMALL, contents
-from faults import ALL, ERRORS, FULL, Faults, chosen, limited
+from faults import ALL, ERRORS, FULL, Faults, chosen, killed, limited
 
 from dmg_bmi.errors import DmgBmiError
 from dmg_bmi.io.atomic import sweep
@@ -14,6 +14,7 @@ from dmg_bmi.model.bundle import Bundle, BundleInfo
 from dmg_bmi.runtime import state_codec
 from dmg_bmi.training import calibrate, train
 from dmg_bmi.training.benchmark import Options, benchmark
+from dmg_bmi.training.benchmark.rivals import CPU_MINUTES
 from dmg_bmi.training.run_folder import BUNDLE, RunFolder
 
 pytestmark = pytest.mark.slow
@@ -57,6 +58,17 @@ class Tried:
         wrong += [f"{path} is left" for path in self.folder.rglob("*.dmg_bmi")]
         return done, wrong
 
+    def killed(self, n):
+        """Whether the command was killed before its n-th call; what is wrong after it was repeated."""
+        shutil.rmtree(self.folder)
+        shutil.copytree(self.template, self.folder)
+        was = killed(lambda: self.command.new(self.folder), n)
+        mine = [file for file, content in MINE.items() if (self.folder / file).read_bytes() != content]
+        wrong = [f"{file} of a user is changed" for file in mine]
+        if self.command.new(self.folder) != 0 or contents(self.folder, weights=True) != self.new:
+            wrong.append("a second attempt does not work")
+        return was, wrong + [f"{path} is left" for path in self.folder.rglob("*.dmg_bmi")]
+
     def wrong(self, done):
         found = contents(self.folder)
         if done:
@@ -99,6 +111,16 @@ def test_whatever_call_fails_and_wherever_the_disk_is_full_nothing_is_lost(name,
     print(f"{name}: {tried.calls} calls, {len(cases)} and {len(sizes)} sizes tried, {refused} refused")
     assert not problems
     assert refused
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_is_killed_before_any_call_is_simply_repeated(name, tools):
+    tried = Tried(name, tools)
+    results = {n: tried.killed(n) for n in chosen(tried.calls, SOME.get(name, 8))}
+    print(f"{name}: {tried.calls} calls, {len(results)} tried")
+    assert [f"{n}: {what}" for n, (_, wrong) in results.items() for what in wrong] == []
+    assert any(was for was, _ in results.values())
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room cannot be taken beforehand")
@@ -193,7 +215,7 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_goes_on_to_the_same_result_after_whatever_failed(name, tmp_path, monkeypatch):
-    """The bundle, and every table of numbers; a benchmark is a table of such runs."""
+    """The bundle, and every table of numbers; a benchmark is a table of such runs. One is killed."""
     text, run = RUNS[name]
     config = tmp_path / "alone.yaml"
     config.write_text(text)
@@ -205,17 +227,12 @@ def test_a_run_goes_on_to_the_same_result_after_whatever_failed(name, tmp_path, 
     names, tables = _left(tmp_path / "whole"), _tables(tmp_path / "whole")
     assert tables
     refused = 0
-    for k, n in enumerate(chosen(total.count, 4)):
+    ways = [*ERRORS, *([None] if hasattr(os, "fork") else [])]  # None kills
+    for k, n in enumerate(chosen(total.count, len(ways))):
         folder = tmp_path / f"run{n}"
         folder.mkdir()
         (folder / "mine.txt").write_text("of a user")
-        faults = Faults(n, ERRORS[k % len(ERRORS)])
-        with faults.injected():
-            try:
-                run(config, folder)
-            except (DmgBmiError, KeyboardInterrupt, MemoryError):
-                assert faults.failed
-                refused += 1
+        refused += _cut(lambda folder=folder: run(config, folder), n, ways[k % len(ways)])
         for bundle in folder.rglob("bundle.yaml"):
             BundleInfo.read(bundle.parent).load_model()
         again = RunFolder(folder / whole.path.relative_to(tmp_path / "whole"))
@@ -225,11 +242,27 @@ def test_a_run_goes_on_to_the_same_result_after_whatever_failed(name, tmp_path, 
         assert _tables(folder) == tables, n
         sweep(folder)  # a workspace whose removal failed waits for the next writer
         sweep(again.path)
-        assert _left(folder) == names | {"mine.txt"}, n
+        # How long it took nobody knows of a run that was killed.
+        timed = {file for file in names if file.endswith(CPU_MINUTES)}
+        assert _left(folder) | timed == names | {"mine.txt"}, n
         assert (folder / "mine.txt").read_text() == "of a user"
         shutil.rmtree(folder)
     print(f"{name}: {total.count} calls, {k + 1} tried, {refused} refused")
     assert refused
+
+
+def _cut(work, n, error):
+    """Do work whose n-th call fails, or kills; whether it ended there."""
+    if error is None:
+        return killed(work, n)
+    faults = Faults(n, error)
+    with faults.injected():
+        try:
+            work()
+        except (DmgBmiError, KeyboardInterrupt, MemoryError):
+            assert faults.failed
+            return True
+    return False
 
 
 def _left(folder):
