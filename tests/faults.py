@@ -222,15 +222,24 @@ def limited(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def killed(work: Callable[[], object], n: int) -> bool:
-    """Do some work in a process that is killed (SIGKILL) just before its n-th call; whether it was."""
+def forked(work: Callable[[], object]) -> int:
+    """Do some work in a child process; its number."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # fork beside idle threads
         child = os.fork()
     if child == 0:
         try:
-            with Faults(n, meanwhile=lambda: os.kill(os.getpid(), signal.SIGKILL)).injected():
-                work()
+            work()
         finally:
             os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    return child
+
+
+def killed(work: Callable[[], object], n: int) -> bool:
+    """Do some work in a process that is killed (SIGKILL) just before its n-th call; whether it was."""
+
+    def until() -> None:
+        with Faults(n, meanwhile=lambda: os.kill(os.getpid(), signal.SIGKILL)).injected():
+            work()
+
+    return os.WIFSIGNALED(os.waitpid(forked(until), 0)[1])

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .. import __version__
 from ..arrays import FloatArray, TimeArray
 from ..bmi import DeltaModelBmi
 from ..errors import ConfigError, ForcingError, alternatives
@@ -22,6 +23,7 @@ from ..model.bundle import BundleInfo
 from ..model.variables import Variable
 from ..plotting import hydrographs as plots
 from ..progress import progress
+from ..runtime import restart
 from ..runtime.catchments import CatchmentTable
 from ..runtime.config import ComponentAssimilation, RunConfig
 from ..runtime.forcing import observations, series
@@ -102,7 +104,8 @@ def drive(
             raise ConfigError(f"--catchment: no catchment {drawn!r}; {alternatives(drawn, ids)}")
         draws = picture and any(v.symbol == "Q" for v in outputs)
         result = Result(folder / "output.nc", folder / "hydrograph.png" if draws else None)
-        identity = _identity(bmi, config_path, (forcing_path, observations_path), records)
+        sources = [path for path in (forcing_path, observations_path) if path]
+        identity = _identity(bmi, config, sources, records)
         length = netcdf.block_length(len(ids))
         layout = Layout([v.symbol for v in outputs], len(ids), wanted.precision, length)
         places = [path for path in (result.picture, result.output) if path]  # of one run
@@ -181,18 +184,21 @@ def _chosen(bmi: DeltaModelBmi, names: Sequence[str]) -> list[Variable]:
 
 
 def _identity(
-    bmi: DeltaModelBmi, config_path: Path, sources: Sequence[Path | None], records: RunRecords
+    bmi: DeltaModelBmi, config: RunConfig, sources: Sequence[Path], records: RunRecords
 ) -> dict[str, Any]:
     """Return what the records of a run depend on: where one of these differs it is another run."""
     component = bmi.component
     stored = component.group.store
-    files = [file for path in sources if path for file in _files(path)] + (stored.files if stored else [])
-    attributes = [component.settable[name].tobytes() for name in sorted(component.group.attributes)]
+    files = [file for path in sources for file in _files(path)] + (stored.files if stored else [])
+    if config.restart.read is not None:
+        files.append(restart.file_path(config.restart.read, config.catchment, component.valid_time))
+    of_rows = [component.settable[name] for name in sorted(component.group.attributes)] + [component.area]
     status = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return {
-        "configuration": sha256(config_path.read_bytes()),
+        "version": __version__,
+        "configuration": sha256(repr(config).encode()),
         "bundle": component.info.fingerprint,
-        "catchments": sha256("\n".join(component.ids).encode() + b"".join(attributes)),
+        "catchments": sha256("\n".join(component.ids).encode() + b"".join(a.tobytes() for a in of_rows)),
         "times": [str(records.times[0]), str(records.times[-1]), records.step],
         "sources": [[*entry] for entry in status],
     }

@@ -96,11 +96,11 @@ def command(arguments: argparse.Namespace) -> None:
         if "validation" in parts and arguments.split != "validation":
             error = error.calibrated(made_of("validation", arguments.fit_every))
         said = _write_all(made[0].parent, scored, fit, error, info.name)
-    forget(kept)
     print(said)
     print(results[-1])
     if arguments.save_bundle is not None:
         print(info.copy(arguments.save_bundle, stored_error.to_part(error, info)).path)
+    forget(kept)  # last: where the bundle has no place, the same command goes on from there
 
 
 def _write_all(folder: Path, scored: Hindcast, fit: Hindcast, error: LearnedError, bundle: str) -> str:

@@ -42,7 +42,7 @@ def command(arguments: argparse.Namespace) -> None:
         arguments.catchment,
         observations_path=arguments.assimilate,
         wanted=Wanted(
-            tuple(name for name in (arguments.outputs or "").split(",") if name),
+            tuple(name.strip() for name in (arguments.outputs or "").split(",") if name.strip()),
             "float32" if arguments.float32 else "float64",
             arguments.start,
             arguments.end,

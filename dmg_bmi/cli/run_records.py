@@ -58,17 +58,14 @@ class RunRecords:
                 raise ConfigError(f"{source}: stores no forcing (key forcing), so the run needs --forcing")
             assert config.start_time is not None  # noqa: S101  stored forcing has dates
             start = np.datetime64(utc(config.start_time).replace(tzinfo=None), "s")
-            end = stored.seconds if config.end_seconds is None else config.end_seconds
-            self._range = range(int(end // self.step))
+            self._range = range(_steps(config, int(stored.seconds // self.step), self.step, str(stored.path)))
             self.times: TimeArray = start + np.arange(len(self._range)) * np.timedelta64(int(self.step), "s")
             return
         if stored is not None:
             raise ConfigError(f"{source}: the component reads stored forcing, so --forcing has no use")
         self._range = _range_of(forcing, config, bmi, source)
         self.times = forcing.times[self._range.start : self._range.stop]
-        self._inputs(
-            slice(self._range.start, self._range.start + 1)
-        )  # what is missing is told before the work
+        self._inputs(self.place(slice(1)))  # what is missing is told before the work
 
     def __len__(self) -> int:
         return len(self._range)
@@ -126,18 +123,27 @@ def _range_of(forcing: series.OpenSeries, config: RunConfig, bmi: DeltaModelBmi,
             f"{path}: its step is {forcing.step:g} s, that of the component {bmi.get_time_step():g} s; "
             "set time_step in the config, or give forcing of that step"
         )
-    first, stop = 0, len(forcing.times)
+    first = 0
     if config.start_time is not None:
         start = np.datetime64(utc(config.start_time).replace(tzinfo=None), "s")
         matches = np.flatnonzero(forcing.times == start)
         if not matches.size:
             raise ForcingError(f"{path}: has no record at start_time {start}; it begins {forcing.times[0]}")
         first = int(matches[0])
-    if config.end_seconds is not None:
-        end = first + int(config.end_seconds // forcing.step)
-        if end > stop:
-            raise ForcingError(f"{path}: ends {forcing.times[-1]}, before end_time {config.end_time}")
-        stop = end
-    if stop <= first:
-        raise ConfigError(f"end_time {config.end_time}: the run has no whole step of {forcing.step:g} s")
-    return range(first, stop)
+    return range(first, first + _steps(config, len(forcing.times) - first, forcing.step, path))
+
+
+def _steps(config: RunConfig, held: int, step: float, path: str) -> int:
+    """Return how many steps a run has whose forcing holds some from its start on."""
+    if held <= 0:
+        raise ForcingError(f"{path}: holds no whole step of {step:g} s after start_time {config.start_time}")
+    if config.end_seconds is None:
+        return held
+    steps = int(config.end_seconds // step)
+    if steps > held:
+        raise ForcingError(
+            f"{path}: ends {held * step:g} s after start_time, before end_time {config.end_time}"
+        )
+    if not steps:
+        raise ConfigError(f"end_time {config.end_time}: the run has no whole step of {step:g} s")
+    return steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from ..runtime import whole_forcing
 from ..runtime.component import Component
 from ..runtime.config import Restart, RunConfig, utc
 from ..runtime.forcing import observations
+from ..runtime.forcing.series import Part
 from ..runtime.shared_setup import SharedSetup
 from ..training.probabilistic import LEVELS
 from . import corrected
@@ -294,16 +295,6 @@ def _time(time: datetime) -> np.datetime64:
     return np.datetime64(utc(time).replace(tzinfo=None), "s")
 
 
-@dataclass(frozen=True)
-class _OneIssue:
-    """Weather of one issue ``[leads, catchments, realizations]``, as a dataset has it."""
-
-    ids: Sequence[str]
-    step: float
-    units: Mapping[str, str]
-    forcing: Mapping[str, FloatArray]
-
-
 class _Weather:
     """Forecast weather of a file, as forcing of model steps."""
 
@@ -329,7 +320,7 @@ class _Weather:
             raise ForcingError(f"{path}: has no forecast from {time}")
         series = {name: file.series(name, int(found[0])).transpose(0, 2, 1) for name in file.units}
         times = time + np.arange(file.leads) * np.timedelta64(round(file.step), "s")
-        data = _OneIssue(file.ids, file.step, file.units, series)
+        data = Part(file.ids, file.step, file.units, series)
         forcing = whole_forcing.from_records(self._setup, data, times, path).series
         shape = (self._ahead, len(self._setup.table.ids), file.realizations)
         return {n: v[: self._ahead].reshape(shape).transpose(1, 2) for n, v in forcing.items()}

@@ -70,6 +70,7 @@ def forget(folder: Path) -> None:
     """Remove the parts of hindcasts in the folders of a folder, once their results are in place."""
     with suppress(OSError):  # they would be made again; the results are there
         for path in folder.glob("*/*.part"):
-            path.unlink(missing_ok=True)
+            if path.stem.isdigit():  # as they are named here
+                path.unlink(missing_ok=True)
         for path in (*folder.glob("*"), folder):
             path.rmdir()

@@ -66,7 +66,7 @@ class CompiledBlocks:
         )
         modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), tensors[0].device.type)
         # What is kept on disk may be of blocks of another length.
-        what = (repr(model.describe()), dt, names, kinds, tuple(outputs), len(tensors[0]))
+        what = (repr(model.describe()), dt, names, kinds, tuple(outputs), self.steps)
         key = (type(model), what, tuple(processes), gradient, modes)
         if key not in _BLOCKS:
             block = _Block(model, dt, names, tuple(outputs))

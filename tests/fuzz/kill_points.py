@@ -11,13 +11,13 @@ import random
 import shutil
 import signal
 import time
-import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from faults import forked
 from file_mutations import configuration, drive
 
 from dmg_bmi.bmi import DeltaModelBmi
@@ -27,14 +27,7 @@ from dmg_bmi.runtime import state_codec
 
 def killed(work: Callable[[], object], seconds: float) -> bool:
     """Whether a child that does `work` had to be killed after `seconds`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside idle threads
-        child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
+    child = forked(work)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1] != 0

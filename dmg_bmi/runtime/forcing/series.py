@@ -97,7 +97,7 @@ class OpenSeries:
 
 @dataclass(frozen=True)
 class Part:
-    """Some steps of an open file; see :class:`NamedSeries`."""
+    """Some steps or one forecast of an open file; see :class:`NamedSeries`."""
 
     ids: Sequence[str]
     step: float
@@ -135,7 +135,11 @@ def read(path: str | Path) -> BasinDataset:
         Naming the file and what is wrong.
     """
     path = Path(path)
-    return _read_ngen_forcing(path) if _is_ngen_forcing(path) else netcdf.read(path)
+    if not _is_ngen_forcing(path):
+        return netcdf.read(path)
+    with OpenSeries(path) as file:
+        series: Series = {name: file.series(name, slice(None)) for name in file.forcings}
+        return BasinDataset(file.ids, file.times, file.step, series, {}, {}, file.units)
 
 
 def _is_ngen_forcing(path: Path) -> bool:
@@ -155,13 +159,6 @@ def _open_ngen_forcing(path: Path) -> Forcing:
             file, fault, _ = wrong[0]
             raise ForcingError(f"{file}: {fault}")
     return forcing
-
-
-def _read_ngen_forcing(path: Path) -> BasinDataset:
-    forcing = _open_ngen_forcing(path)
-    series: Series = {name: forcing.read(name, forcing.ids).T for name in forcing.units}
-    step = netcdf.step_of(forcing.times, str(path))
-    return BasinDataset(forcing.ids, forcing.times, step, series, {}, {}, forcing.units)
 
 
 def series_of(forcing: NamedSeries, variable: Variable, path: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import cache
 from importlib import resources
@@ -213,3 +214,58 @@ def test_a_run_without_forcing_of_any_kind_is_told_what_it_requires(tmp_path, ca
     with resources.as_file(resources.files("dmg_bmi.bmi_configs")) as configs:
         assert main(["run", str(configs / "daily.yaml"), "--output", str(tmp_path / "out")]) == 2
     assert "the run needs --forcing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("changed", ["area", "state"])
+def test_a_run_whose_areas_or_first_state_changed_begins_anew(case, monkeypatch, at_noon, caplog, changed):
+    folder, given, _ = case
+    blocks_of(monkeypatch, 7)
+    config = yaml.safe_load((folder / "run.yaml").read_text())
+    config["catchments"] |= {"file": "table.csv"}
+    attributes = config["catchments"].pop("attributes")
+    del config["catchments"]["ids"]
+    start = folder / "start.state"
+
+    def write(area):
+        rows = [",".join(["id", *attributes, "area_km2"])]
+        rows += [",".join([name, *map(str, attributes.values()), str(area)]) for name in IDS]
+        (folder / "table.csv").write_text("\n".join(rows))
+
+    write(10.0)
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+    bmi = DeltaModelBmi()
+    bmi.initialize(str(folder / "run.yaml"))
+    start.write_bytes(bmi.component.save())
+    bmi.finalize()
+    (folder / "run.yaml").write_text(yaml.safe_dump(config | {"restart": {"read": "start.state"}}))
+    update = DeltaModelBmi.update
+
+    def stopping(self):
+        if self.get_current_time() == 50 * self.get_time_step():
+            raise KeyboardInterrupt
+        update(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaModelBmi, "update", stopping)
+        assert main([*given, "--output", str(folder / "out")]) == 130
+    if changed == "area":
+        write(20.0)
+    else:
+        start.write_bytes(start.read_bytes())
+        os.utime(start, (1, 1))
+    expected = run(given, folder / "whole")
+    assert run(given, folder / "out") == expected
+    assert "another run" in caplog.text
+
+
+def test_days_that_the_forcing_lacks_are_told_before_the_work(case, capsys):
+    folder, given, data = case
+    begin, end = data.times[0].astype("M8[D]"), data.times[-1].astype("M8[D]")
+    for days, said in (
+        (["--end", str(end + 400)], "before end_time"),
+        (["--start", str(begin + 400)], "start_time"),
+        (["--start", str(begin + 1), "--end", str(begin)], "end_time"),
+    ):
+        assert main([*given, "--output", str(folder / "none"), *days]) == 2
+        assert said in capsys.readouterr().err
+        assert not (folder / "none").exists()
