@@ -58,8 +58,10 @@ class RunRecords:
                 raise ConfigError(f"{source}: stores no forcing (key forcing), so the run needs --forcing")
             assert config.start_time is not None  # noqa: S101  stored forcing has dates
             start = np.datetime64(utc(config.start_time).replace(tzinfo=None), "s")
-            self._range = range(_steps(config, int(stored.seconds // self.step), self.step, str(stored.path)))
-            self.times: TimeArray = start + np.arange(len(self._range)) * np.timedelta64(int(self.step), "s")
+            held = int(stored.seconds // self.step)
+            every: TimeArray = start + np.arange(held) * np.timedelta64(int(self.step), "s")
+            self._range = range(_steps(config, every, self.step, str(stored.path)))
+            self.times = every[: len(self._range)]
             return
         if stored is not None:
             raise ConfigError(f"{source}: the component reads stored forcing, so --forcing has no use")
@@ -130,20 +132,18 @@ def _range_of(forcing: series.OpenSeries, config: RunConfig, bmi: DeltaModelBmi,
         if not matches.size:
             raise ForcingError(f"{path}: has no record at start_time {start}; it begins {forcing.times[0]}")
         first = int(matches[0])
-    return range(first, first + _steps(config, len(forcing.times) - first, forcing.step, path))
+    return range(first, first + _steps(config, forcing.times[first:], forcing.step, path))
 
 
-def _steps(config: RunConfig, held: int, step: float, path: str) -> int:
-    """Return how many steps a run has whose forcing holds some from its start on."""
-    if held <= 0:
+def _steps(config: RunConfig, times: TimeArray, step: float, path: str) -> int:
+    """Return how many steps a run has whose forcing holds records from its start on."""
+    if not len(times):
         raise ForcingError(f"{path}: holds no whole step of {step:g} s after start_time {config.start_time}")
     if config.end_seconds is None:
-        return held
+        return len(times)
     steps = int(config.end_seconds // step)
-    if steps > held:
-        raise ForcingError(
-            f"{path}: ends {held * step:g} s after start_time, before end_time {config.end_time}"
-        )
+    if steps > len(times):
+        raise ForcingError(f"{path}: ends {times[-1]}, before end_time {config.end_time}")
     if not steps:
         raise ConfigError(f"end_time {config.end_time}: the run has no whole step of {step:g} s")
     return steps
