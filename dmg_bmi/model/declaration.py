@@ -44,6 +44,7 @@ def compose_declaration(
 
 def _forcings(models: Models, roles: Roles, statistics: Statistics) -> tuple[Forcing, ...]:
     declared = [f for m in models.values() for f in m.declaration.forcings]
+    declared += [f for role in roles for f in role.sources(models)]
     shared = [f for f in vars(forcings).values() if isinstance(f, Forcing)]
     # A process model's own declaration takes precedence over a shared one of the same name.
     by_name = {f.name: f for f in (*shared, *reversed(declared))}

@@ -20,7 +20,6 @@ from ..io.atomic import alone, make_folder, sweep
 from ..io.timeseries import COORDINATES, BasinDataset
 from ..model.bundle import Bundle
 from ..model.delta_model import DeltaModel
-from ..model.roles import OutputRole
 from ..model.training_range import warn_left_out
 from ..plotting import hydrographs as plots
 from ..plotting.training import training_curve
@@ -34,14 +33,13 @@ from .history import History
 from .losses import FLOW
 from .metrics import per_basin
 from .readers.joined import read_data
+from .role_inputs import with_inputs
 from .run_folder import RunFolder
 from .splits import Split, between, splits
 from .tensorboard import board, require_board
 from .trainer import fit
 
 log = logging.getLogger("dmg_bmi")
-#: The inputs of a role that sees all forcings of the data.
-ALL = "all"
 #: Steps whose time is measured.
 MEASURED = 3
 
@@ -99,19 +97,16 @@ class Experiment:
             attributes = tuple(name for name in self.dataset.attributes if name not in COORDINATES)
         else:
             attributes = tuple(config.data.attributes)
+        spec = with_inputs(spec, tuple(self.dataset.forcing), attributes)
         averaged = is_ensemble(spec, ensemble)
         if averaged:
             spec = replicate(spec, ensemble, attributes)
-        roles = [{"attributes": attributes, **role} for role in spec.roles]
-        for role in roles:
-            if role.get("inputs", ALL if role.get("role") == OutputRole.kind else ()) == ALL:
-                role["inputs"] = tuple(self.dataset.forcing)
         keys = ("inputs", "attributes", "outputs")
-        features = {name for role in roles for key in keys for name in role.get(key, ())}
+        features = {name for role in spec.roles for key in keys for name in role.get(key, ())}
         model = DeltaModel.build(
             nn=spec.nn,
             phy_model=spec.phy_model,
-            roles=roles,
+            roles=spec.roles,
             fixed=spec.fixed,
             statistics=statistics(self.training_period, sorted(features), self.splits["train"].columns),
             step=self.dataset.step,

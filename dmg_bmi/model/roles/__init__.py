@@ -3,6 +3,7 @@
 from .base import Role
 from .corrections import CorrectInputRole, CorrectOutputRole
 from .ensemble import WeightRole
+from .mixing import MixInputRole
 from .network_output import OutputRole
 from .parameters import ParameterRole
 from .process import ProcessRole
@@ -12,6 +13,7 @@ __all__ = [
     "KINDS",
     "CorrectInputRole",
     "CorrectOutputRole",
+    "MixInputRole",
     "OutputRole",
     "ParameterRole",
     "ProcessRole",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...errors import ConfigError
 from ...nn_models import Network
-from ...physics import Balance, Declaration, Flux, ProcessModel, State
+from ...physics import Balance, Declaration, Flux, Forcing, ProcessModel, State
 from ...physics.contract import ProcessFunction
 from ..normalisation import Constants, FeatureStatistics, Normaliser
 
@@ -198,6 +198,10 @@ class Role:
     ) -> RoleBinding:
         """Bind the resolved role to models and statistics."""
         raise NotImplementedError
+
+    def sources(self, models: Mapping[str, ProcessModel]) -> list[Forcing]:
+        """List forcings that the role takes beside the inputs of its network."""
+        return []
 
     def declares(
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]

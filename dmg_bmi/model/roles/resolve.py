@@ -12,6 +12,7 @@ from ...physics import Declaration, ProcessModel
 from .base import ModelRole, Role
 from .corrections import CorrectInputRole, CorrectOutputRole
 from .ensemble import WeightRole
+from .mixing import MixInputRole
 from .network_output import OutputRole
 from .parameters import ParameterRole
 from .process import ProcessRole
@@ -21,6 +22,7 @@ KINDS = {
     for role in (
         ParameterRole,
         ProcessRole,
+        MixInputRole,
         CorrectInputRole,
         CorrectOutputRole,
         WeightRole,

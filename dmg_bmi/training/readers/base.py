@@ -51,6 +51,9 @@ class DataConfig(ABC):
     additional_forcing : mapping of str to DataConfig
         Other data with weather of the same basins, see
         :func:`~dmg_bmi.training.readers.joined.with_forcing`.
+    next_step : sequence of str
+        Forcings whose values of the step after join as ``P_next``, see
+        :func:`~dmg_bmi.training.readers.joined.with_next_step`.
     """
 
     TAG: ClassVar[str] = "reader"
@@ -60,10 +63,12 @@ class DataConfig(ABC):
     parameters: Path | None = None
     observations: Path | None = None
     additional_forcing: dict[str, DataConfig] = field(default_factory=dict)
+    next_step: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if twice := repeated(self.attributes or ()):
-            raise ConfigError(f"attributes names {', '.join(twice)} more than once; keep one")
+        for key in ("attributes", "next_step"):
+            if twice := repeated(getattr(self, key) or ()):
+                raise ConfigError(f"{key} names {', '.join(twice)} more than once; keep one")
 
     @abstractmethod
     def read(self) -> BasinDataset:

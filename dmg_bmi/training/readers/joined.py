@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +18,13 @@ from .cf import cf
 from .loading import load
 
 log = logging.getLogger(__name__)
-#: The forcing whose sources differ most, so that their mean is better than each.
-RAIN = "P"
 
 
 def read_data(config: DataConfig) -> BasinDataset:
     """Read the data of a configuration, with further weather, parameters of the basins and observations."""
     dataset = with_forcing(config.read(), {k: read_data(v) for k, v in config.additional_forcing.items()})
+    if config.next_step:
+        dataset = with_next_step(dataset, config.next_step)
     if config.parameters is not None:
         dataset = with_table(dataset, config.parameters)
     return dataset if config.observations is None else with_observations(dataset, config.observations)
@@ -69,7 +69,7 @@ def with_observations(dataset: BasinDataset, path: Path) -> BasinDataset:
 
 
 def with_forcing(dataset: BasinDataset, others: Mapping[str, BasinDataset]) -> BasinDataset:
-    """Return the dataset with the weather of others beside its own, and the mean of all as its precipitation.
+    """Return the dataset with the weather of others beside its own.
 
     Parameters
     ----------
@@ -99,10 +99,34 @@ def with_forcing(dataset: BasinDataset, others: Mapping[str, BasinDataset]) -> B
             joined[place] = np.where(np.isfinite(values), values, own[place])
             forcing[f"{name}_{key}"], units[f"{name}_{key}"] = joined, dataset.units[name]
         log.info("%s: %s of %d of %d basins", where, ", ".join(both), len(ids), len(dataset.ids))
-    rain = [forcing[name] for name in (RAIN, *(f"{RAIN}_{key}" for key in others)) if name in forcing]
-    if len(rain) > 1:
-        forcing[RAIN] = np.mean(rain, axis=0)
     return replace(dataset, forcing=forcing, units=units)
+
+
+def with_next_step(dataset: BasinDataset, names: Sequence[str]) -> BasinDataset:
+    """Return the dataset with forcings of the step after, as ``P_next``; it ends a step earlier.
+
+    Gauges that are read in the morning date the rain of a day to the next, when it has flowed off already. A
+    model with such an input can say of a day only what it knows when that day is over.
+
+    Raises
+    ------
+    ConfigError
+        If the dataset lacks a forcing, or has another of the new name.
+    """
+    later = {}
+    for name in names:
+        if name not in dataset.forcing:
+            raise ConfigError(f"data.next_step: no forcing {name!r}; {alternatives(name, dataset.forcing)}")
+        if f"{name}_next" in dataset.forcing:
+            raise ConfigError(f"data.next_step: the data have a forcing {name}_next already; rename it")
+        later[f"{name}_next"] = dataset.forcing[name][1:]
+    return replace(
+        dataset,
+        times=dataset.times[:-1],
+        forcing={name: values[:-1] for name, values in dataset.forcing.items()} | later,
+        target={name: values[:-1] for name, values in dataset.target.items()},
+        units={**dataset.units, **{f"{name}_next": dataset.units[name] for name in names}},
+    )
 
 
 def _shared(

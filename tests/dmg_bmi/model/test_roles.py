@@ -11,6 +11,7 @@ from dmg_bmi.model.roles import (
     KINDS,
     CorrectInputRole,
     CorrectOutputRole,
+    MixInputRole,
     OutputRole,
     ProcessRole,
     WeightRole,
@@ -76,6 +77,9 @@ def cases():
             models,
             {"in": LSTM},
         )
+        mixes = {seen[0]: [f"{seen[0]}_next"], seen[-1]: [f"{seen[-1]}_a", f"{seen[-1]}_b"]}
+        mixed = {"role": "mix_input", "mixes": mixes, "inputs": seen, "network": "in"}
+        found[f"{name}-mix-input"] = ([PARAMETERS, mixed], models, {"in": LSTM})
         found[f"{name}-add-input"] = ([PARAMETERS, {**added, "attributes": ["slope"]}], models, {})
         taken = {n for b in declared.balances for n in b.exchange}
         fluxes = {f.name: [0.5, 2.0] for f in declared.fluxes if f.name not in taken}
@@ -269,6 +273,37 @@ def test_a_neutral_correction_changes_nothing_and_a_correction_is_what_it_adds(d
         else:
             torch.testing.assert_close(fluxes["Q_correction"], 0.25 * expected["Q"])
             torch.testing.assert_close(fluxes["Q"], 1.25 * expected["Q"])
+
+
+@torch.no_grad()
+def test_mixing_is_the_weighted_mean_of_the_sources(data):
+    phy, known = HBV(), {p.name: (p.lower + p.upper) / 2 for p in HBV().declaration.parameters}
+    plain = DeltaModel(None, phy, (), known)
+    role = MixInputRole(("T",), network="m", mixes={"P": ("P_next", "P_radar")})
+    network = build_network({"name": "mlp", "hidden_sizes": []}, 1, 3).double()
+    for weight in network.parameters():
+        weight.zero_()
+    # A softmax of 0, ln 2 and ln 5 is 1/8, 2/8 and 5/8.
+    list(network.parameters())[-1].copy_(torch.tensor([1.0, 2.0, 5.0]).double().log())
+    model = DeltaModel({"m": network}, phy, role, known)
+    forcing, _ = data(model)
+    forcing = {name: v.abs() if name.startswith("P_") else v for name, v in forcing.items()}
+    fluxes, _ = model(forcing)
+    rain = (forcing["P"] + 2 * forcing["P_next"] + 5 * forcing["P_radar"]) / 8
+    expected, _ = plain({**{name: forcing[name] for name in ("T", "PET")}, "P": rain})
+    torch.testing.assert_close(fluxes["Q"], expected["Q"])
+    torch.testing.assert_close(fluxes["P_mixing"], rain - forcing["P"])
+    declared = {f.name: f for f in model.declaration.forcings}
+    assert declared["P_radar"].units == "mm"
+    assert declared["P_radar"].lower == 0.0
+    assert declared["P_radar"].aggregation == "sum"
+
+
+@pytest.mark.parametrize("mixes", [{}, {"P": []}, {"P": "P_next"}, {"P": 3}, ["P"], {"rain": ["P_next"]}])
+def test_a_mixture_without_sources_is_refused(mixes):
+    role = {"role": "mix_input", "mixes": mixes, "inputs": ["P"], "network": "m"}
+    with pytest.raises(ConfigError, match=r"mixes|has no forcing 'rain'"):
+        build([PARAMETERS, role], {"phy": catchment("hbv")})
 
 
 @torch.no_grad()

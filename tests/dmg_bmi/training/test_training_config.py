@@ -104,7 +104,7 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ({"data.basins": 1022500}, r"'data.basins' must be a list or a path.*write \['1022500'\] for a list"),
         (
             {"data.noise": 0.1},
-            "unknown key 'data.noise'; .*known keys are reader, .* observations, additional_forcing, path",
+            "unknown key 'data.noise'; .*known keys are reader, .* additional_forcing, next_step, path",
         ),
         ({"periods.train": ["1993-10-01"]}, "'periods.train' must be a list of 2 values"),
         ({"periods.train": date(1993, 10, 1)}, "'periods.train' must be a list of 2 values, not 1993-10-01"),

@@ -15,7 +15,7 @@ from dmg_bmi.training import calibrate
 from dmg_bmi.training.config import TrainingConfig
 from dmg_bmi.training.evaluate import predict
 from dmg_bmi.training.readers.attributes import with_table
-from dmg_bmi.training.readers.joined import read_data, with_forcing, with_observations
+from dmg_bmi.training.readers.joined import read_data, with_forcing, with_next_step, with_observations
 
 CONFIG = """
 name: several
@@ -147,19 +147,25 @@ def test_other_weather_stands_beside_the_own_which_stands_in_where_it_is_missing
     expected[days, 0] *= 3
     expected[days, 2] *= 3
     np.testing.assert_array_equal(joined.forcing["P_radar"], expected)
-    np.testing.assert_allclose(joined.forcing["P"], (own + expected) / 2)
+    np.testing.assert_array_equal(joined.forcing["P"], own)
     np.testing.assert_array_equal(joined.forcing["PET"], dataset.forcing["PET"])
     assert joined.forcing["PET_radar"][107, 2] == dataset.forcing["PET"][107, 2]
     assert joined.forcing["PET_radar"][108, 2] == 0.5 * dataset.forcing["PET"][108, 2]
     assert joined.units["P_radar"] == dataset.units["P"]
 
 
-def test_rain_is_the_mean_of_all_its_sources(dataset):
-    days = slice(0, len(dataset.times))
-    others = {f"x{factor:g}": weather_of(dataset, dataset.ids, days, P=factor) for factor in (2.0, 6.0)}
-    joined = with_forcing(dataset, others)
-    np.testing.assert_allclose(joined.forcing["P"], 3 * dataset.forcing["P"])
-    assert with_forcing(dataset, {}).forcing["P"] is dataset.forcing["P"]
+def test_rain_of_the_next_day_stands_beside_that_of_its_own(dataset):
+    joined = with_next_step(dataset, ["P"])
+    np.testing.assert_array_equal(joined.forcing["P_next"], dataset.forcing["P"][1:])
+    for part, whole in ((joined.forcing, dataset.forcing), (joined.target, dataset.target)):
+        for name, values in whole.items():
+            np.testing.assert_array_equal(part[name], values[:-1])
+    np.testing.assert_array_equal(joined.times, dataset.times[:-1])
+    assert joined.units["P_next"] == dataset.units["P"]
+    with pytest.raises(ConfigError, match="no forcing 'rain'; available: P, T, PET"):
+        with_next_step(dataset, ["rain"])
+    with pytest.raises(ConfigError, match="have a forcing P_next already"):
+        with_next_step(joined, ["P"])
 
 
 @pytest.mark.parametrize(
@@ -185,5 +191,5 @@ def test_a_configuration_names_other_weather_and_its_bundle_no_folder_of_it(data
     file.write_text(CONFIG.format(file="null", loss="{nse: 1.0}"))
     radar = f"{{reader: netcdf, path: {tmp_path / 'radar.nc'}}}"
     config = TrainingConfig.read(file, [f"data.additional_forcing={{radar: {radar}}}"])
-    np.testing.assert_allclose(read_data(config.data).forcing["P"], 1.5 * dataset.forcing["P"])
+    np.testing.assert_allclose(read_data(config.data).forcing["P_radar"], 2.0 * dataset.forcing["P"])
     assert config.portable()["data"]["additional_forcing"]["radar"]["path"] == "radar.nc"
