@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from ..allocator import keep_freed_memory
 from ..arrays import DAY
 from ..errors import ConfigError
 from ..io import netcdf
@@ -217,6 +218,7 @@ def claimed(files: RunFolder, config: TrainingConfig) -> Iterator[torch.device]:
         cannot be written.
     """
     require_extras(config)
+    keep_freed_memory()
     with distributed.processes(config.training.device) as device, ExitStack() as held:
         with checkpoint.writing(files.path):
             make_folder(files.path)
