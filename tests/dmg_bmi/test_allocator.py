@@ -12,7 +12,8 @@ if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit(3)
 def step():
     kept = [torch.ones(10_000_000) for _ in range(3)]
-step()
+for _ in range(8):
+    step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
     step()
