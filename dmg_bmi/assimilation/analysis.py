@@ -8,7 +8,7 @@ https://doi.org/10.3402/tellusa.v38i2.11706): of the factors on rain and stores 
 The few controls of a row make a small least-squares problem of its own, which Gauss-Newton solves: the
 Jacobian comes from one perturbed member per control, and all members of all rows step in one batch.
 
-With `method: ensemble` a Kalman filter does it instead, see :mod:`dmg_bmi.assimilation.kalman`.
+With `method: ensemble` or `particles` a filter does it instead, see :mod:`dmg_bmi.assimilation.filters`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ..errors import ForcingError
 from ..model.delta_model import DeltaModel
 from ..model.roles.base import ForwardContext
 from ..physics import State
-from .kalman import filtered
-from .options import Assimilation
+from .filters import filtered
+from .options import FILTERS, Assimilation
 
 FLOW = "Q"
 #: Largest depth of a step that counts as flow, mm; the most rain ever measured in a day is 1,825 mm.
@@ -102,7 +102,7 @@ def analyse(
     options = options or Assimilation()
     check_observed(observed)
     rows = observed.shape[1]
-    members = options.members if options.method == "ensemble" else _Controls(model, options).count
+    members = options.members if options.method in FILTERS else Controls(model, options).count
     count = max(1, BATCH // (1 + members))
     parts = [
         _analyse(
@@ -131,7 +131,7 @@ def check_observed(observed: Tensor) -> None:
         )
 
 
-class _Controls:
+class Controls:
     """The controls of a row, and what they change."""
 
     def __init__(self, model: DeltaModel, options: Assimilation) -> None:
@@ -182,11 +182,10 @@ def _analyse(
         seen = ~observed.isnan()
         target = torch.where(seen, observed, 0.0)
         error = options.errors(observed, typical, known_error)
-        if options.method == "ensemble":
+        if options.method in FILTERS:
             return Analysis(*filtered(model, prepared, observed, error, options), seen.sum(0))
-        controls = _Controls(model, options)
-        age = torch.arange(len(observed) - 1, -1, -1, dtype=observed.dtype).unsqueeze(-1)
-        weight = torch.where(seen, 1.0 / (error * (age / options.memory).exp()), 0.0)
+        controls = Controls(model, options)
+        weight = options.weights(observed, error)
 
         x = torch.zeros(observed.shape[1], controls.count, dtype=torch.float64)
         steps = EPSILON * torch.diag(controls.spread)
@@ -199,7 +198,7 @@ def _analyse(
         return _apply(model, prepared, controls, x, seen.sum(0))
 
 
-def _flow(model: DeltaModel, prepared: ForwardContext, controls: _Controls, members: Tensor) -> Tensor:
+def _flow(model: DeltaModel, prepared: ForwardContext, controls: Controls, members: Tensor) -> Tensor:
     """Return the flow ``[time, members, rows]`` of controls ``[members, rows, controls]``."""
     context = prepared.repeat(len(members))
     controls.apply(context, members.flatten(0, 1))
@@ -227,22 +226,27 @@ def _improve(x: Tensor, slope: Tensor, misfit: Tensor, spread: Tensor) -> Tensor
 
 
 def _apply(
-    model: DeltaModel, prepared: ForwardContext, controls: _Controls, x: Tensor, used: Tensor
+    model: DeltaModel, prepared: ForwardContext, controls: Controls, x: Tensor, used: Tensor
 ) -> Analysis:
     """Run the window with the controls found, and add up the water that they gave."""
     context = prepared.repeat(1)
     controls.apply(context, x)
+    added = water_given(model, prepared, context)
+    fluxes, state = model.finish(context)
+    return Analysis(fluxes, state, controls.named(x), added, used)
+
+
+def water_given(model: DeltaModel, before: ForwardContext, changed: ForwardContext) -> Tensor:
+    """Add up the water that a change of rain and stores gave to rows, mm ``[rows]``."""
     balance = model.declaration.balances[0]
     given = {
         key: torch.stack(
-            [(driving[n] - prepared.driving[key][n]).sum(0) for n in balance.into if n in driving]
+            [(driving[n] - before.driving[key][n]).sum(0) for n in balance.into if n in driving]
         ).sum(0)
-        for key, driving in context.driving.items()
+        for key, driving in changed.driving.items()
     }
-    before, after = (model.storage(balance, c.state, c.constants) for c in (prepared, context))
-    added = model.weigh(given, context.constants) + after - before
-    fluxes, state = model.finish(context)
-    return Analysis(fluxes, state, controls.named(x), added, used)
+    stored, after = (model.storage(balance, c.state, c.constants) for c in (before, changed))
+    return model.weigh(given, changed.constants) + after - stored
 
 
 def _concatenate(parts: list[Analysis]) -> Analysis:

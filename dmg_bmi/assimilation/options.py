@@ -28,7 +28,9 @@ BY_METHOD: dict[str, Mapping[str, Any]] = {
     },
     "ensemble": {"forcing": {"P": 0.7}, "state_spread": 0.05, "relative_error": 0.3, "mean_error": 0.1},
 }
-BY_METHOD |= {"none": BY_METHOD["variational"]}
+BY_METHOD |= {"particles": BY_METHOD["ensemble"], "none": BY_METHOD["variational"]}
+#: Methods of which members are run.
+FILTERS = ("ensemble", "particles")
 _OF_METHOD: Any = None
 
 
@@ -41,16 +43,16 @@ class Assimilation:
 
     Parameters
     ----------
-    method : {"variational", "ensemble", "none"}
-        Those factors are sought that fit best, or stores are updated step by step by a Kalman filter whose
-        members differ by random factors, or nothing is moved: a host does that itself, see
+    method : {"variational", "ensemble", "particles", "none"}
+        Those factors are sought that fit best, or stores are updated step by step by a Kalman or a particle
+        filter whose members differ by random factors, or nothing is moved: a host does that itself, see
         :mod:`dmg_bmi.assimilation.adjoint`.
     window : int
         Steps before the time of the analysis that are compared with observations.
     ages : tuple of int
         Ages, in steps, at which the window is cut into pieces that have a factor each. Variational.
     forcing : mapping of str to float
-        Forcings that get a factor in each piece or, of an ensemble, in each step, and the standard deviation
+        Forcings that get a factor in each piece or, of a filter, in each step, and the standard deviation
         of its logarithm.
     states : mapping of str to float
         Stores that get a factor at the begin of the window or in each step, likewise; by default all that
@@ -65,10 +67,10 @@ class Assimilation:
     iterations : int
         Of Gauss and Newton. Variational.
     members, seed : int
-        Of an ensemble: beside the one that is not perturbed, and of its random factors.
+        Of a filter: beside the one that is not perturbed, and of its random factors.
     """
 
-    method: Literal["variational", "ensemble", "none"] = "variational"
+    method: Literal["variational", "ensemble", "particles", "none"] = "variational"
     window: int = 30
     ages: tuple[int, ...] = (1, 3, 7)
     forcing: Mapping[str, float] = _OF_METHOD
@@ -111,6 +113,13 @@ class Assimilation:
         if known is not None:
             error = known.where(~known.isnan(), error)
         return error.clamp(min=SMALLEST)
+
+    def weights(self, observed: Tensor, error: Tensor) -> Tensor:
+        """Return one over the errors of observations, less with their age; zero where there is none."""
+        import torch
+
+        age = torch.arange(len(observed) - 1, -1, -1, dtype=observed.dtype).unsqueeze(-1)
+        return torch.where(observed.isnan(), 0.0, 1.0 / (error * (age / self.memory).exp()))
 
     @property
     def pieces(self) -> tuple[slice, ...]:

@@ -2,6 +2,7 @@
 
 from ..assimilation.analysis import Analysis, analyse
 from ..assimilation.options import Assimilation
+from ..assimilation.routed import RoutedAnalysis, analyse_routed
 from .error_correction import ErrorCorrection
 from .hindcast import Hindcast, hindcast
 from .learned_error import Distribution, LearnedError
@@ -13,6 +14,8 @@ __all__ = [
     "ErrorCorrection",
     "Hindcast",
     "LearnedError",
+    "RoutedAnalysis",
     "analyse",
+    "analyse_routed",
     "hindcast",
 ]

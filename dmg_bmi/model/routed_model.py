@@ -91,13 +91,20 @@ class RoutedModel(nn.Module):
         """
         before = state or RoutedState({}, {})
         fluxes, runoff = self.runoff(forcing, attributes, before.runoff or None, outputs=("Q",))
-        depth = fluxes["Q"]
+        flow, routing = self.route(fluxes["Q"], network, before.routing)
+        return flow, RoutedState(runoff, routing)
+
+    def route(self, depth: Tensor, network: Mapping[str, Tensor], state: State) -> tuple[Tensor, State]:
+        """Route runoff ``[time, divides]`` in mm per step; return flow and state as :meth:`forward` does.
+
+        An empty state is that of dry rivers.
+        """
         lateral = self.lateral_inflow(depth, len(network["downstream"])).repeat_interleave(self.ratio, 0)
-        series, routing = self.routing(
+        series, after = self.routing(
             {"lateral_inflow": lateral},
             {k: v.to(depth.dtype) if v.is_floating_point() else v for k, v in network.items()},
-            before.routing or None,
+            state or None,
             outputs=("outflow",),
         )
         volume = series["outflow"].unflatten(0, (-1, self.ratio)).sum(1)
-        return volume / self.runoff.step, RoutedState(runoff, routing)
+        return volume / self.runoff.step, after

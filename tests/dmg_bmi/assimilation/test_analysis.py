@@ -12,6 +12,7 @@ OPTIONS = Assimilation(window=WINDOW, ages=(1, 5))
 METHODS = {
     "variational": OPTIONS,
     "ensemble": Assimilation(method="ensemble", window=WINDOW, ages=(1, 5), members=12),
+    "particles": Assimilation(method="particles", window=WINDOW, ages=(1, 5), members=12),
 }
 
 
@@ -100,18 +101,20 @@ def test_observations_of_another_truth_bring_the_forecast_nearer_to_it(case, rai
 
 
 @pytest.mark.parametrize(("rain", "store"), [(1.4, 1.0), (0.7, 1.0), (1.0, 1.4), (1.3, 0.8)])
-def test_a_filter_ends_nearer_to_another_truth_than_it_began(case, rain, store):
+@pytest.mark.parametrize("method", ["ensemble", "particles"])
+def test_a_filter_ends_nearer_to_another_truth_than_it_began(case, rain, store, method):
     """Its last steps, since it learns of an observation only when it comes."""
     observed = case.of_truth(rain, store)
-    found = case.analyse(observed, METHODS["ensemble"])
+    found = case.analyse(observed, METHODS[method])
     late = slice(WINDOW // 2, None)
     off, left = ((q - observed)[late].square().sum(0) for q in (case.plain["Q"], found.fluxes["Q"]))
     assert (left < 0.7 * off).all()
 
 
-def test_a_seed_makes_a_filter_repeatable_and_another_one_another(case):
+@pytest.mark.parametrize("method", ["ensemble", "particles"])
+def test_a_seed_makes_a_filter_repeatable_and_another_one_another(case, method):
     observed = case.of_truth()
-    keys = {"method": "ensemble", "window": WINDOW, "ages": (1, 5)}
+    keys = {"method": method, "window": WINDOW, "ages": (1, 5)}
     one, same, other = (
         case.analyse(observed, Assimilation(**keys, seed=seed)).state["phy.SM"] for seed in (3, 3, 4)
     )
@@ -236,7 +239,7 @@ def test_the_gradient_of_the_flow_by_rain_and_stores_is_that_of_differences(case
         {"members": 1},
         {"members": 10**9},
         {"seed": -1},
-        {"method": "particles"},
+        {"method": "optimal"},
     ],
 )
 def test_options_out_of_range_are_refused_by_name(keys):

@@ -53,8 +53,8 @@ def case(configure, bundles, weather, bmi_run):
 
 
 STEPPING = [DAY, 6 * HOUR]
-METHODS = [ASSIMILATION, {**ASSIMILATION, "method": "ensemble", "members": 8}]
-BY_METHOD = pytest.mark.parametrize("options", METHODS, ids=["variational", "ensemble"])
+METHODS = [ASSIMILATION, *({**ASSIMILATION, "method": m, "members": 8} for m in ("ensemble", "particles"))]
+BY_METHOD = pytest.mark.parametrize("options", METHODS, ids=["variational", "ensemble", "particles"])
 
 
 @BY_METHOD

@@ -1,10 +1,14 @@
-"""Ensemble Kalman filter: stores of rows updated step by step by what was observed of their flow.
+"""Filters: stores of rows updated step by step by what was observed of their flow.
 
-The gain comes from members whose rain and stores differ by random factors, each of which sees the observation
-with an error of its own (Evensen, 1994, https://doi.org/10.1029/94JC00572; Burgers et al., 1998,
-https://doi.org/10.1175/1520-0493(1998)126<1719:ASITEK>2.0.CO;2). Beside them runs one that is not perturbed,
-and sees the observation as it is; it is the analysis. So nothing is moved where nothing was observed, or
-where the model meets what was, and all that changes its water are the updates.
+Members differ by random factors on rain and stores. Beside them runs one that is not perturbed, and sees
+each observation as it is; it is the analysis. So nothing is moved where nothing was observed, or where the
+model meets what was, and all that changes its water are the updates.
+
+The ensemble Kalman filter moves each member by a gain that the members' covariance gives, and each sees the
+observation with an error of its own (Evensen, 1994, https://doi.org/10.1029/94JC00572; Burgers et al., 1998,
+https://doi.org/10.1175/1520-0493(1998)126<1719:ASITEK>2.0.CO;2). The particle filter draws members again as
+often as they are likely (Gordon et al., 1993, https://doi.org/10.1049/ip-f-2.1993.0015), and moves the
+analysis by what their mean is more than it would be, had the flow of the analysis been observed.
 """
 
 from __future__ import annotations
@@ -79,6 +83,61 @@ def filtered(
     return chosen, found, factors, added
 
 
+class _Kalman:
+    """The update of an ensemble Kalman filter.
+
+    Parameters
+    ----------
+    flow : Tensor ``[members, rows]``
+        The first is that of the analysis.
+    observed, error : Tensor ``[rows]``
+        NaN is missing.
+    drawn : Tensor ``[members, 1]``
+        From a normal distribution; zero for the analysis.
+    """
+
+    def __init__(self, flow: Tensor, observed: Tensor, error: Tensor, drawn: Tensor) -> None:
+        seen = ~observed.isnan()
+        self.innovation = torch.where(seen, observed + error * drawn - flow, 0.0)
+        self.moved = self.innovation != 0
+        self.deviation = flow[1:] - flow[1:].mean(0)
+        self.variance = self.deviation.square().sum(0) / (len(self.deviation) - 1) + error.square()
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """Return what becomes of values ``[members, rows, values]``."""
+        others = value[1:] - value[1:].mean(0)
+        covariance = (others * self.deviation.unsqueeze(-1)).sum(0) / (len(others) - 1)
+        return value + covariance / self.variance.unsqueeze(-1) * self.innovation.unsqueeze(-1)
+
+
+class _Particles:
+    """The update of a particle filter, of the same parameters.
+
+    Members are drawn at even distances along their likelihoods (Kitagawa, 1996,
+    https://doi.org/10.2307/1390750), each a whole one, so that none has a state which no model has reached.
+    """
+
+    def __init__(self, flow: Tensor, observed: Tensor, error: Tensor, drawn: Tensor) -> None:
+        seen = ~observed.isnan()
+        likely, expected = (
+            (-0.5 * ((flow[1:] - target) / error).square()).softmax(0)
+            for target in (torch.where(seen, observed, flow[0]), flow[0])
+        )
+        self.moved = seen.expand_as(flow)
+        self.more = (likely - expected).unsqueeze(-1)
+        begin = torch.special.ndtr(drawn[1])
+        places = (torch.arange(len(likely), dtype=flow.dtype) + begin) / len(likely)
+        reached = likely.cumsum(0).T.contiguous()
+        drawn_again = torch.searchsorted(reached, places.expand_as(reached).contiguous())
+        self.members = drawn_again.T.clamp(max=len(likely) - 1).unsqueeze(-1)
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """Return what becomes of values ``[members, rows, values]``."""
+        analysis = value[0] + (self.more * value[1:]).sum(0)
+        again = value[1:].gather(0, self.members.expand(-1, -1, value.shape[-1]))
+        return torch.cat([analysis.unsqueeze(0), again])
+
+
 class _Ensemble:
     """Members of all rows: the one that is not perturbed, then the others, as rows of a batch.
 
@@ -126,20 +185,14 @@ class _Ensemble:
         observed, error : Tensor ``[rows]``
         step : int
         """
-        seen = ~observed.isnan()
-        off = error * self._drawn[-1, step].unsqueeze(-1)
-        innovation = torch.where(seen, observed + off - flow, 0.0)
-        deviation = flow[1:] - flow[1:].mean(0)
-        variance = deviation.square().sum(0) / (len(deviation) - 1) + error.square()
+        update = _Particles if self._options.method == "particles" else _Kalman
+        rule = update(flow, observed, error, self._drawn[-1, step].unsqueeze(-1))
         found = {}
         for name in self._stored:
             old = state[name]
             value = old.reshape(*flow.shape, -1)
-            others = value[1:] - value[1:].mean(0)
-            gain = (others * deviation.unsqueeze(-1)).sum(0) / (len(deviation) - 1) / variance.unsqueeze(-1)
-            new = (value + gain * innovation.unsqueeze(-1)).clamp(min=0.0)
-            moved = innovation.unsqueeze(-1) != 0
-            found[name] = torch.where(moved, new, value).reshape(old.shape).to(old.dtype)
+            new = torch.where(rule.moved.unsqueeze(-1), rule(value).clamp(min=0.0), value)
+            found[name] = new.reshape(old.shape).to(old.dtype)
         return found
 
     def _factor(self, number: int, spread: float) -> Tensor:
