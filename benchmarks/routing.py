@@ -10,6 +10,8 @@ One thread, float64, hourly steps of 12 sub-steps. `speed` routes a storm throug
 after Shreve (1966): all binary trees with that many sources are equally likely. With a GeoPackage it
 routes through its network too. It runs the component and the engine that a framework gets. t-route's
 compiled Fortran takes about 0.45 us per reach and sub-step of 5 minutes on the 794 reaches of the Juniata.
+Two packages of PyPI are not beside it: building droute 0.6.1 downloads CoDiPack, and diffroute 0.1.0 runs on
+GPUs only.
 """
 
 from __future__ import annotations

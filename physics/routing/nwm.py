@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._higher_order_ops.while_loop import while_loop
 
 from ..contract import State, StateVariable
 from .channel import TINY, Section, two_thirds
@@ -26,6 +27,8 @@ SOURCE = "NOAA-OWP/t-route, SUBMUSKINGCUNGE of the National Water Model"
 #: The secant iteration on depth ends at this relative or this absolute change (m).
 RELATIVE, ABSOLUTE = 0.01, 0.01
 ITERATIONS = 100
+#: Iterations between two looks at whether any reach still seeks its depth, in compiled code.
+AT_ONCE = 2
 
 
 def route(
@@ -52,14 +55,14 @@ def route(
     wet = (lateral > 0) | (inflow > 0) | (last > 0)
 
     def muskingum(trial: _Trial, flow: Tensor, least: float) -> Tensor:
-        weight = 0.5 * (1.0 - flow / (2.0 * trial.width * section.slope * trial.celerity * length))
-        weight = torch.where(trial.moving, weight.clamp(least, 0.5), 0.5)
-        travel = torch.where(trial.moving, (length / trial.celerity).clamp(min=seconds), seconds)
-        retained = travel * (1.0 - weight)
+        retained = trial.travel * (1.0 - (0.5 - flow * trial.damping).clamp(least, 0.5))
         # The inflow at both ends of the sub-step is that before it: C1 + C2 = dt / D.
         return (entering + (retained - 0.5 * seconds) * last) / (retained + 0.5 * seconds)
 
-    outflow, depth = _solve(section, state["depth"], wet, muskingum)
+    def attempt(depth: Tensor) -> _Trial:
+        return _trial(section, length, seconds, depth)
+
+    outflow, depth = _solve(attempt, state["depth"], wet, muskingum)
     depth = torch.where(wet, depth, 0.0)
     outflow = torch.where(wet, outflow, 0.0)
     if river.lake is not None:
@@ -68,8 +71,41 @@ def route(
     return {"discharge": outflow, "depth": depth}, inflow
 
 
+class _Trial(NamedTuple):
+    """What Muskingum's equation needs of uniform flow at a depth: tensors ``[rows]``."""
+
+    #: By which a flow in m3 s-1 lowers the weight of the inflow below 0.5; 0 where the water stands.
+    damping: Tensor
+    #: Time that a wave takes through the reach, at least a sub-step, s.
+    travel: Tensor
+    #: Manning's discharge of channel and flood plains as one, m3 s-1.
+    discharge: Tensor
+
+
+class _Search(NamedTuple):
+    """Where the secant method stands in each reach: tensors ``[rows]``."""
+
+    #: The two last depths tried, m.
+    lower: Tensor
+    upper: Tensor
+    #: Outflow of the last trial, and what is left of the one before, m3 s-1.
+    outflow: Tensor
+    residual: Tensor
+    #: Where the depth is still sought.
+    active: Tensor
+    #: Iterations so far, one number.
+    iterations: Tensor
+
+
+#: The search, and what the two last depths gave.
+_Stage = tuple[_Search, _Trial, _Trial]
+
+
 def _solve(
-    section: Section, depth: Tensor, wet: Tensor, muskingum: Callable[[_Trial, Tensor, float], Tensor]
+    attempt: Callable[[Tensor], _Trial],
+    depth: Tensor,
+    wet: Tensor,
+    muskingum: Callable[[_Trial, Tensor, float], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Find outflow and depth of each reach at which Muskingum's outflow is Manning's discharge.
 
@@ -78,27 +114,48 @@ def _solve(
     iterating on would change flows by some percent. A reach that does not meet it in
     :data:`ITERATIONS` keeps its last trial, where t-route tries again in a wider interval.
     """
-    lower, upper = 0.67 * depth, 1.33 * depth + ABSOLUTE
-    at_lower, at_upper = _trial(section, lower), _trial(section, upper)
-    outflow, residual = torch.zeros_like(depth), torch.zeros_like(depth)
-    active = wet
-    for _ in range(ITERATIONS):
-        if not bool(active.any()):
-            break
-        # The weight of each trial is made of what the one before it left behind.
-        guess = muskingum(at_lower, residual, 0.0)
-        trial = muskingum(at_upper, guess, 0.25)
-        residual = guess - at_lower.discharge
-        slope = residual - (trial - at_upper.discharge)
-        root = upper - (trial - at_upper.discharge) * (lower - upper) / torch.where(slope == 0, 1.0, slope)
-        root = torch.where((slope == 0) | (root < 0), upper, root)
-        change = (root - upper).abs()
 
-        outflow = torch.where(active, trial, outflow)
-        lower, upper = upper, torch.where(active, root, upper)
-        active = active & (change > RELATIVE * lower) & (change >= ABSOLUTE) & (upper >= ABSOLUTE)
-        at_lower, at_upper = at_upper, _trial(section, upper)
-    return outflow, upper
+    def iterate(s: _Search, at_lower: _Trial, at_upper: _Trial) -> _Stage:
+        # The weight of each trial is made of what the one before it left behind.
+        guess = muskingum(at_lower, s.residual, 0.0)
+        trial = muskingum(at_upper, guess, 0.25)
+        residual, last = guess - at_lower.discharge, trial - at_upper.discharge
+        slope = residual - last
+        root = s.upper - last * (s.lower - s.upper) / torch.where(slope == 0, 1.0, slope)
+        root = torch.where((slope == 0) | (root < 0), s.upper, root)
+        change = (root - s.upper).abs()
+
+        upper = torch.where(s.active, root, s.upper)
+        active = s.active & (change > RELATIVE * s.upper) & (change >= ABSOLUTE) & (upper >= ABSOLUTE)
+        outflow = torch.where(s.active, trial, s.outflow)
+        # Copies, since a compiled loop gives back no tensor that it was given.
+        search = _Search(s.upper.clone(), upper, outflow, residual, active, s.iterations + 1)
+        return search, _Trial(*(values.clone() for values in at_upper)), attempt(upper)
+
+    lower, upper = 0.67 * depth, 1.33 * depth + ABSOLUTE
+    none = torch.zeros((), dtype=torch.int64, device=depth.device)
+    search = _Search(lower, upper, torch.zeros_like(depth), torch.zeros_like(depth), wet, none)
+    found, _, _ = _repeat(iterate, (search, attempt(lower), attempt(upper)))
+    return found.outflow, found.upper
+
+
+def _repeat(iterate: Callable[[_Search, _Trial, _Trial], _Stage], stage: _Stage) -> _Stage:
+    """Iterate until all reaches have found their depths, in compiled code too."""
+
+    def goes_on(search: _Search, at_lower: _Trial, at_upper: _Trial) -> Tensor:
+        return search.active.any() & (search.iterations < ITERATIONS)
+
+    def several(*stage: *_Stage) -> _Stage:
+        for _ in range(AT_ONCE):
+            stage = iterate(*stage)
+        return stage
+
+    if torch.compiler.is_compiling():
+        compiled: _Stage = while_loop(goes_on, several, stage)
+        return compiled
+    while bool(goes_on(*stage)):
+        stage = iterate(*stage)
+    return stage
 
 
 def observe(state: State, section: Section, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,20 +170,7 @@ def observe(state: State, section: Section, length: Tensor) -> tuple[Tensor, Ten
     return velocity, depth, section.area(depth) * length
 
 
-class _Trial(NamedTuple):
-    """Uniform flow at a depth, in the National Water Model's terms: tensors ``[rows]``."""
-
-    #: Celerity, m s-1; at least TINY.
-    celerity: Tensor
-    #: Whether the celerity is above zero.
-    moving: Tensor
-    #: Width of the water surface, m.
-    width: Tensor
-    #: Manning's discharge of channel and flood plains as one, m3 s-1.
-    discharge: Tensor
-
-
-def _trial(s: Section, depth: Tensor) -> _Trial:
+def _trial(s: Section, length: Tensor, seconds: float, depth: Tensor) -> _Trial:
     """Compute the hydraulics of a depth in m.
 
     One hydraulic radius and one roughness, weighted by wetted perimeter, serve the whole
@@ -144,16 +188,18 @@ def _trial(s: Section, depth: Tensor) -> _Trial:
     radius = area / perimeter
     fall = torch.sqrt(s.slope)
     speed = fall * two_thirds(radius)
+    roughness = channel_perimeter * s.n + plain_perimeter * s.n_floodplain  # times the perimeter
 
-    narrowing = radius * 2.0 * s.slant / (s.bottom + 2.0 * s.side * inside)
-    celerity = speed / s.n * (5.0 / 3.0 - 2.0 / 3.0 * narrowing)
+    width = s.bottom + 2.0 * s.side * inside
+    celerity = speed / s.n * (5.0 / 3.0 - 4.0 / 3.0 * s.slant * radius / width)
     plain_celerity = fall / s.n_floodplain * (5.0 / 3.0) * two_thirds(above)
     mean = (celerity * channel_area + plain_celerity * plain_area) / area.clamp(min=TINY)
     celerity = torch.where(over, mean, celerity)
-    roughness = (channel_perimeter * s.n + plain_perimeter * s.n_floodplain) / perimeter
+    moving = (celerity > 0) & (depth > 0)
+    celerity = celerity.clamp(min=TINY)
+    width = torch.where(over, whole, width)
     return _Trial(
-        celerity=celerity.clamp(min=TINY),
-        moving=(celerity > 0) & (depth > 0),
-        width=torch.where(over, whole, s.bottom + 2.0 * s.side * depth),
-        discharge=area * speed / roughness,
+        damping=torch.where(moving, 0.25 / (width * s.slope * celerity * length), 0.0),
+        travel=torch.where(moving, (length / celerity).clamp(min=seconds), seconds),
+        discharge=area * speed * perimeter / roughness,
     )
