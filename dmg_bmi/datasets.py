@@ -21,12 +21,11 @@ from .arrays import FloatArray
 from .errors import ConfigError, ForcingError, alternatives, repeated
 from .io.netcdf import step_of
 from .io.timeseries import BasinDataset, Series
-from .io.units import conversion
 from .model.bundle import Bundle, BundleInfo
 from .model.delta_model import DeltaModel
 from .model.training_range import check_trained
 from .model.variables import Variable
-from .runtime.catchments import check_attribute
+from .runtime.catchments import attributes_of, check_attribute
 from .runtime.forcing.series import model_inputs
 
 if TYPE_CHECKING:
@@ -259,16 +258,8 @@ class _Given:
 
 def _attributes(info: BundleInfo, model: DeltaModel, data: BasinDataset) -> dict[str, Tensor]:
     """Return the attributes that a model uses, in the units that it was trained with."""
-    found: dict[str, FloatArray] = {}
+    found = attributes_of(info.variables, data.attributes, data.units, SOURCE)
     for v in (v for v in info.variables if v.kind == "attribute"):
-        name = next((n for n in (v.symbol, v.name) if n in data.attributes), None)
-        if name is None:
-            what = alternatives(v.symbol, [*data.attributes])
-            raise ForcingError(f"{SOURCE}: has no attribute {v.symbol!r}; {what}")
-        scale, offset = 1.0, 0.0
-        if data.units.get(name) and v.units:
-            scale, offset = conversion(data.units[name], v.units)
-        found[v.symbol] = data.attributes[name].astype(np.float64) * scale + offset
         check_attribute(v.symbol, found[v.symbol], data.ids, v.lower, v.upper)
     check_trained(model.statistics, found, data.ids, set())
     return {name: torch.from_numpy(values) for name, values in found.items()}

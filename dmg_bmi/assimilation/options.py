@@ -58,6 +58,7 @@ class Assimilation:
         Stores that get a factor at the begin of the window or in each step, likewise; by default all that
         the water balance counts but routing queues, with `state_spread`.
     state_spread : float
+        That standard deviation, of stores that `states` does not name.
     relative_error, mean_error : float
         Standard deviation of an observation's and the model's error: a share of the observed flow, and
         of the typical flow.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import DmgBmiError
-from .lazy_parser import LazyParser
+from .lazy_parser import LazyParser, add_verbosity
 
 #: Commands, and their modules.
 COMMANDS = {
@@ -30,6 +30,7 @@ COMMANDS = {
     "calibrate": "calibrate",
     "evaluate": "evaluate",
     "report": "report",
+    "configs": "configs",
     "benchmark": "benchmark",
     "hindcast": "hindcast",
     "forecast": "forecast",
@@ -39,6 +40,7 @@ COMMANDS = {
     "nextgen": "nextgen",
 }
 
+log = logging.getLogger("dmg_bmi")
 REPORT = "please report it with the lines above, the command and, if you can, its files"
 
 
@@ -48,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         prog="dmg-bmi", description="Trained differentiable models as Basic Model Interface components."
     )
     top.add_argument("--version", action="version", version=f"dmg_bmi {__version__}")
-    top.add_argument("-q", "--quiet", action="store_true", help="show warnings and results alone")
+    add_verbosity(top)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=LazyParser)
     for name, module in COMMANDS.items():
         description = _docstring(module)
@@ -76,13 +78,16 @@ def _fill(name: str, sub: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake ends with a message and status 2, not a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    console = logging.StreamHandler()
+    console.setFormatter(_Console())
+    logging.basicConfig(level=logging.INFO, handlers=[console])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding lacks
+    namespace = argparse.Namespace()
     try:
         namespace = parser().parse_args(arguments)
-        _show(logging.WARNING if namespace.quiet else logging.INFO)
+        _show(getattr(namespace, "level", logging.INFO))
         namespace.command(namespace)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -90,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13
     except DmgBmiError as error:
+        log.debug("raised here", exc_info=error)
         print(f"dmg-bmi: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -97,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dmg-bmi: error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("dmg-bmi: interrupted", file=sys.stderr)
+        print(f"dmg-bmi: interrupted{_how_to_go_on(namespace)}", file=sys.stderr)
         return 130
     except Exception as error:
         if shortage := _shortage(error):
@@ -109,11 +115,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Console(logging.Formatter):
+    """Messages as they are, and before them their level where it is another than INFO."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        text = super().format(record)
+        return text if record.levelno == logging.INFO else f"dmg-bmi: {record.levelname.lower()}: {text}"
+
+
 def _show(level: int) -> None:
-    """Let the console show what is logged from a level on; log files of runs keep all."""
+    """Let the console show what is logged from a level on; log files of runs keep all from INFO on."""
+    if level < logging.INFO:
+        log.setLevel(level)  # of this package alone, not of all that it uses
     for handler in logging.getLogger().handlers:
         if type(handler) is logging.StreamHandler:
             handler.setLevel(level)
+
+
+def _how_to_go_on(namespace: argparse.Namespace) -> str:
+    """Say what the same command does after Ctrl-C, by ``GOES_ON`` of its module."""
+    if not callable(command := getattr(namespace, "command", None)):
+        return ""
+    goes_on = getattr(sys.modules[command.__module__], "GOES_ON", "")
+    return f"; {goes_on or 'the same command begins anew, nothing is half written'}"
 
 
 def _shortage(error: Exception) -> str:

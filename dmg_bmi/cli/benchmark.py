@@ -11,6 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+#: After Ctrl-C.
+GOES_ON = (
+    "the same command goes on: what is finished is read back, what was under way goes on from its checkpoint"
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi benchmark``."""

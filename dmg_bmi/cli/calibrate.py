@@ -10,6 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+#: After Ctrl-C.
+GOES_ON = "the same command goes on after the last basins that were finished"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi calibrate``."""

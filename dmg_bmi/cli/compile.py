@@ -6,7 +6,6 @@ A model of rivers is compiled for networks of one depth: give its configuration 
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -17,11 +16,16 @@ if TYPE_CHECKING:
 
     from ..model.bundle import BundleInfo
 
+#: After Ctrl-C.
+GOES_ON = "the same command begins anew; until it is done, components step without compiled code"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi compile``."""
     parser.add_argument(
-        "bundle", help="a bundle's folder, a shipped bundle's name, or a routing component's configuration"
+        "bundle",
+        help="folder of a bundle or of a training, a shipped bundle's name, or a routing component's "
+        "configuration",
     )
     parser.add_argument("--device", default="cpu", help="cpu or cuda:0 (default: %(default)s)")
     parser.add_argument(
@@ -45,11 +49,13 @@ def read_target(path: str) -> tuple[BundleInfo, dict[str, Tensor]]:
     from .. import hydrofabric
     from ..model.bundle import BundleInfo
     from ..routing_bmi import RoutingConfig
+    from ..runtime.config import find
     from ..runtime.engines.substeps import one_substep
 
-    if not os.path.isfile(path):
-        return BundleInfo.read(path), {}
-    config = RoutingConfig.read(path)
+    found = find(path)
+    if found.is_dir():
+        return BundleInfo.read(found), {}
+    config = RoutingConfig.read(found)
     fabric = config.catchments.hydrofabric
     info = BundleInfo.read(config.bundle)
     if fabric is None:

@@ -11,6 +11,12 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
+#: After Ctrl-C.
+GOES_ON = (
+    "the same command begins anew; with restart: {write: FILE, every: SECONDS} and then restart: "
+    "{read: FILE} in the configuration it goes on from a state"
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi couple``."""

@@ -37,12 +37,12 @@ def command(arguments: argparse.Namespace) -> None:
     from ..plotting import hydrographs as plots
     from .couple import couple
 
-    plots.pyplot()  # an error of a missing package comes before the work
+    draws = plots.can_draw()
     folder: Path = arguments.output
     make_folder(folder)
     configuration = _prepare(folder)
     files = couple(configuration, folder)
-    pictures = _draw(folder, files)
+    pictures = _draw(folder, files) if draws else ()
     for path in (configuration, *files.values(), *pictures):
         print(path)
 

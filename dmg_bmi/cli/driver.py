@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import __version__
-from ..arrays import FloatArray, TimeArray
+from ..arrays import FloatArray
 from ..bmi import DeltaModelBmi
 from ..errors import ConfigError, ForcingError, alternatives
 from ..io import netcdf
@@ -20,15 +20,17 @@ from ..io.atomic import replacing_together
 from ..io.cf_time import parse_date
 from ..io.files import sha256
 from ..model.bundle import BundleInfo
-from ..model.variables import Variable
 from ..plotting import hydrographs as plots
 from ..progress import progress
+from ..runtime import config as run_config
 from ..runtime import restart
-from ..runtime.catchments import CatchmentTable
+from ..runtime.catchments import AREA_COLUMN, Catchments, CatchmentTable, attributes_of
 from ..runtime.config import ComponentAssimilation, RunConfig
 from ..runtime.forcing import observations, series
 from ..runtime.observed_window import OBSERVATIONS
 from ..runtime.unfinished_run import Layout, UnfinishedRun
+from ..training.run_folder import FORCING
+from .recorder import Recorder
 from .run_records import RunRecords
 
 log = logging.getLogger("dmg_bmi")
@@ -50,7 +52,7 @@ class Wanted:
     Parameters
     ----------
     outputs : tuple of str
-        Names or symbols; all where empty.
+        Names or symbols of outputs, states and parameters; all outputs where empty.
     precision : {"float64", "float32"}
         Of the file.
     start, end : str, optional
@@ -64,7 +66,7 @@ class Wanted:
 
 
 def drive(
-    config_path: Path,
+    what: Path,
     forcing_path: Path | None,
     folder: Path,
     drawn: str | None = None,
@@ -74,7 +76,9 @@ def drive(
 ) -> Result:
     """Step a component over a forcing file and write its outputs, and a hydrograph if asked for.
 
-    Without a file it steps over the forcing that its configuration stores. With observations its states are
+    What configures it is found by :func:`dmg_bmi.runtime.config.find`; of a bundle alone the catchments are
+    those of the forcing, with the attributes in its file. Without a file it steps over the forcing that its
+    configuration stores, or that of the training in whose folder that is. With observations its states are
     brought in line with them as they come. Forcing is read, and records are kept on disk, block by block; a
     run that was killed goes on from the last minute if it is started in the same way.
 
@@ -83,11 +87,17 @@ def drive(
     DmgBmiError
         No output file is left then.
     """
-    if picture:
-        plots.pyplot()  # an error of a missing package comes before the work
-    config = _within_days(RunConfig.read(config_path), wanted)
+    picture = picture and plots.can_draw()
+    config_path = run_config.find(what)
+    if forcing_path is None and config_path == what / run_config.OF_RUN:
+        forcing_path = what / FORCING
     with ExitStack() as stack:
+        is_bundle = config_path.is_dir() and forcing_path is not None
+        config = RunConfig() if is_bundle else RunConfig.read(config_path)
         forcing = None if forcing_path is None else stack.enter_context(series.OpenSeries(forcing_path))
+        if is_bundle and forcing is not None:
+            config = _over(forcing, config_path, str(forcing_path))
+        config = _within_days(config, wanted)
         observed: dict[str, FloatArray] = {}
         if observations_path is not None:
             if forcing is None:
@@ -96,27 +106,42 @@ def drive(
                 )
             config, observed = _assimilating(config, forcing, observations_path)
         bmi = _component_of(config)
-        bmi.initialize(str(config_path))
+        bmi.initialize(str(what))
         records = RunRecords(bmi, config, forcing, str(forcing_path or config_path), observed)
-        outputs = _chosen(bmi, wanted.outputs)
+        recorder = Recorder(bmi, wanted.outputs)
         ids = bmi.component.catchments
         if drawn is not None and drawn not in ids:
             raise ConfigError(f"--catchment: no catchment {drawn!r}; {alternatives(drawn, ids)}")
-        draws = picture and any(v.symbol == "Q" for v in outputs)
+        draws = picture and "Q" in recorder.columns
         result = Result(folder / "output.nc", folder / "hydrograph.png" if draws else None)
         sources = [path for path in (forcing_path, observations_path) if path]
         identity = _identity(bmi, config, sources, records)
         length = netcdf.block_length(len(ids))
-        layout = Layout([v.symbol for v in outputs], len(ids), wanted.precision, length)
+        layout = Layout([*recorder.columns], len(ids), wanted.precision, length)
         places = [path for path in (result.picture, result.output) if path]  # of one run
         with UnfinishedRun(folder, identity, layout) as run, replacing_together(places) as made:
-            _step(bmi, records, outputs, run)
+            _step(bmi, records, recorder, run)
             row, info = ids.index(drawn) if drawn else 0, bmi.component.info
-            shown = _write(made[-1], bmi, outputs, records.times, run, row)
+            shown = _write(made[-1], bmi, recorder, records, run, row)
             bmi.finalize()
             if result.picture:
                 _draw(made[0], records, shown, ids[row], info)
     return result
+
+
+def _over(forcing: series.OpenSeries, bundle: Path, path: str) -> RunConfig:
+    """Return the configuration of a bundle for the catchments of a file, which holds their attributes."""
+    variables = BundleInfo.read(bundle).variables
+    found = attributes_of(variables, forcing.attributes, forcing.units, path)
+    names = {v.symbol: v.name for v in variables}
+    area = forcing.attributes.get(AREA_COLUMN)
+    catchments = Catchments(
+        ids=tuple(forcing.ids),
+        attributes={names[symbol]: values.tolist() for symbol, values in found.items()},
+        area=None if area is None else area.tolist(),
+    )
+    start = forcing.times[0].astype("datetime64[s]").item()
+    return RunConfig(bundle=str(bundle), catchments=catchments, time_step=forcing.step, start_time=start)
 
 
 def _within_days(config: RunConfig, wanted: Wanted) -> RunConfig:
@@ -170,19 +195,6 @@ def _assimilating(
     return replace(config, assimilation=options), {OBSERVATIONS[0].name: depth / 1000.0}
 
 
-def _chosen(bmi: DeltaModelBmi, names: Sequence[str]) -> list[Variable]:
-    """Return the outputs that are kept, all by default."""
-    table = bmi.component.about.by_name
-    every = [table[name] for name in bmi.get_output_var_names()]
-    known = {v.symbol: v for v in every} | {v.name: v for v in every}
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"--outputs: no output {name!r}; {alternatives(name, [v.symbol for v in every])}"
-            )
-    return [*dict.fromkeys(known[name] for name in names)] or every
-
-
 def _identity(
     bmi: DeltaModelBmi, config: RunConfig, sources: Sequence[Path], records: RunRecords
 ) -> dict[str, Any]:
@@ -208,24 +220,25 @@ def _files(path: Path) -> list[Path]:
     return sorted(path.glob("*.csv")) if path.is_dir() else [path]
 
 
-def _step(bmi: DeltaModelBmi, records: RunRecords, outputs: Sequence[Variable], run: UnfinishedRun) -> None:
+def _step(bmi: DeltaModelBmi, records: RunRecords, recorder: Recorder, run: UnfinishedRun) -> None:
     """Step through the records that are not done yet."""
     component = bmi.component
     if run.snapshot is not None:
         component.resume(run.snapshot, run.done)
         log.info("goes on from record %d of %d", run.done, len(records))
-    arrays = {v.symbol: bmi.get_value_ptr(v.name) for v in outputs}
     with progress(len(records), "run", "step", initial=run.done) as bar:
         for steps, inputs in records.blocks(run.done, run.layout.length):
             block = {
-                symbol: np.empty((steps, len(component.catchments)), run.layout.dtype) for symbol in arrays
+                name: np.empty((steps, len(component.catchments)), run.layout.dtype)
+                for name in recorder.columns
             }
             for k in range(steps):
                 for name, values in inputs.items():
                     bmi.set_value(name, values[k])
+                recorder.before()
                 bmi.update()
-                for symbol, array in arrays.items():
-                    block[symbol][k] = array
+                for name, array in recorder.read().items():
+                    block[name][k] = array
             run.append(steps, block)
             bar.update(steps)
             if run.is_due:
@@ -235,14 +248,21 @@ def _step(bmi: DeltaModelBmi, records: RunRecords, outputs: Sequence[Variable], 
 def _write(
     path: Path,
     bmi: DeltaModelBmi,
-    outputs: Sequence[Variable],
-    times: TimeArray,
+    recorder: Recorder,
+    records: RunRecords,
     run: UnfinishedRun,
     row: int,
 ) -> FloatArray:
-    """Write the records of a run as NetCDF; return the runoff of one row, where it is among them."""
+    """Write the records of a run as NetCDF, what was observed of the outputs beside them.
+
+    Return the runoff of one row, where it is among them.
+    """
     component = bmi.component
-    columns = {v.symbol: netcdf.Column(v.units, v.meaning, v.name, v.aggregation) for v in outputs}
+    observed = records.observed_outputs(recorder.outputs)
+    columns = recorder.columns | {
+        name: replace(recorder.columns[v.symbol], long_name=f"observed {v.meaning}", role="target")
+        for name, v in observed.items()
+    }
     about = {
         "title": f"{component.info.name} stepped through BMI",
         "bundle_fingerprint": component.info.fingerprint,
@@ -253,7 +273,7 @@ def _write(
         path, component.catchments, columns, bmi.get_time_step(), run.layout.dtype, **about
     ) as writer:
         for steps, block in run.blocks():
-            writer.append(times[steps], block)
+            writer.append(records.times[steps], block | records.observations(observed, steps))
             if "Q" in block:
                 shown.append(block["Q"][:, row].astype(np.float64))
     return np.concatenate(shown)

@@ -13,10 +13,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, DmgBmiError
+from .options import BUNDLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..arrays import FloatingArray
     from ..io.timeseries import BasinDataset
     from ..model.bundle import BundleInfo
+    from ..model.delta_model import DeltaModel
     from ..training import TrainingConfig
 
 #: Allowed effect of splitting and of networks in float32 (docs/decisions.md): relative, and absolute for
@@ -26,7 +31,7 @@ RELATIVE, LEAVING, WITHIN = 1e-5, 1e-6, 1e-3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi evaluate``."""
-    parser.add_argument("what", help="run folder, bundle folder, or a shipped bundle's name")
+    parser.add_argument("what", help=BUNDLE)
     parser.add_argument("--data", help="training configuration of other data and splits")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. data.path=/data/camels"
@@ -36,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bmi", action="store_true", help="step it through its BMI too, and compare")
     parser.add_argument("--output", type=Path, metavar="CSV", help="write all metrics of all basins")
+    parser.add_argument(
+        "--series", type=Path, metavar="NC", help="write what was simulated, and beside it what was observed"
+    )
 
 
 def command(arguments: argparse.Namespace) -> None:
@@ -65,6 +73,9 @@ def command(arguments: argparse.Namespace) -> None:
     if arguments.output:
         write_scores(arguments.output, scores)
         print(arguments.output)
+    if arguments.series:
+        write_series(arguments.series, model, basins, config.training.targets)
+        print(arguments.series)
     if arguments.bmi:
         agreement = through_bmi(info, basins)
         print(agreement)
@@ -72,19 +83,35 @@ def command(arguments: argparse.Namespace) -> None:
             raise DmgBmiError(f"{info.path}: one forward and steps through the BMI do not agree")
 
 
+def write_series(path: Path, model: DeltaModel, dataset: BasinDataset, targets: Sequence[str]) -> None:
+    """Write targets as they were simulated and observed (``Q``, ``Q_observed``) into one NetCDF file."""
+    from ..io import netcdf
+    from ..training.evaluate import predict
+
+    units = {name: dataset.units.get(name) or netcdf.STANDARD.get(name, ("",))[0] for name in targets}
+    columns: dict[str, netcdf.Column] = {}
+    series: dict[str, FloatingArray] = {}
+    for name, values in predict(model, dataset, targets).items():
+        columns |= {
+            name: netcdf.Column(units[name], f"simulated {name}"),
+            f"{name}_observed": netcdf.Column(units[name], f"observed {name}", role="target"),
+        }
+        series |= {name: values, f"{name}_observed": dataset.target[name]}
+    with netcdf.Writer(path, dataset.ids, columns, dataset.step) as writer:
+        writer.append(dataset.times, series)
+
+
 def find(what: str, data: str | None, overrides: list[str]) -> tuple[BundleInfo, TrainingConfig]:
     """Return a bundle, and the training configuration of the data to score it on."""
     from ..model.bundle import BundleInfo
     from ..training import TrainingConfig
-    from ..training.run_folder import BUNDLE, RunFolder
+    from ..training.run_folder import RunFolder
 
-    run = RunFolder(Path(what))
-    if run.is_run:
-        config = TrainingConfig.read(data, overrides) if data else run.read_config(overrides)
-        return BundleInfo.read(run / BUNDLE), config
-    info = BundleInfo.read(what)
+    info, run = BundleInfo.read(what), RunFolder(Path(what))
     if data:
         return info, TrainingConfig.read(data, overrides)
+    if run.is_run:
+        return info, run.read_config(overrides)
     trained = info.provenance.get("training")
     if not isinstance(trained, dict):
         raise ConfigError(f"{info.path}: does not record its training data; give a configuration by --data")

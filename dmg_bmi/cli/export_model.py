@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .options import BUNDLE
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi export``."""
-    parser.add_argument("bundle", help="a bundle's folder, or a shipped bundle's name")
+    parser.add_argument("bundle", help=BUNDLE)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
 
 

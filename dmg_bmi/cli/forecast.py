@@ -15,6 +15,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+#: After Ctrl-C.
+GOES_ON = "the same command goes on from the last file that was written"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi forecast``."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, ForcingError
+from .options import WHAT
 
 if TYPE_CHECKING:
     from ..io.timeseries import BasinDataset
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi freeze``."""
-    parser.add_argument("config", type=Path, help="configuration of the component (YAML)")
+    parser.add_argument("config", type=Path, help=WHAT)
     parser.add_argument(
         "--forcing", type=Path, required=True, help="NetCDF file or folder of CSV files, as for `dmg-bmi run`"
     )

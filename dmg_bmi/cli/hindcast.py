@@ -13,6 +13,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .options import BUNDLE
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -30,10 +32,13 @@ KEPT = "hindcast.dmg_bmi"
 #: Steps of a fan chart.
 DRAWN = 120
 
+#: After Ctrl-C.
+GOES_ON = "the same command goes on from the forecasts that were done"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi hindcast``."""
-    parser.add_argument("what", help="run folder, bundle folder, or a shipped bundle's name")
+    parser.add_argument("what", help=BUNDLE)
     parser.add_argument("--data", help="training configuration of other data and splits")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. data.path=/data/camels"

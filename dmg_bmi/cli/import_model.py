@@ -15,7 +15,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi import``."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the model's folder")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the model or of its run")
     parser.add_argument(
         "--config", type=Path, help="configuration of a dmg run (default: config.yaml in or above DIR)"
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .options import WHAT
 
 if TYPE_CHECKING:
     from ..model.bundle import BundleInfo
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi inspect``."""
-    parser.add_argument("what", help="a bundle's folder, a shipped bundle's name, or a configuration (YAML)")
+    parser.add_argument("what", help=WHAT)
 
 
 def command(arguments: argparse.Namespace) -> None:
@@ -26,12 +27,10 @@ def command(arguments: argparse.Namespace) -> None:
 def describe(what: str) -> str:
     """Describe a bundle or configuration as text."""
     from ..model.bundle import BundleInfo
-    from ..model.bundle_files import DESCRIPTION
+    from ..runtime.config import find
 
-    path = Path(what)
-    if os.path.isfile(path) and path.name != DESCRIPTION:
-        return _config(path)
-    return _bundle(BundleInfo.read(path.parent if path.name == DESCRIPTION else path))
+    path = find(what)
+    return _bundle(BundleInfo.read(path)) if path.is_dir() else _config(path)
 
 
 def _config(path: Path) -> str:

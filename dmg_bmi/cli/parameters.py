@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, ForcingError
+from .options import BUNDLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +37,7 @@ HEADER = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi parameters``."""
-    parser.add_argument("bundle", help="run folder, bundle folder, or a shipped bundle's name")
+    parser.add_argument("bundle", help=BUNDLE)
     parser.add_argument(
         "--attributes", type=Path, required=True, metavar="CSV", help="attributes, ids in its first column"
     )
@@ -79,10 +80,11 @@ def write_parameters(
     import torch
 
     from ..io.csv_table import write_csv
+    from ..model.bundle import BundleInfo
     from ..model.training_range import check_trained
     from ..runtime.catchments import Catchments, CatchmentTable, check_attribute
 
-    info, model = _find(bundle).load()
+    info, model = BundleInfo.read(bundle).load()
     used = [v for v in info.variables if v.kind == "attribute"]
     catchments = CatchmentTable.load(Catchments(file=table), [v.name for v in used])
     ids = catchments.ids
@@ -103,15 +105,6 @@ def write_parameters(
     ]
     write_csv(output, HEADER, rows)
     return len(rows)
-
-
-def _find(what: str) -> BundleInfo:
-    """Return the bundle of a run folder, of a folder, or of a name."""
-    from ..model.bundle import BundleInfo
-    from ..training.run_folder import BUNDLE, RunFolder
-
-    run = RunFolder(Path(what))
-    return BundleInfo.read(run / BUNDLE if run.is_run else what)
 
 
 def _forcing(

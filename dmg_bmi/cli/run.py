@@ -2,8 +2,11 @@
 
 The forcing is a NetCDF file with dimensions time and catchment, whose variables have units and the
 model's symbols (P, T, PET) or standard names; or what NextGen reads, a NetCDF file or a folder of
-CSV files. The outputs are a CF NetCDF file of all output variables and, as PNG, the hydrograph of
-one catchment, with observed flow where the forcing file has it (Q with role = "target").
+CSV files. The outputs are a CF NetCDF file and, as PNG, the hydrograph of one catchment. What the forcing
+file has of observations (Q with role = "target") stands beside the outputs, as Q_observed.
+
+The folder of a training brings its forcing, so that `dmg-bmi run runs/camels` is enough; a bundle alone
+runs over the catchments of the file, which then also holds their attributes, along catchment.
 
 Forcing is read and records are kept block by block, so memory does not grow with their number. A run
 that was stopped goes on from its last minute if the same command is given again.
@@ -17,15 +20,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .options import WHAT
+
+#: After Ctrl-C.
+GOES_ON = "the same command goes on from the last state that was kept, one a minute"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi run``."""
-    parser.add_argument("config", type=Path, help="configuration of the component (YAML)")
+    parser.add_argument("what", type=Path, help=WHAT)
     parser.add_argument("--forcing", type=Path, help="NetCDF file, or a folder of ngen's CSV files")
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder (default: %(default)s)")
     parser.add_argument("--assimilate", type=Path, metavar="FILE", help="NetCDF file of observed flow")
     parser.add_argument("--catchment", help="catchment of the hydrograph (default: the first)")
-    parser.add_argument("--outputs", metavar="Q,SWE,...", help="outputs to keep (default: all)")
+    parser.add_argument(
+        "--outputs",
+        metavar="Q,SM,BETA,...",
+        help="outputs, states and parameters to keep, see dmg-bmi inspect (default: all outputs)",
+    )
     parser.add_argument("--float32", action="store_true", help="write outputs in half the bytes")
     parser.add_argument("--start", metavar="DAY", help="first day, instead of start_time")
     parser.add_argument("--end", metavar="DAY", help="last day, instead of end_time")
@@ -36,7 +48,7 @@ def command(arguments: argparse.Namespace) -> None:
     from .driver import Wanted, drive
 
     result = drive(
-        arguments.config,
+        arguments.what,
         arguments.forcing,
         arguments.output,
         arguments.catchment,

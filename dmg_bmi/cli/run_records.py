@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..errors import ConfigError, ForcingError
 from ..io import netcdf
 from ..io.units import conversion, is_rate_of
 from ..model.bundle import BundleInfo
+from ..model.variables import Variable
 from ..runtime.config import RunConfig, utc
 from ..runtime.forcing import series
 
@@ -107,6 +108,23 @@ class RunRecords:
         is_rate = is_rate_of(units, "mm")
         scale, _ = conversion(units, "mm d-1" if is_rate else "mm")
         return values * (scale if is_rate else scale * 86400.0 / file.step)
+
+    def observed_outputs(self, outputs: Sequence[Variable]) -> dict[str, Variable]:
+        """Return the outputs of which the file has observations, by the names of these beside them."""
+        targets = [] if self.forcing is None else self.forcing.targets
+        return {f"{v.symbol}_observed": v for v in outputs if v.symbol in targets}
+
+    def observations(self, observed: Mapping[str, Variable], block: slice) -> dict[str, FloatArray]:
+        """Read observations at some records, in the units of the outputs, ``[record, catchment]``."""
+        file, part = self.forcing, self.place(block)
+        if file is None or not observed:
+            return {}
+        columns = [file.ids.index(name) for name in self._bmi.component.catchments]
+        series = {}
+        for name, v in observed.items():
+            scale, offset = v.from_units(file.units[v.symbol], file.step)
+            series[name] = file.series(v.symbol, part)[:, columns] * scale + offset
+        return series
 
     def _inputs(self, part: slice) -> dict[str, FloatArray]:
         if self.forcing is None:

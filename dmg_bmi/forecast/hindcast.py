@@ -16,6 +16,7 @@ from ..assimilation.options import Assimilation
 from ..errors import ConfigError
 from ..io.timeseries import BasinDataset
 from ..model.delta_model import DeltaModel
+from ..progress import progress
 from ..training.data import tensors
 from ..training.metrics import per_basin
 from .cycle import Cycle, Window
@@ -221,15 +222,17 @@ def hindcast(
         weights = model.state_dict().values()
         kept = Parts(keep, about | {"model": model.describe()}, (*weights, *given))
     parts = []
-    for number, (some, before) in enumerate(cycle.blocks(issues)):
-        made = None if kept is None else kept.read(number)
-        if made is None:
-            windows = (cycle.open_loop(some, before), cycle.analysed(some, before))
-            flows = [cycle.ahead(some, window.state, leads).squeeze(2) for window in windows]
-            made = _made(cycle, windows, flows)
-            if kept is not None:
-                kept.keep(number, made)
-        parts.append(_gathered(cycle, dataset.ids, dataset.times[some], dataset.step, some, made))
+    with progress(len(issues), "hindcast", "forecast") as shown:
+        for number, (some, before) in enumerate(cycle.blocks(issues)):
+            made = None if kept is None else kept.read(number)
+            if made is None:
+                windows = (cycle.open_loop(some, before), cycle.analysed(some, before))
+                flows = [cycle.ahead(some, window.state, leads).squeeze(2) for window in windows]
+                made = _made(cycle, windows, flows)
+                if kept is not None:
+                    kept.keep(number, made)
+            parts.append(_gathered(cycle, dataset.ids, dataset.times[some], dataset.step, some, made))
+            shown.update(len(some))
     return Hindcast.joined(parts)
 
 

@@ -82,22 +82,46 @@ IMPORTERS = (
 )
 
 
-def recognise(path: str | Path) -> Importer:
-    """Tell whose model a path holds.
+#: How deep below the folder of a run its model is looked for: dmg puts it into ``model/`` of one of several
+#: folders, a training of ours into ``bundle/``.
+DEPTH = 4
+
+
+def recognise(path: str | Path) -> tuple[Importer, Path]:
+    """Tell whose model a path holds, itself or somewhere below it, and where that is.
 
     Raises
     ------
     ConfigError
-        If there is nothing there, or no reader knows it; it then names what was looked for.
+        If there is nothing there, no reader knows it, or it holds several; it then names what was looked for.
     """
     folder = as_path(path, ConfigError)
     if not os.path.exists(folder):
         raise ConfigError(f"{folder}: no such file or folder")
-    for importer in IMPORTERS:
-        if importer.recognises(folder):
-            return importer
+    level = [folder]
+    for _ in range(DEPTH + 1):
+        found = [(importer, one) for one in level if (importer := _importer_of(one)) is not None]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            shown = ", ".join(str(one) for _, one in found[:10])
+            raise ConfigError(f"{folder}: holds {len(found)} models; name one of {shown}")
+        level = [below for one in level for below in _folders(one)]
     known = "; ".join(f"{importer.package}: {importer.holds}" for importer in IMPORTERS)
     raise ConfigError(f"{folder}: holds no model that can be imported; looked for {known}")
+
+
+def _importer_of(folder: Path) -> Importer | None:
+    return next((importer for importer in IMPORTERS if importer.recognises(folder)), None)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, links aside, which may lead anywhere."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
 
 
 def import_model(path: str | Path, name: str | None = None, **options: Any) -> tuple[Importer, Bundle]:
@@ -106,7 +130,7 @@ def import_model(path: str | Path, name: str | None = None, **options: Any) -> t
     Parameters
     ----------
     path : path
-        The folder of the model.
+        The folder of the model, or of the run that it is somewhere in.
     name : str, optional
         Of the bundle.
     **options
@@ -119,11 +143,11 @@ def import_model(path: str | Path, name: str | None = None, **options: Any) -> t
     DmgBmiError
         If anything is unknown, missing or of another shape: nothing is imported in part.
     """
-    importer = recognise(path)
+    importer, folder = recognise(path)
     given = {key: value for key, value in options.items() if value is not None}
     unused = [key for key in given if key not in importer.options]
     if unused:
         raise ConfigError(
             f"{path}: --{unused[0]} has no meaning for a model of {importer.package}; leave it out"
         )
-    return importer, importer.load(as_path(path, ConfigError), name=name, **given)
+    return importer, importer.load(folder, name=name, **given)

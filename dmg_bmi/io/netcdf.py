@@ -63,12 +63,13 @@ def _cf_units(units: str) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """Attributes of a NetCDF variable."""
+    """Attributes of a NetCDF variable; those of observations have the role "target"."""
 
     units: str
     long_name: str = ""
     standard_name: str = ""
     aggregation: Aggregation = "mean"
+    role: str = ""
 
 
 def read(path: str | Path) -> BasinDataset:
@@ -308,6 +309,8 @@ class Writer:
                 described["cell_methods"] = _CELL_METHODS[column.aggregation]
             else:  # the time of a record is its start
                 described["comment"] = "value at the end of the step, the later of time_bnds"
+            if column.role:
+                described["role"] = column.role
             described |= _CF_NAMES.get((name, column.units), {})
             variable.setncatts(described)
 

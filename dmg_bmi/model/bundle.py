@@ -41,6 +41,8 @@ from .spin_up import build_model
 from .variables import Kind, Variable, check_table, from_plain, to_plain, variable_table
 
 FORMAT = 1
+#: Folder of the bundle in that of a training.
+OF_RUN = "bundle"
 #: Attempts to read a bundle that another process keeps replacing.
 RETRIES = 5
 T = TypeVar("T")
@@ -110,7 +112,7 @@ class BundleInfo:
 
     @classmethod
     def read(cls, path: str | Path) -> BundleInfo:
-        """Read ``bundle.yaml`` of a folder, or of a shipped bundle by its name.
+        """Read ``bundle.yaml`` of a folder, of a training's run folder, or of a shipped bundle by its name.
 
         Raises
         ------
@@ -303,9 +305,28 @@ class Bundle:
     learned_error: LearnedPart | None = None
 
     @classmethod
-    def load(cls, path: str | Path) -> Bundle:
-        """Load a bundle folder, or a shipped bundle by its name; BundleError if it is not valid."""
+    def load(cls, path: str | Path, trainable: bool = False) -> Bundle:
+        """Load a bundle from disk.
+
+        Parameters
+        ----------
+        path : path
+            Its folder, that of a training, or the name of a shipped bundle.
+        trainable : bool
+            Let the weights take gradients, and the model train (with dropout) until ``model.eval()``. By
+            default it evaluates and its weights are held.
+
+        Returns
+        -------
+        Bundle
+
+        Raises
+        ------
+        BundleError
+            If it is missing, damaged, or of a newer format.
+        """
         info, model = BundleInfo.read(path).load()
+        model.train(trainable).requires_grad_(trainable)
         return cls(model, info.name, info.summary, info.provenance, info.learned_part())
 
     def save(self, path: str | Path) -> BundleInfo:
@@ -405,17 +426,27 @@ class _InMemory(BundleInfo):
 
 
 def find(path: str | Path) -> Path:
-    """Return the folder that `path` names: itself, or the shipped bundle of that name."""
+    """Return the folder that `path` names: itself, the bundle of a run's folder, or the shipped one."""
     folder = as_path(path, BundleError)
+    if folder.name == DESCRIPTION:
+        folder = folder.parent
     if not os.path.isfile(folder / DESCRIPTION):
+        if os.path.isfile(folder / OF_RUN / DESCRIPTION):
+            return folder / OF_RUN
         shipped = SHIPPED / str(path)
         if os.path.isfile(shipped / DESCRIPTION):
             if os.path.exists(folder):
                 log.warning("%s: is not a bundle; the shipped bundle of that name is taken", folder)
             return shipped
-        names = ", ".join(sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}")))
-        raise BundleError(f"{folder}: no bundle found (no {DESCRIPTION}); shipped: {names or 'none'}")
+        raise BundleError(
+            f"{folder}: no bundle found (no {DESCRIPTION}); shipped: {', '.join(shipped_names()) or 'none'}"
+        )
     return folder
+
+
+def shipped_names() -> list[str]:
+    """List the names of shipped bundles."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}"))
 
 
 def _check_sizes(description: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:

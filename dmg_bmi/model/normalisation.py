@@ -57,6 +57,13 @@ class FeatureStatistics:
         ):
             raise ConfigError(f"lower {self.lower!r} and upper {self.upper!r} are not a range")
 
+    @property
+    def typical(self) -> float:
+        """The mean of the transformed value in the units of the untransformed, within its range."""
+        shown = torch.tensor([0.0], dtype=torch.float64)
+        value = float(Normaliser(["value"], {"value": self}).inverse(shown))
+        return min(max(value, self.lower), self.upper)
+
     def describe(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain data, without unknown limits."""
         return {k: v for k, v in asdict(self).items() if not (k in ("lower", "upper") and abs(v) == inf)}

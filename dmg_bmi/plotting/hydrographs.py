@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,9 +20,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+log = logging.getLogger("dmg_bmi")
 Target = str | Path | BinaryIO
 
 BLUE, GREY, BLACK = "#1b6ca8", "#8fa3b0", "#222222"
+
+
+def can_draw() -> bool:
+    """Tell whether there is matplotlib; where there is none, say once that pictures are left out."""
+    if importlib.util.find_spec("matplotlib") is not None:
+        return True
+    _say_once("pictures are left out: they need matplotlib, pip install 'dmg_bmi[plot]'")
+    return False
+
+
+@lru_cache
+def _say_once(message: str) -> None:
+    log.warning("%s", message)
 
 
 def pyplot() -> Any:

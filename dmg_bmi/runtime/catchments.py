@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arrays import BoolArray, FloatArray
-from ..errors import AttributeTableError, repeated
+from ..arrays import BoolArray, FloatArray, FloatingArray
+from ..errors import AttributeTableError, ForcingError, alternatives, repeated
 from ..io.csv_table import CsvTable
+from ..io.units import conversion
 
 if TYPE_CHECKING:
     from ..hydrofabric.reader import Hydrofabric
+    from ..model.variables import Variable
 
 AREA_COLUMN = "area_km2"
 #: What files write where nothing is known, and no attribute or store ever is; greater ones are above 1e30.
@@ -139,6 +141,46 @@ def _configured(catchments: Catchments, names: Sequence[str], n: int) -> dict[st
             f"it uses {', '.join(names) or 'none'}"
         )
     return {name: _column(name, value, n) for name, value in catchments.attributes.items()}
+
+
+def attributes_of(
+    variables: Iterable[Variable],
+    attributes: Mapping[str, FloatingArray],
+    units: Mapping[str, str],
+    source: str,
+) -> dict[str, FloatArray]:
+    """Take the attributes of a variable table from those that came with series, in the table's units.
+
+    Parameters
+    ----------
+    variables : iterable of Variable
+        Those of other kinds than attributes count for nothing.
+    attributes : mapping of name to array ``[rows]``
+    units : mapping of name to str
+        Where one is empty or missing its attribute counts as being in the table's.
+    source : str
+        What they came from, for messages.
+
+    Returns
+    -------
+    dict of symbol to array
+
+    Raises
+    ------
+    ForcingError
+        Naming the attribute that is missing.
+    """
+    found: dict[str, FloatArray] = {}
+    for v in (v for v in variables if v.kind == "attribute"):
+        name = next((n for n in (v.symbol, v.name) if n in attributes), None)
+        if name is None:
+            what = alternatives(v.symbol, [*attributes])
+            raise ForcingError(f"{source}: has no attribute {v.symbol!r}; {what}")
+        scale, offset = 1.0, 0.0
+        if units.get(name) and v.units:
+            scale, offset = conversion(units[name], v.units)
+        found[v.symbol] = attributes[name].astype(np.float64) * scale + offset
+    return found
 
 
 def implausible(values: FloatArray) -> BoolArray:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from importlib import resources
 from math import inf
 from pathlib import Path
 from typing import Literal
 
 from ..assimilation.options import Assimilation
-from ..errors import ConfigError
+from ..errors import BundleError, ConfigError
 from ..io.atomic import write_atomic
 from ..io.csv_table import write_csv
 from ..io.files import as_path, reading
@@ -20,6 +22,11 @@ from ..io.timeseries import BasinDataset
 from ..io.typed_yaml import from_mapping, read_yaml
 from .catchments import Catchments
 
+log = logging.getLogger("dmg_bmi")
+#: The configuration in the folder of a training.
+OF_RUN = "bmi.yaml"
+#: Id of the catchment of a bundle that is given none.
+TYPICAL = "typical"
 #: More than any machine has cores for.
 MOST_THREADS = 4096
 MOST_MEMBERS = 10_000
@@ -100,6 +107,7 @@ class Ensemble:
     Parameters
     ----------
     members : int
+        Of each catchment, the one that is left as it is included.
     seed : int
         Of the perturbations: the same seed gives the same, however a run is cut or grouped.
     forcing : mapping of str to float
@@ -156,6 +164,7 @@ class RunConfig:
     bundle : str
         Folder of the bundle, relative to this file, or the name of a shipped one.
     catchments : Catchments
+        Ids, attributes and areas.
     time_step : float, optional
         Seconds of one `update`; by default the model's step, of which it is a whole part.
     start_time : datetime, optional
@@ -174,6 +183,7 @@ class RunConfig:
     engine : {"auto", "eager", "compiled"}
         See :func:`dmg_bmi.runtime.engines.choose.make_engine`.
     device : str
+        ``cpu`` or ``cuda:0``.
     network_precision : {"bfloat16"}, optional
         Round the weights of networks. It takes half the memory and, for hundreds of catchments on
         a processor with bfloat16 products, a fraction of the time; `docs/performance.md` has the error.
@@ -181,6 +191,7 @@ class RunConfig:
         Torch threads of this process. One by default: frameworks run a process per core, and the
         small steps of few catchments gain nothing from more.
     restart : Restart
+        State files to begin from and to write.
     assimilation : ComponentAssimilation, optional
         Bring states in line with observed flow that is set (see :mod:`dmg_bmi.runtime.observed_window`).
     ensemble : Ensemble, optional
@@ -232,14 +243,19 @@ class RunConfig:
 
     @classmethod
     def read(cls, path: str | Path) -> RunConfig:
-        """Read a configuration file; relative paths in it are relative to its folder.
+        """Read what :func:`find` finds; relative paths in a file are relative to its folder.
+
+        Of a bundle alone it is the configuration of one catchment whose attributes are the means of the
+        training.
 
         Raises
         ------
         ConfigError
             Naming the file, the key and the remedy.
         """
-        path = as_path(path, ConfigError)
+        path = find(path)
+        if os.path.isdir(path):
+            return cls(bundle=str(path), catchments=_typical_catchment(path))
         content = read_yaml(path)
         folder = path.parent
         if "shared" in content:
@@ -280,6 +296,69 @@ class RunConfig:
         base = _read_shared(shared, status.st_mtime_ns, status.st_size)
         restart = member.restart.located(path.parent) if "restart" in content else base.restart
         return replace(base, shared=shared, catchment=member.catchment, restart=restart)
+
+
+def find(what: str | Path) -> Path:
+    """Find the configuration of a component: a file, or the folder of a bundle that has none.
+
+    Parameters
+    ----------
+    what : path
+        A file, the folder of a training, the name of a shipped configuration (``daily``), the folder of a
+        bundle, or the name of a shipped one (``demo_daily``).
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these; it then names those that are shipped.
+    """
+    # With torch, which those do not load who read the dataclasses alone.
+    from ..model import bundle
+    from ..model.bundle_files import DESCRIPTION
+
+    path = as_path(what, ConfigError)
+    for file in (path, path / OF_RUN, shipped_folder() / f"{what}.yaml"):
+        if os.path.isfile(file) and file.name != DESCRIPTION:
+            return file
+    is_other = os.path.exists(path) and not os.path.isdir(path)
+    if (is_other or path.suffix in (".yaml", ".yml")) and path.name != DESCRIPTION:
+        return path  # reading says what is wrong with it
+    try:
+        return bundle.find(path)
+    except BundleError as problem:
+        raise ConfigError(
+            f"{path}: no such file, and no folder of a run or a bundle; shipped are the configurations "
+            f"{', '.join(shipped_names())} and the bundles {', '.join(bundle.shipped_names())}"
+        ) from problem
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the shipped configurations of components."""
+    return Path(str(resources.files("dmg_bmi.bmi_configs")))
+
+
+def shipped_names() -> list[str]:
+    """List the names of the shipped configurations."""
+    return sorted(file.stem for file in shipped_folder().glob("*.yaml"))
+
+
+def _typical_catchment(folder: Path) -> Catchments:
+    """Return one catchment with the mean attributes of a bundle's training."""
+    from ..model.bundle import BundleInfo
+
+    info = BundleInfo.read(folder)
+    means = {
+        v.name: info.statistics[v.symbol].typical
+        for v in info.variables
+        if v.kind == "attribute" and v.symbol in info.statistics
+    }
+    if means:
+        log.info(
+            "%s: no catchments are given, so there is one with the mean attributes of the training: %s",
+            info.name,
+            ", ".join(f"{name} {value:.4g}" for name, value in means.items()),
+        )
+    return Catchments(ids=(TYPICAL,), attributes={**means})
 
 
 @lru_cache(maxsize=8)

@@ -106,6 +106,17 @@ class Model:
     Several process models that no role combines are the members of an ensemble, see
     :mod:`~dmg_bmi.training.ensemble`.
     Without networks it is a model to calibrate (see :mod:`~dmg_bmi.training.calibration`).
+
+    Parameters
+    ----------
+    nn : mapping
+        One network, ``{name: lstm, hidden_size: 64}``, or several by keys of their own.
+    phy_model : mapping
+        One process model, ``{name: hbv, nmul: 4, routing: 15}``, or several by keys of their own.
+    roles : list of mappings
+        What each network does for a process model, see ``docs/roles.md``.
+    fixed : mapping of str to float
+        Parameters that are held at a value, or that an attribute of that name gives.
     """
 
     nn: dict[str, Any] = field(default_factory=dict)
@@ -177,7 +188,9 @@ class Training:
     tensorboard : bool
         Also write TensorBoard events into the run folder.
     seed : int
+        Of first weights, windows and dropout.
     device : str
+        ``cpu`` or ``cuda``.
     """
 
     max_steps: int = 300

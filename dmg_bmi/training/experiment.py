@@ -232,7 +232,7 @@ def claimed(files: RunFolder, config: TrainingConfig) -> Iterator[torch.device]:
 
 def require_extras(config: TrainingConfig) -> None:
     """Check before the work that what a training needs at its end is installed."""
-    plots.pyplot()
+    plots.can_draw()
     require_board(config.training.tensorboard)
 
 
@@ -359,8 +359,10 @@ def _write_results(
     """Write tables, pictures, and the files that step the bundle through BMI."""
     config, observed = experiment.config, experiment.observed
     history.write(files / run_folder.HISTORY)
-    training_curve(files / run_folder.CURVE, history.loss, history.scores, " + ".join(config.training.loss))
-    _draw_hydrographs(experiment, files, model, list(scores.values())[-1])
+    if plots.can_draw():
+        curve, what = files / run_folder.CURVE, " + ".join(config.training.loss)
+        training_curve(curve, history.loss, history.scores, what)
+        _draw_hydrographs(experiment, files, model, list(scores.values())[-1])
     write_config(files / run_folder.BMI, run_folder.BUNDLE, observed, model.attribute_names)
     netcdf.write(files / run_folder.FORCING, observed, title=f"forcing and observed runoff of {config.name}")
 

@@ -15,11 +15,13 @@ import yaml
 from ..errors import ConfigError, TrainingError
 from ..io.atomic import write_atomic
 from ..io.typed_yaml import read_yaml
+from ..model.bundle import OF_RUN
+from ..runtime import config as run_config
 from . import checkpoint
 from .config import TrainingConfig
 
 log = logging.getLogger("dmg_bmi")
-BUNDLE, CONFIG, LOG = "bundle", "config.yaml", "train.log"
+BUNDLE, CONFIG, LOG = OF_RUN, "config.yaml", "train.log"
 CHECKPOINT, TENSORBOARD = "checkpoint.safetensors", "tensorboard"
 METRICS, HISTORY = "metrics.csv", "history.csv"
 #: What a calibration found: of each basin, and of each of its starts.
@@ -27,7 +29,7 @@ PARAMETERS, STARTS = "parameters.csv", "starts.csv"
 #: What it found of some basins, by the first, until it ends.
 GROUPS = "starts-{}.safetensors"
 #: What steps the bundle through its BMI.
-BMI, FORCING = "bmi.yaml", "forcing.nc"
+BMI, FORCING = run_config.OF_RUN, "forcing.nc"
 CURVE, REPORT = "training_curve.png", "report.html"
 #: Basins whose hydrographs are drawn, by their NSE.
 RANKS = ("best", "median", "worst")

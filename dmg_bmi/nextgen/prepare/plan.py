@@ -22,7 +22,7 @@ class Plan:
     Parameters
     ----------
     bundle : str
-        Folder of a bundle, or name of a shipped one.
+        Folder of a bundle or of a training, or name of a shipped one.
     output : Path
         Folder that `ngen` will run in.
     hydrofabric : Path

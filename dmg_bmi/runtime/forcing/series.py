@@ -60,6 +60,8 @@ class OpenSeries:
         As of :class:`~dmg_bmi.io.timeseries.BasinDataset`.
     forcings, targets : list of str
         Names of series, those of observations apart.
+    attributes : dict of str to array ``[catchment]``
+        What does not change; none of ngen's layouts has any.
 
     Raises
     ------
@@ -76,12 +78,14 @@ class OpenSeries:
             ngen = _open_ngen_forcing(path)
             self.ids, self.times, self.units = ngen.ids, ngen.times, ngen.units
             self.forcings, self.targets = [*ngen.units], list[str]()
+            self.attributes: dict[str, FloatArray] = {}
             self.step = netcdf.step_of(ngen.times, str(path))
             self.series = lambda name, steps: ngen.read(name, ngen.ids, steps).T
         else:
             file = self._closing.enter_context(netcdf.Reader(path))
             self.ids, self.times, self.step, self.units = file.ids, file.times, file.step, file.units
             self.forcings, self.targets = file.forcings, file.targets
+            self.attributes = {name: file.attribute(name) for name in file.attributes}
             self.series = file.series
 
     def __enter__(self) -> Self:

@@ -52,6 +52,7 @@ class Protocol:
     Parameters
     ----------
     name, summary, source : str
+        Its name, one line for people, and the study that it is of.
     periods : Periods
         In place of those of the rivals' configurations, but for validation years within the training.
     rivals : mapping of name to Rival, or path

@@ -87,6 +87,7 @@ class FileData(DataConfig, ABC):
     Parameters
     ----------
     path : path
+        Folder or file of the data, relative to where the command runs.
     basins : sequence of str, or path, optional
         Ids, or a text file of one id a line; all basins by default.
     missing_forcing : {"error", "drop", "interpolate"}

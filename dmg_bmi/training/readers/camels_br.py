@@ -36,6 +36,7 @@ class CamelsBrData(FileData):
     attributes : sequence of str, or mapping of str to str
         Numeric columns of any attribute table.
     precipitation : {"chirps", "mswep", "cpc"}
+        Product that precipitation is taken from.
     """
 
     reader: str = "camels_br"

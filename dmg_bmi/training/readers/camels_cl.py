@@ -47,6 +47,7 @@ class CamelsClData(FileData):
     attributes : sequence of str, or mapping of str to str
         Numeric attributes of the table.
     precipitation : {"cr2met", "chirps", "mswep", "tmpa"}
+        Product that precipitation is taken from.
     """
 
     reader: str = "camels_cl"

@@ -14,7 +14,23 @@ from .base import DataConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticData(DataConfig):
-    """Synthetic basins; see :func:`dmg_bmi.synthetic.basins.generate`."""
+    """Synthetic basins; see :func:`dmg_bmi.synthetic.basins.generate`.
+
+    Parameters
+    ----------
+    basins, years : int
+        How many.
+    step : float
+        Seconds.
+    start : date
+        The first day.
+    attributes : sequence of str
+        Those that networks see.
+    noise : float
+        Standard deviation of the logarithm of the error of observed flow.
+    seed : int
+        Of the basins, their weather and the noise.
+    """
 
     reader: str = "synthetic"
     basins: int = 12

@@ -248,7 +248,10 @@ def test_a_file_that_cannot_be_written_is_named_and_ctrl_c_is_no_traceback(tmp_p
 
     monkeypatch.setattr("dmg_bmi.cli.driver.drive", stopped)
     assert main([str(a) for a in given]) == 130
-    assert capsys.readouterr().err.endswith("dmg-bmi: interrupted\n")
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "interrupted; the same command goes on from the last state that was kept, one a minute\n"
+    )
 
 
 def test_inspect_of_a_configuration_says_what_a_run_would_take(tmp_path, capsys):

@@ -16,6 +16,7 @@ from dmg_bmi.physics import run
 from dmg_bmi import Bundle, DeltaModelBmi
 from dmg_bmi.cli import driver, main
 from dmg_bmi.io import netcdf
+from dmg_bmi.training.metrics import per_basin
 from dmg_bmi.training.readers.synthetic import SyntheticData
 
 CONFIG = """
@@ -52,6 +53,17 @@ def test_a_run_is_scored_as_at_its_training(folder, tmp_path, capsys):
     assert rows(tmp_path / "scores.csv") == rows(folder / "metrics.csv")
     said = capsys.readouterr().out
     assert re.findall(r"^(\w+) Q:", said, re.MULTILINE) == ["train", "validation", "test"]
+
+
+def test_what_was_simulated_and_observed_stands_in_one_file(folder, tmp_path):
+    assert main(["evaluate", str(folder), "--split", "test", "--series", str(tmp_path / "flow.nc")]) == 0
+    written, given = netcdf.read(tmp_path / "flow.nc"), netcdf.read(folder / "forcing.nc")
+    given = given.period(written.times[0], written.times[-1] + np.timedelta64(1, "D"))
+    np.testing.assert_allclose(written.target["Q_observed"], given.target["Q"], rtol=1e-6)
+    assert written.units["Q"] == written.units["Q_observed"] == given.units["Q"]
+    scores = per_basin(written.forcing["Q"][-183:], written.target["Q_observed"][-183:])
+    expected = [row["NSE"] for row in rows(folder / "metrics.csv") if row["split"] == "test"][:-1]
+    np.testing.assert_allclose(scores["NSE"], np.array(expected, dtype=float), atol=1e-3)
 
 
 def test_its_bundle_remembers_the_data_and_agrees_with_its_bmi(folder, capsys):

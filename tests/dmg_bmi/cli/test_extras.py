@@ -4,11 +4,16 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import commands
 import pytest
 import yaml
 
 import dmg_bmi
+from dmg_bmi.io import netcdf
+from dmg_bmi.plotting import hydrographs
+from dmg_bmi.synthetic.basins import generate
 
 HIDDEN = """
 import sys
@@ -67,11 +72,7 @@ SEARCH = ["train", "camels", "--search", "space.yaml", "--output", "out"]
 @pytest.mark.parametrize(
     ("module", "arguments", "said"),
     [
-        ("matplotlib", ["train", "camels", "--output", "out"], PICTURES),
-        ("matplotlib", ["demo", "--output", "out"], PICTURES),
-        ("matplotlib", ["run", "none.yaml", "--forcing", "none.nc", "--output", "out"], PICTURES),
         ("matplotlib", ["report", "out"], PICTURES),
-        ("matplotlib", ["calibrate", "calibrate", "--output", "out"], PICTURES),
         ("matplotlib", ["benchmark", "kratzert", "--output", "out"], PICTURES),
         ("matplotlib", ["hindcast", "demo_daily", "--output", "out"], PICTURES),
         *(
@@ -80,12 +81,10 @@ SEARCH = ["train", "camels", "--search", "space.yaml", "--output", "out"]
                 ["calibrate", "calibrate"],
                 ["benchmark", "kratzert"],
                 ["hindcast", "demo_daily"],
-                ["parameters", "demo_daily", "--attributes", "none.csv"],
                 ["run", "none.yaml", "--forcing", "none.nc"],
             )
         ),
         ("netCDF4", ["forecast", "none.yaml"], "needs the package netCDF4, which is not installed"),
-        ("matplotlib", SEARCH, PICTURES),
         (
             "torch.utils.tensorboard",
             ["train", "camels", "--set", "training.tensorboard=true", "--output", "out"],
@@ -112,3 +111,22 @@ def test_a_missing_extra_is_told_before_the_work(tmp_path, module, arguments, sa
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["demo", "calibrate", "run"])
+def test_without_matplotlib_pictures_are_left_out_and_all_else_is_made(name, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    hydrographs._say_once.cache_clear()
+    out = tmp_path / "out"
+    if name == "demo":
+        assert commands._demo(SimpleNamespace()).new(out) == 0
+    elif name == "calibrate":
+        (tmp_path / "alone.yaml").write_text(commands.CALIBRATED)
+        assert commands.call("calibrate", tmp_path / "alone.yaml", "--output", out) == 0
+    else:
+        netcdf.write(tmp_path / "forcing.nc", generate(basins=2, years=1, seed=3))
+        assert commands.call("run", "demo_daily", "--forcing", tmp_path / "forcing.nc", "--output", out) == 0
+    made = {path.suffix for path in out.rglob("*") if path.is_file()}
+    assert ".nc" in made
+    assert ".png" not in made
+    assert caplog.text.count("pictures are left out: they need matplotlib, pip install") == 1

@@ -9,6 +9,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from dmg_bmi.bmi import DeltaModelBmi
@@ -16,8 +17,10 @@ from dmg_bmi.cli import main
 from dmg_bmi.errors import ForcingError
 from dmg_bmi.io import netcdf
 from dmg_bmi.io.timeseries import BasinDataset
+from dmg_bmi.model.bundle import Bundle
 from dmg_bmi.plotting import hydrographs as plots
 from dmg_bmi.runtime import unfinished_run
+from dmg_bmi.runtime.config import write_config
 from dmg_bmi.synthetic.basins import generate
 
 STEPS, IDS = 100, ("cat-1", "cat-2", "cat-3")
@@ -269,3 +272,95 @@ def test_days_that_the_forcing_lacks_are_told_before_the_work(case, capsys):
         assert main([*given, "--output", str(folder / "none"), *days]) == 2
         assert said in capsys.readouterr().err
         assert not (folder / "none").exists()
+
+
+# -- what is run ------------------------------------------------------------------
+
+
+def test_a_bundle_alone_runs_over_the_catchments_of_its_forcing(tmp_path):
+    """As a configuration with a table of the same attributes does."""
+    data = generate(basins=3, years=1, seed=3)
+    data = replace(data, units=data.units | {"elev_mean": "km"})
+    data.attributes["elev_mean"] = data.attributes["elev_mean"] / 1000.0
+    netcdf.write(tmp_path / "forcing.nc", data)
+    given = ["--forcing", str(tmp_path / "forcing.nc"), "--end", str(data.times[40].astype("M8[D]"))]
+    run(["run", "demo_daily", *given], tmp_path / "alone")
+    attributes = {name: (values * (1000.0 if name == "elev_mean" else 1.0)).tolist()
+                  for name, values in data.attributes.items() if name in ATTRIBUTES}  # fmt: skip
+    catchments = {"ids": [*data.ids], "attributes": attributes}
+    config = {"bundle": "demo_daily", "catchments": catchments, "start_time": str(data.times[0])}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    run(["run", str(tmp_path / "run.yaml"), *given], tmp_path / "configured")
+    alone, configured = (netcdf.read(tmp_path / name / "output.nc") for name in ("alone", "configured"))
+    assert alone.ids == data.ids
+    np.testing.assert_allclose(alone.forcing["Q"], configured.forcing["Q"], rtol=1e-12)
+
+
+def test_a_bundle_alone_needs_the_attributes_in_its_forcing(tmp_path, capsys):
+    netcdf.write(tmp_path / "forcing.nc", replace(generate(basins=2, years=1, seed=3), attributes={}))
+    given = [
+        "run",
+        "demo_daily",
+        "--forcing",
+        str(tmp_path / "forcing.nc"),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    assert main(given) == 2
+    assert "forcing.nc: has no attribute 'elev_mean'" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_training_brings_its_forcing(tmp_path, monkeypatch):
+    data = generate(basins=2, years=1, seed=3)
+    folder = tmp_path / "run"
+    Bundle.load("demo_daily").save(folder / "bundle")
+    write_config(folder / "bmi.yaml", "bundle", data, [*ATTRIBUTES])
+    netcdf.write(folder / "forcing.nc", data)
+    explicit = ["run", str(folder / "bmi.yaml"), "--forcing", str(folder / "forcing.nc")]
+    monkeypatch.chdir(tmp_path)
+    for given, name in ((["run", "run"], "short"), (explicit, "long")):
+        run(given, tmp_path / name, "--outputs", "Q")
+    short, long = (netcdf.read(tmp_path / name / "output.nc").forcing["Q"] for name in ("short", "long"))
+    np.testing.assert_array_equal(short, long)
+
+
+# -- what is kept -----------------------------------------------------------------
+
+
+def test_states_and_parameters_are_kept_beside_outputs(tmp_path):
+    data = generate(basins=2, years=1, seed=3)
+    data = data.period(data.times[0], data.times[30])
+    netcdf.write(tmp_path / "forcing.nc", data)
+    given = ["run", "demo_daily", "--forcing", str(tmp_path / "forcing.nc")]
+    run(given, tmp_path / "out", "--outputs", "Q,SM,phy.BETA,FC")
+    kept = netcdf.read(tmp_path / "out" / "output.nc").forcing
+    assert [*kept] == ["Q", *(f"phy.{name}_{k}" for name in ("SM", "BETA", "FC") for k in (1, 2))]
+    model = Bundle.load("demo_daily").model
+    forcing = {n: torch.from_numpy(data.forcing[n].astype(np.float64)) for n in model.forcing_names}
+    attributes = {n: torch.from_numpy(data.attributes[n]) for n in model.attribute_names}
+    with torch.inference_mode():
+        expected = model.row_parameters(forcing, attributes)
+        states = [model({n: v[:k] for n, v in forcing.items()}, attributes)[1] for k in (1, 30)]
+    for k in (0, 1):
+        np.testing.assert_allclose(kept[f"phy.BETA_{k + 1}"], expected["phy.BETA"][..., k], rtol=1e-5)
+        fc = np.broadcast_to(expected["phy.FC"][..., k], kept["Q"].shape)
+        np.testing.assert_allclose(kept[f"phy.FC_{k + 1}"], fc, rtol=1e-6)
+        for row, state in zip((0, 29), states, strict=True):
+            np.testing.assert_allclose(kept[f"phy.SM_{k + 1}"][row], state["phy.SM"][:, k], rtol=1e-5)
+
+
+def test_parameters_by_another_step_than_the_model_s_are_refused(tmp_path, capsys):
+    netcdf.write(tmp_path / "forcing.nc", generate(basins=2, years=1, step=3600.0, seed=3))
+    given = ["run", "demo_daily", "--forcing", str(tmp_path / "forcing.nc"), "--outputs", "BETA"]
+    assert main([*given, "--output", str(tmp_path / "out")]) == 2
+    assert "phy.BETA is a parameter, which changes by the model's step" in capsys.readouterr().err
+
+
+def test_what_was_observed_stands_beside_what_was_simulated(tmp_path):
+    data = generate(basins=2, years=1, seed=3)
+    target = {"Q": data.forcing["P"][:, ::-1] * 0.1}  # mm
+    netcdf.write(tmp_path / "forcing.nc", replace(data, target=target, units=data.units | {"Q": "mm"}))
+    run(["run", "demo_daily", "--forcing", str(tmp_path / "forcing.nc")], tmp_path / "out")
+    written = netcdf.read(tmp_path / "out" / "output.nc")
+    np.testing.assert_allclose(written.target["Q_observed"], target["Q"] / 1000.0, rtol=1e-6)
+    assert written.units["Q_observed"] == written.units["Q"] == "m"

@@ -1,14 +1,21 @@
 """What a shell waits for: help and mistakes are answered without the libraries that work needs."""
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-from dmg_bmi.cli import COMMANDS, nextgen
+from dmg_bmi.bmi import DeltaModelBmi
+from dmg_bmi.cli import COMMANDS, main, nextgen
 from dmg_bmi.cli.lazy_parser import LazyParser
 from dmg_bmi.nextgen.prepare.plan import Plan
+from dmg_bmi.training.benchmark import Protocol
+
+ROOT = Path(__file__).resolve().parents[3]
 
 HEAVY = ("torch", "numpy", "netCDF4", "bmipy", "yaml", "matplotlib")
 CODE = """
@@ -92,14 +99,63 @@ def test_options_of_an_older_vocabulary_are_not_known(old, capsys):
     assert "unrecognized arguments" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("options", "shown"), [([], True), (["--quiet"], False), (["-q"], False)])
-def test_quiet_leaves_out_what_is_no_warning(options, shown):
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        ([], [], {"step"}),
+        (["--quiet"], [], set()),
+        ([], ["-q"], set()),
+        (["-v"], [], {"step", "dmg-bmi: debug: why"}),
+        ([], ["--verbose"], {"step", "dmg-bmi: debug: why"}),
+    ],
+)
+def test_the_level_of_what_is_shown_stands_before_or_after_a_command(before, after, shown):
     code = (
         "import logging; from dmg_bmi.cli import main; import dmg_bmi.cli.inspect as module\n"
-        "module.command = lambda given: [logging.getLogger('dmg_bmi').info('step'), logging.warning('odd')]\n"
-        f"raise SystemExit(main({[*options, 'inspect', 'demo_daily']}))"
+        "log = logging.getLogger('dmg_bmi')\n"
+        "module.command = lambda given: [log.debug('why'), log.info('step'), log.warning('odd')]\n"
+        f"raise SystemExit(main({[*before, 'inspect', *after, 'demo_daily']}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    assert ("step" in done.stderr) == shown
-    assert "odd" in done.stderr
+    assert {*done.stderr.splitlines()} == shown | {"dmg-bmi: warning: odd"}
+
+
+def test_every_command_says_after_ctrl_c_how_to_go_on(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    for name, module in COMMANDS.items():
+        loaded = import_module(f"dmg_bmi.cli.{module}")
+        interrupted.__module__ = loaded.__name__
+        monkeypatch.setattr(loaded, "add_arguments", lambda parser: None)
+        monkeypatch.setattr(loaded, "command", interrupted)
+        assert main([name]) == 130
+        said = capsys.readouterr().err
+        assert said.startswith("dmg-bmi: interrupted; the same command "), said
+
+
+# -- shipped configurations -------------------------------------------------------
+
+
+def test_configs_lists_every_shipped_configuration_and_what_it_is_for(capsys):
+    assert main(["configs"]) == 0
+    said = capsys.readouterr().out
+    for folder in ("bmi_configs", "dmg_bmi/training/configs"):
+        for path in (ROOT / folder).glob("*.yaml"):
+            assert re.search(rf"^  {path.stem} +\S.{{10}}", said, re.MULTILINE), path
+    assert "kratzert" in said
+    assert "rivals" not in said
+
+
+def test_a_copy_of_a_configuration_is_whole_and_writes_over_nothing(tmp_path, capsys):
+    assert main(["configs", "many", "--output", str(tmp_path / "mine")]) == 0
+    assert {path.name for path in (tmp_path / "mine").iterdir()} == {"many.yaml", "many.csv"}
+    bmi = DeltaModelBmi()
+    bmi.initialize(str(tmp_path / "mine" / "many.yaml"))
+    assert main(["configs", "many", "--output", str(tmp_path / "mine")]) == 2
+    assert "many.yaml: exists; give another folder" in capsys.readouterr().err
+    assert main(["configs", "camel", "--output", str(tmp_path / "mine")]) == 2
+    assert "did you mean camels? available: daily, " in capsys.readouterr().err
+    assert main(["configs", "kratzert", "--output", str(tmp_path / "protocol")]) == 0
+    assert Protocol.read(tmp_path / "protocol" / "kratzert.yaml").rivals

@@ -57,6 +57,24 @@ def test_what_no_reader_knows_is_refused_with_what_was_looked_for(tmp_path, cont
         recognise(tmp_path)
 
 
+def test_a_model_is_found_in_the_folder_of_its_run(tmp_path):
+    model = tmp_path / "output" / "camels" / "lstm" / "model"
+    model.mkdir(parents=True)
+    (model / "hbv_ep5.pt").write_bytes(b"")
+    importer, folder = recognise(tmp_path)
+    assert (importer.package, folder) == ("dmg or dhbv2", model)
+    Bundle.load("demo_daily").save(tmp_path / "run" / "bundle")
+    assert recognise(tmp_path / "run")[1] == tmp_path / "run" / "bundle"
+
+
+def test_of_several_models_one_has_to_be_named(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "hbv_ep5.pt").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"holds 2 models; name one of .*one, .*two"):
+        recognise(tmp_path)
+
+
 @pytest.mark.parametrize("path", ["none", "a\0b", "x" * 300, 7])
 def test_a_path_that_is_none_is_told_in_words(path):
     with pytest.raises(ConfigError):

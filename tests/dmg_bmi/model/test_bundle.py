@@ -389,3 +389,16 @@ def test_a_bundle_in_memory_is_the_saved_one_without_a_file(bundles, weather, at
     torch.testing.assert_close(info.load_model()(forcing, attributes(2))[0], expected, rtol=0, atol=0)
     with pytest.raises(BundleError, match="NaN or infinite"):
         bundle.in_memory()
+
+
+def test_a_bundle_is_loaded_to_evaluate_unless_it_is_to_be_trained():
+    held, free = Bundle.load("demo_daily").model, Bundle.load("demo_daily", trainable=True).model
+    assert not held.training
+    assert not any(weight.requires_grad for weight in held.parameters())
+    assert free.training
+    assert all(weight.requires_grad for weight in free.parameters())
+
+
+def test_the_folder_of_a_training_names_its_bundle(tmp_path, bundles):
+    Bundle.load(bundles("lstm").path).save(tmp_path / "run" / "bundle")
+    assert BundleInfo.read(tmp_path / "run").path == tmp_path / "run" / "bundle"

@@ -1,14 +1,18 @@
 """What a run configuration may say, and how it says what is wrong."""
 
+import logging
 import re
+import shutil
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.errors import AttributeTableError, BundleError, ConfigError, DmgBmiError
+from dmg_bmi.model.bundle import SHIPPED
 from dmg_bmi.model.delta_model import DAY
-from dmg_bmi.runtime.config import RunConfig
+from dmg_bmi.runtime.config import RunConfig, shipped_folder
 
 
 @pytest.fixture
@@ -109,7 +113,7 @@ def test_a_wrong_configuration_names_file_key_and_remedy(read, text, reason):
 def test_a_configuration_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read \(No such file"):
         RunConfig.read(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match="is not a regular file"):
+    with pytest.raises(ConfigError, match="no folder of a run or a bundle"):
         RunConfig.read(tmp_path)
     (tmp_path / "bytes.yaml").write_bytes(b"bundle: \xff\xfe")
     with pytest.raises(ConfigError, match=r"bytes\.yaml: is not UTF-8"):
@@ -151,3 +155,40 @@ def test_dates_with_zones_and_without_mean_the_same(configure, bmi_run):
     bmi = bmi_run.start(configure(start_time="2000-01-01T06:00:00+06:00", end_time="2000-01-02"))
     assert bmi.get_end_time() == DAY
     assert bmi.component.config.start_time == datetime(2000, 1, 1, tzinfo=UTC)
+
+
+# -- names ------------------------------------------------------------------------
+
+
+def test_initialize_takes_files_folders_of_runs_and_of_bundles_and_shipped_names(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(SHIPPED / "demo_daily", run / "bundle")
+    daily = (shipped_folder() / "daily.yaml").read_text()
+    (run / "bmi.yaml").write_text(daily.replace("bundle: demo_daily", "bundle: bundle"))
+    monkeypatch.chdir(tmp_path)
+    flow = {}
+    names = (str(run / "bmi.yaml"), "run", "daily", "run/bundle", "run/bundle/bundle.yaml", "demo_daily")
+    for name in names:
+        bmi = DeltaModelBmi()
+        bmi.initialize(name)
+        for variable, value in zip(bmi.get_input_var_names(), (12.0, 9.0, 1.5), strict=True):
+            bmi.set_value(variable, np.array([value]))
+        bmi.update()
+        flow[name] = bmi.get_value_ptr("Q")[0]
+    assert flow["run"] == flow["daily"] == flow[names[0]] > 0
+    assert flow["run/bundle"] == flow["demo_daily"] == flow["run/bundle/bundle.yaml"] != flow["run"]
+
+
+def test_a_bundle_alone_is_a_catchment_of_mean_attributes_which_is_told(caplog):
+    caplog.set_level(logging.INFO, "dmg_bmi")
+    config = RunConfig.read("demo_daily")
+    assert config.catchments.attributes["elev_mean"] == pytest.approx(567.78, abs=0.01)
+    assert "one with the mean attributes of the training: elev_mean 567.8" in caplog.text
+
+
+def test_a_name_that_is_nothing_lists_what_is_shipped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"weekly: no such file.*configurations daily, .*bundles demo_daily"
+    ):
+        RunConfig.read("weekly")
