@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import hashlib
 import os
 import re
 import shutil
@@ -176,3 +177,12 @@ def test_public_names_have_types_in_an_installed_wheel(site, tmp_path, checker):
     for line, (name, kind) in zip(told, SEEN.items(), strict=True):
         assert kind in line.replace("builtins.", "").replace("torch._tensor.", ""), (name, line)
     assert re.search(r"\b0 errors|Success", done.stdout), done.stdout
+
+
+def test_what_others_wrote_is_as_it_was_and_named_with_its_licence():
+    notices = (ROOT / "THIRD_PARTY_NOTICES.md").read_text(encoding="utf-8")
+    vendored = re.findall(r"`(dmg_bmi/\S+)`, unchanged \| `([0-9a-f]{64})`", notices)
+    assert len(vendored) == 2
+    for name, checksum in vendored:
+        assert hashlib.sha256((ROOT / name).read_bytes()).hexdigest() == checksum
+    assert "The MIT License" in (ROOT / "dmg_bmi/report/assets/uPlot.LICENSE").read_text(encoding="utf-8")

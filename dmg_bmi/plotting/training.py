@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..arrays import FloatingArray, TimeArray
+from ..arrays import FloatingArray
 from .hydrographs import BLACK, BLUE, GREY, Target, pyplot, save
 
 COLOURS = {"train": GREY, "validation": "#d98b2b", "test": BLUE, "ungauged": "#2f8f5b"}
@@ -178,26 +178,6 @@ def _spreads(
     axes.tick_params(axis="y", pad=34, length=0)
     axes.set(xticks=[], xlim=(0, 1), ylim=(len(values) - 0.5, -0.5))
     axes.spines[:].set_visible(False)
-    save(figure, path)
-
-
-def storages(path: Target, times: TimeArray, stores: Mapping[str, tuple[FloatingArray, str]]) -> None:
-    """Save the storages of a basin, one panel each: name to series ``[time]`` and unit."""
-    plt = pyplot()
-    figure, column = plt.subplots(
-        len(stores),
-        1,
-        figsize=(10, 1.5 * len(stores) + 0.4),
-        layout="constrained",
-        squeeze=False,
-        sharex=True,
-    )
-    for axes, (name, (series, unit)) in zip(column[:, 0], stores.items(), strict=True):
-        axes.fill_between(times, series, color=BLUE, alpha=0.25, linewidth=0)
-        axes.plot(times, series, color=BLUE, linewidth=1.0)
-        axes.set(xlim=(times[0], times[-1]), ylim=(0, None if np.nanmax(series) > 0 else 1))
-        axes.set_ylabel(f"{name.replace('_', ' ')}\n({unit})", fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)
 
 

@@ -9,9 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import TrainingError
 from ..io.atomic import write_atomic
-from ..io.files import read_bytes
 from .checkpoint import writing
 
 STYLE = """
@@ -52,11 +50,6 @@ def picture(caption: str, draw: Callable[..., None], *arguments: Any) -> str:
     draw(buffer, *arguments)
     buffer.seek(0)
     return _image(buffer.read(), caption)
-
-
-def image_file(path: Path, caption: str) -> str:
-    """Return the picture in a file, or nothing where there is no such file."""
-    return _image(read_bytes(path, TrainingError), caption) if path.exists() else ""
 
 
 def _image(png: bytes, caption: str) -> str:

@@ -1,13 +1,12 @@
-"""A finished run on one page: HTML that needs no other file and runs no script."""
+"""A finished run as one interactive HTML file: all basins, their series, parameters and water."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
 from ..arrays import FloatingArray
 from ..errors import ConfigError
@@ -16,76 +15,156 @@ from ..io.files import read_text
 from ..io.timeseries import LATITUDE, LONGITUDE, BasinDataset
 from ..model.bundle import BundleInfo
 from ..model.delta_model import DeltaModel
-from ..plotting import training as plots
-from ..plotting.hydrographs import pyplot
+from ..report import Payload, write_page
 from . import run_folder
-from .config import TrainingConfig
-from .data import tensors
-from .evaluate import predict, read_scores
+from .checkpoint import writing
+from .config import TrainingConfig, bounds
+from .evaluate import Scores, read_scores
 from .history import History
-from .page import image_file, picture, table, write_page
 from .run_folder import RunFolder
+from .simulated import Simulation
+from .splits import splits
 
-SHOWN = {"NSE": "", "KGE": "", "RMSE": "mm", "bias": "%", "FHV": "%", "FLV": "%"}
-HEADER = [f"{metric} ({unit})" if unit else metric for metric, unit in SHOWN.items()]
-#: Split to metric to value by basin.
-Table = Mapping[str, Mapping[str, FloatingArray]]
+#: Metric to its unit and the values between which colours change; the best value is within or at an end.
+SHOWN: dict[str, tuple[str, float, float]] = {
+    "NSE": ("", 0.0, 1.0),
+    "KGE": ("", 0.0, 1.0),
+    "r": ("", 0.0, 1.0),
+    "RMSE": ("mm", 0.0, 3.0),
+    "bias": ("%", -50.0, 50.0),
+    "FHV": ("%", -50.0, 50.0),
+    "FLV": ("%", -100.0, 100.0),
+}
+#: Points of the curve of a training.
+CURVE = 2000
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, reference: str | Path | None = None) -> Path:
     """Write ``report.html`` into a run folder.
+
+    Parameters
+    ----------
+    folder : path
+        Of a finished run.
+    reference : path, optional
+        Another run, or its ``metrics.csv``: its scores are drawn beside those of this one.
 
     Raises
     ------
     ConfigError
-        If the folder holds no finished run.
+        If a folder holds no finished run.
     """
-    pyplot()  # a missing matplotlib is reported before the work
     files = RunFolder(Path(folder))
     files.require_finished()
     config = files.read_config()
-    return write_page(files / run_folder.REPORT, config.name, _body(files, config))
+    payload = Payload()
+    content = _content(files, config, payload, None if reference is None else Path(reference))
+    with writing(files / run_folder.REPORT):
+        return write_page(files / run_folder.REPORT, config.name, ["basins.js"], content, payload)
 
 
-def _body(files: RunFolder, config: TrainingConfig) -> list[str]:
+def _content(
+    files: RunFolder, config: TrainingConfig, payload: Payload, reference: Path | None
+) -> dict[str, Any]:
+    target = config.training.targets[0]
+    read = read_scores(files / run_folder.METRICS, target)
+    other = None if reference is None else _reference(reference, target)
+    history = History.read(files / run_folder.HISTORY)
     info, model = BundleInfo.read(files / run_folder.BUNDLE).load()
     dataset = netcdf.read(files / run_folder.FORCING)
-    read = read_scores(files / run_folder.METRICS, config.training.targets[0])
-    ids, scores = {n: s.ids for n, s in read.items()}, {n: s.values for n, s in read.items()}
-    history = History.read(files / run_folder.HISTORY)
-    losses = " + ".join(config.training.loss)
+    chosen = splits(config, dataset)
+    judged = [*read][-1]
+    period = chosen[judged].period if judged in chosen else config.periods.test or config.periods.train
+    start, end = bounds(period)
+    steps = dataset.steps(max(start, dataset.times[0]), min(end, dataset.times[-1] + 1))
+    simulation = Simulation(model, dataset, target, steps)
+    longitude, latitude = (
+        next((dataset.attributes[n] for n in names if n in dataset.attributes), None)
+        for names in (LONGITUDE, LATITUDE)
+    )
+    flux = next(f for f in model.declaration.fluxes if f.name == target)
+    return {
+        "title": config.name,
+        "summary": config.summary,
+        "facts": _facts(config, info, dataset, model),
+        "ids": list(dataset.ids),
+        "place": None
+        if longitude is None or latitude is None
+        else [_plain(longitude, 5), _plain(latitude, 5)],
+        "units": flux.units,
+        "meaning": flux.meaning,
+        "judged": judged,
+        "period": [str(dataset.times[steps][0])[:10], str(dataset.times[steps][-1])[:10]],
+        "metrics": {name: list(SHOWN[name]) for name in SHOWN if name in read[judged].values},
+        "scores": {split: _scores(some, dataset) for split, some in read.items()},
+        "reference": None
+        if other is None
+        else {"name": other[0], "scores": {s: _scores(v, None) for s, v in other[1].items()}},
+        "attributes": {
+            name: [dataset.units.get(name, ""), payload.add(values, "f4")]
+            for name, values in dataset.attributes.items()
+        },
+        **simulation.pack(payload),
+        "training": {
+            "loss": _thinned(history.loss),
+            "steps": len(history.loss),
+            "scores": [[step, _number(score)] for step, score in history.scores],
+            "name": " + ".join(config.training.loss),
+        },
+        "config": read_text(files / run_folder.CONFIG, ConfigError),
+    }
+
+
+def _reference(path: Path, target: str) -> tuple[str, dict[str, Scores]]:
+    """Return the name and the scores of another run."""
+    file = path / run_folder.METRICS if path.is_dir() else path
+    if not file.exists():
+        raise ConfigError(f"{path}: holds no finished run (no {run_folder.METRICS}) to compare with")
+    return file.resolve().parent.name, read_scores(file, target)
+
+
+def _scores(scores: Scores, dataset: BasinDataset | None) -> dict[str, Any]:
+    """Return metrics by basin, in the order of the data where there are some."""
+    if dataset is None:
+        return {name: _plain(scores.values[name], 4) for name in SHOWN if name in scores.values}
+    place = {name: k for k, name in enumerate(scores.ids)}
+    rows = np.array([place.get(name, -1) for name in dataset.ids])
+    ordered = {
+        name: np.append(np.asarray(scores.values[name], float), np.nan)[rows]
+        for name in SHOWN
+        if name in scores.values
+    }
+    return {name: _plain(values, 4) for name, values in ordered.items()}
+
+
+def _plain(values: FloatingArray, digits: int) -> list[float | None]:
+    return [_number(round(float(v), digits)) for v in values]
+
+
+def _number(value: float) -> float | None:
+    """Return a number that JSON has, or none."""
+    return value if np.isfinite(value) else None
+
+
+def _thinned(loss: Sequence[float]) -> list[list[float | None]]:
+    """Return step, loss, and the lowest and highest loss of at most some blocks of steps."""
+    block = -(-len(loss) // CURVE)
+    parts = [loss[k : k + block] for k in range(0, len(loss), block)]
     return [
-        f"<h1>{escape(config.name)}</h1>",
-        f'<p class="quiet">{escape(config.summary)}</p>',
-        _facts(config, info, dataset, model),
-        "<h2>Medians</h2>",
-        table(["split", "basins", *HEADER], [_medians(split, scores[split]) for split in scores]),
-        picture("Share of basins below a score", plots.metric_cdf, scores, ("NSE", "KGE", "r")),
-        "<h2>Hydrographs</h2>",
-        *(
-            image_file(files.hydrograph(rank), f"the {rank} basin by NSE, its last two years")
-            for rank in run_folder.RANKS
-        ),
-        "<h2>Training</h2>",
-        picture("of each step, and smoothed", plots.training_curve, history.loss, history.scores, losses),
-        "<h2>Parameters</h2>",
-        *_parameters(model, dataset),
-        "<h2>Storages</h2>",
-        _storages(model, dataset, ids, scores),
-        "<h2>Basins</h2>",
-        *(_basins(split, ids[split], values) for split, values in scores.items()),
-        "<h2>Configuration</h2>",
-        f"<pre>{escape(read_text(files / run_folder.CONFIG, ConfigError))}</pre>",
+        [float(k * block + (len(part) + 1) / 2) for k, part in enumerate(parts)],
+        *([_number(float(join(part))) for part in parts] for join in (np.mean, np.min, np.max)),
     ]
 
 
-def _facts(config: TrainingConfig, info: BundleInfo, dataset: BasinDataset, model: DeltaModel) -> str:
+def _facts(
+    config: TrainingConfig, info: BundleInfo, dataset: BasinDataset, model: DeltaModel
+) -> list[list[str]]:
     weights = sum(p.numel() for p in model.parameters())
     options = config.training
     periods = [
         f"{name} {start:%Y-%m-%d} to {end:%Y-%m-%d}" for name, (start, end) in config.periods.named().items()
     ]
-    lines = {
+    facts: Mapping[str, str] = {
         "networks": ", ".join(f"{key}: {type(n).__name__}" for key, n in model.networks.items()) or "none",
         "process models": ", ".join(m.declaration.name for m in model.process_models.values()) or "none",
         "weights": f"{weights:,}",
@@ -95,78 +174,4 @@ def _facts(config: TrainingConfig, info: BundleInfo, dataset: BasinDataset, mode
         f"seed {options.seed}",
         "bundle": f"{info.fingerprint[:16]}, written {info.provenance.get('created', '')}",
     }
-    rows = "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in lines.items())
-    return f'<table class="facts">{rows}</table>'
-
-
-def _median(values: FloatingArray) -> float:
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
-
-
-def _medians(split: str, values: Mapping[str, FloatingArray]) -> list[str]:
-    count = int(np.isfinite(values["NSE"]).sum())
-    return [split, str(count), *(_number(_median(values[m]), unit) for m, unit in SHOWN.items())]
-
-
-def _basins(split: str, ids: Sequence[str], values: Mapping[str, FloatingArray]) -> str:
-    nse = np.where(np.isnan(values["NSE"]), -np.inf, values["NSE"])
-    rows = [
-        [ids[k], *(_number(float(values[m][k]), unit) for m, unit in SHOWN.items())]
-        for k in map(int, np.argsort(-nse))
-    ]
-    opened = " open" if split in ("test", "ungauged") else ""
-    text = table(["basin", *HEADER], rows)
-    return f"<details{opened}><summary>{escape(split)}, best first</summary>{text}</details>"
-
-
-def _number(value: float, unit: str = "") -> str:
-    digits = 1 if unit == "%" else 3
-    return f"{value:.{digits}f}" if not abs(value) >= 1e4 else f"{value:.1e}"
-
-
-def _parameters(model: DeltaModel, dataset: BasinDataset) -> list[str]:
-    """Draw parameters: means of the last year where they change in time, and over parallel components."""
-    data = tensors(dataset, model.forcing_names, model.attribute_names, ())
-    year = round(365 / model.dt)
-    forcing = {name: values[-2 * year :] for name, values in data.forcing.items()}
-    with torch.no_grad():
-        parameters = model.row_parameters(forcing, data.attributes)
-    if not parameters:
-        return ["<p>None: the networks stand alone.</p>"]
-    values, bounds, units = {}, {}, {}
-    for name, tensor in parameters.items():
-        key, _, symbol = name.partition(".")
-        parameter = model.process_models[key].declaration.parameter(symbol)
-        label = symbol if len(model.process_models) == 1 else name
-        if tensor.dim() > 1 + len(parameter.shape):
-            tensor, label = tensor[-year:].mean(0), f"mean {label}"
-        values[label] = tensor.flatten(1).mean(1).numpy() if tensor.dim() > 1 else tensor.numpy()
-        bounds[label], units[label] = (parameter.lower, parameter.upper), parameter.units
-    place = [
-        next((dataset.attributes[n] for n in names if n in dataset.attributes), None)
-        for names in (LONGITUDE, LATITUDE)
-    ]
-    places = None if place[0] is None or place[1] is None else (place[0], place[1])
-    how = "at the gauges, with the bounds of each" if places else "of each basin between the bounds"
-    caption = f"{how}; parallel components averaged, and the last year where they change in time"
-    return [picture(caption, plots.parameters, values, bounds, units, places)]
-
-
-def _storages(
-    model: DeltaModel, dataset: BasinDataset, ids: Mapping[str, Sequence[str]], scores: Table
-) -> str:
-    stores = [f for f in model.declaration.fluxes if f.aggregation == "last"]
-    # An ensemble's mean where there is one.
-    stores = [f for f in stores if "." not in f.name] or stores
-    if not stores:
-        return "<p>The model has none.</p>"
-    split = [*scores][-1]
-    nse = scores[split]["NSE"]
-    order = [k for k in map(int, np.argsort(-nse)) if np.isfinite(nse[k])] or [0]
-    basin = ids[split][order[len(order) // 2]]
-    single = dataset.basins([basin])
-    series = predict(model, single, [f.name for f in stores])
-    shown = slice(-round(730 / model.dt), None)
-    panels = {f.name: (series[f.name][shown, 0], f.units) for f in stores}
-    caption = f"of the median basin, {basin}, in the last two years"
-    return picture(caption, plots.storages, single.times[shown], panels)
+    return [[key, value] for key, value in facts.items()]

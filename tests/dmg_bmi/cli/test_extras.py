@@ -72,7 +72,6 @@ SEARCH = ["train", "camels", "--search", "space.yaml", "--output", "out"]
 @pytest.mark.parametrize(
     ("module", "arguments", "said"),
     [
-        ("matplotlib", ["report", "out"], PICTURES),
         ("matplotlib", ["benchmark", "kratzert", "--output", "out"], PICTURES),
         ("matplotlib", ["hindcast", "demo_daily", "--output", "out"], PICTURES),
         *(
