@@ -93,7 +93,7 @@ def _catchments(folder: Path, fabric: Hydrofabric) -> Iterator[Variable]:
         return
     ids = tuple(name for name in fabric.divides.ids if name in tables)
     first = tables[ids[0]]
-    times = parse_dates(list(first["Time"]), str(folder), NextGenError)
+    times = parse_dates(first["Time"], range(2, 2 + len(first["Time"])), str(folder), NextGenError)
     for column in [name for name in first if name not in ("catchment_id", "Time Step", "Time")]:
         try:
             values = np.array([[float(v) for v in tables[i][column]] for i in ids]).T
@@ -114,7 +114,9 @@ def _nexuses(folder: Path, fabric: Hydrofabric) -> Iterator[Variable]:
         rows = [line.split(",") for line in read_text(path, NextGenError).splitlines() if line.strip()]
         try:
             values.append([float(row[2]) for row in rows])
-            times = parse_dates([row[1].strip() for row in rows], str(path), NextGenError)
+            times = parse_dates(
+                [row[1].strip() for row in rows], range(1, 1 + len(rows)), str(path), NextGenError
+            )
         except (ValueError, IndexError) as problem:
             raise NextGenError(
                 f"{path}: is not what ngen writes of a nexus (step, time, m3 s-1): {problem}"
