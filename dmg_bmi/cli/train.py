@@ -1,13 +1,17 @@
 """Train a model offline from a YAML file; the result is a run folder with a bundle ready for BMI.
 
-An interrupted training resumes when the same command is given again. Several processes or GPUs:
-`torchrun --nproc-per-node 2 -m dmg_bmi.cli train ...`.
+`--from BUNDLE` trains a trained model further, on other basins or years: all of its networks, or those that
+`--learns` names. An interrupted training resumes when the same command is given again. Several processes or
+GPUs: `torchrun --nproc-per-node 2 -m dmg_bmi.cli train ...`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+
+from ..errors import ConfigError
 
 #: After Ctrl-C.
 GOES_ON = "the same command goes on from the last checkpoint"
@@ -25,6 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in place of the file's value, e.g. data.path=/data/camels; may be repeated",
     )
     parser.add_argument(
+        "--from",
+        dest="bundle",
+        type=Path,
+        metavar="BUNDLE",
+        help="go on from a trained model, not the configuration's: a bundle, or the folder of a training",
+    )
+    parser.add_argument(
+        "--learns",
+        nargs="+",
+        default=[],
+        metavar="NETWORK",
+        help="with --from: the networks whose weights change, by name or pattern (default: all)",
+    )
+    parser.add_argument(
         "--search",
         type=Path,
         metavar="SPACE",
@@ -39,6 +57,11 @@ def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi train``."""
     from ..training import train
 
+    if arguments.learns and arguments.bundle is None:
+        raise ConfigError("--learns names networks of the bundle that --from gives; give both")
+    if arguments.bundle is not None:
+        trained = {"bundle": str(arguments.bundle), "learns": arguments.learns}
+        arguments.set += [f"model={json.dumps(trained)}", "training.ensemble=1"]
     if arguments.search:
         from ..training.search import search
 

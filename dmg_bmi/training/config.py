@@ -117,12 +117,26 @@ class Model:
         What each network does for a process model, see ``docs/roles.md``.
     fixed : mapping of str to float
         Parameters that are held at a value, or that an attribute of that name gives.
+    bundle : path, optional
+        A trained model to go on from, instead of all of the above: a bundle, the folder of a training, or a
+        shipped name (see :mod:`~dmg_bmi.training.fine_tuning`).
+    learns : sequence of str
+        Its networks whose weights change, by name or pattern; all by default.
     """
 
     nn: dict[str, Any] = field(default_factory=dict)
     phy_model: dict[str, Any] = field(default_factory=dict)
     roles: list[dict[str, Any]] = field(default_factory=lambda: [{}])
     fixed: dict[str, float] = field(default_factory=dict)
+    bundle: Path | None = None
+    learns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        described = [key for key in ("nn", "phy_model", "fixed") if getattr(self, key)]
+        if self.bundle is not None and described:
+            raise ConfigError(f"bundle is a whole model, beside {described[0]}; keep one of them")
+        if self.learns and self.bundle is None:
+            raise ConfigError("learns names networks of a bundle, and there is no bundle; name it")
 
 
 #: Steps of the equations, over all windows of a training. One takes plain code 1 to 2 ms for up to some
@@ -338,7 +352,7 @@ class TrainingConfig:
     def portable(self) -> dict[str, Any]:
         """Return the configuration as YAML writes it, without the folders of paths: a bundle travels."""
         content = self.plain()
-        for section in ("data", "basins"):
+        for section in ("data", "basins", "model"):
             content[section] = plain(_without_folders(asdict(getattr(self, section))))
         return content
 

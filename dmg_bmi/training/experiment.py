@@ -30,6 +30,7 @@ from .config import Training, TrainingConfig, bounds
 from .data import Tensors, require, require_gradient, statistics, tensors
 from .ensemble import equalize, is_ensemble, replicate
 from .evaluate import Scores, evaluate, predict, table, write_scores
+from .fine_tuning import begin_from
 from .history import History
 from .losses import FLOW
 from .metrics import per_basin
@@ -88,6 +89,8 @@ class Experiment:
     def build_model(self) -> DeltaModel:
         """Build the untrained model, with the statistics of the training period."""
         config = self.config
+        if config.model.bundle is not None:
+            return self._trained_model(config.model.bundle)
         if not config.model.nn:
             raise ConfigError(
                 f"{config.name}: model.nn has no network to train; dmg-bmi calibrate takes equations alone"
@@ -115,6 +118,17 @@ class Experiment:
         if averaged:
             equalize(model)
         return model
+
+    def _trained_model(self, path: Path) -> DeltaModel:
+        """Load a trained model to go on from."""
+        config, columns = self.config, self.splits["train"].columns
+        if config.training.ensemble > 1:
+            raise ConfigError(
+                f"{config.name}: training.ensemble copies a new model, model.bundle is trained; set it to 1"
+            )
+        torch.manual_seed(config.training.seed)
+        seen = statistics(self.training_period, tuple(self.dataset.attributes), columns)
+        return begin_from(path, config.model.learns, self.dataset.step, seen)
 
     def require_periods(self) -> None:
         """Check that each period has days to compare; log where data end before it does.
@@ -281,7 +295,7 @@ def _fit(experiment: Experiment, files: RunFolder, model: DeltaModel) -> History
     """Train the model, and keep the best one as a bundle."""
     config, data = experiment.config, experiment.training_period
     options, columns = config.training, experiment.splits["train"].columns
-    weights = sum(p.numel() for p in model.parameters())
+    weights = sum(p.numel() for p in model.parameters() if p.requires_grad)
     log.info("%s: trained on %d of %d basins, %d weights", config.name, len(columns), len(data.ids), weights)
 
     def validate(candidate: DeltaModel) -> float:
