@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .. import __version__
+from .. import __version__, processes
 from ..arrays import FloatArray
 from ..bmi import DeltaModelBmi
 from ..errors import ConfigError, ForcingError, alternatives
@@ -28,6 +29,7 @@ from ..runtime.catchments import AREA_COLUMN, Catchments, CatchmentTable, attrib
 from ..runtime.config import ComponentAssimilation, RunConfig
 from ..runtime.forcing import observations, series
 from ..runtime.observed_window import OBSERVATIONS
+from ..runtime.row_shares import own_share
 from ..runtime.unfinished_run import Layout, UnfinishedRun
 from ..training.run_folder import FORCING
 from .recorder import Recorder
@@ -82,6 +84,9 @@ def drive(
     brought in line with them as they come. Forcing is read, and records are kept on disk, block by block; a
     run that was killed goes on from the last minute if it is started in the same way.
 
+    Of processes that have joined (:mod:`dmg_bmi.processes`) each runs its share of the catchments and keeps
+    its records in files of its own; the first joins them in the end.
+
     Raises
     ------
     DmgBmiError
@@ -98,6 +103,11 @@ def drive(
         if is_bundle and forcing is not None:
             config = _over(forcing, config_path, str(forcing_path))
         config = _within_days(config, wanted)
+        several = processes.size() > 1
+        if several and observations_path is not None:
+            raise ConfigError("--assimilate: catchments are analysed by one process; start one")
+        share = own_share(config) if several else None
+        config = share.config if share else config
         observed: dict[str, FloatArray] = {}
         if observations_path is not None:
             if forcing is None:
@@ -109,7 +119,8 @@ def drive(
         bmi.initialize(str(what))
         records = RunRecords(bmi, config, forcing, str(forcing_path or config_path), observed)
         recorder = Recorder(bmi, wanted.outputs)
-        ids = bmi.component.catchments
+        own = bmi.component.catchments
+        ids = share.ids if share else own
         if drawn is not None and drawn not in ids:
             raise ConfigError(f"--catchment: no catchment {drawn!r}; {alternatives(drawn, ids)}")
         draws = picture and "Q" in recorder.columns
@@ -117,15 +128,20 @@ def drive(
         sources = [path for path in (forcing_path, observations_path) if path]
         identity = _identity(bmi, config, sources, records)
         length = netcdf.block_length(len(ids))
-        layout = Layout([*recorder.columns], len(ids), wanted.precision, length)
+        layout = Layout([*recorder.columns], len(own), wanted.precision, length)
         places = [path for path in (result.picture, result.output) if path]  # of one run
-        with UnfinishedRun(folder, identity, layout) as run, replacing_together(places) as made:
-            _step(bmi, records, recorder, run)
-            row, info = ids.index(drawn) if drawn else 0, bmi.component.info
-            shown = _write(made[-1], bmi, recorder, records, run, row)
-            bmi.finalize()
-            if result.picture:
-                _draw(made[0], records, shown, ids[row], info)
+        first = processes.rank() == 0
+        with UnfinishedRun(folder, identity, layout, share.widths if share else ()) as run:
+            with ExitStack() as writing:
+                made = writing.enter_context(replacing_together(places)) if first else []
+                _step(bmi, records, recorder, run)
+                processes.wait()
+                row, info = ids.index(drawn) if drawn else 0, bmi.component.info
+                shown = _write(made[-1], bmi, ids, recorder, records, run, row) if first else np.empty(0)
+                bmi.finalize()
+                if first and result.picture:
+                    _draw(made[0], records, shown, ids[row], info)
+            processes.wait()  # nobody removes its records before all is written
     return result
 
 
@@ -226,7 +242,9 @@ def _step(bmi: DeltaModelBmi, records: RunRecords, recorder: Recorder, run: Unfi
     if run.snapshot is not None:
         component.resume(run.snapshot, run.done)
         log.info("goes on from record %d of %d", run.done, len(records))
-    with progress(len(records), "run", "step", initial=run.done) as bar:
+    # The first process shows how far it is; the others have as much to do.
+    bar = progress(len(records), "run", "step", initial=run.done, shown=processes.rank() == 0)
+    with processes.told_to_end() as is_ending, bar:
         for steps, inputs in records.blocks(run.done, run.layout.length):
             block = {
                 name: np.empty((steps, len(component.catchments)), run.layout.dtype)
@@ -241,13 +259,17 @@ def _step(bmi: DeltaModelBmi, records: RunRecords, recorder: Recorder, run: Unfi
                     block[name][k] = array
             run.append(steps, block)
             bar.update(steps)
-            if run.is_due:
+            is_last_of_several = run.done == len(records) and processes.size() > 1
+            if run.is_due or is_ending() or is_last_of_several:
                 run.keep(component.snapshot())
+            if is_ending():
+                raise SystemExit(128 + signal.SIGTERM)
 
 
 def _write(
     path: Path,
     bmi: DeltaModelBmi,
+    ids: Sequence[str],
     recorder: Recorder,
     records: RunRecords,
     run: UnfinishedRun,
@@ -269,11 +291,9 @@ def _write(
         "history": f"{run.begun} written by dmg_bmi",
     }
     shown = [np.empty(0)]
-    with netcdf.Writer(
-        path, component.catchments, columns, bmi.get_time_step(), run.layout.dtype, **about
-    ) as writer:
+    with netcdf.Writer(path, ids, columns, bmi.get_time_step(), run.layout.dtype, **about) as writer:
         for steps, block in run.blocks():
-            writer.append(records.times[steps], block | records.observations(observed, steps))
+            writer.append(records.times[steps], block | records.observations(observed, steps, ids))
             if "Q" in block:
                 shown.append(block["Q"][:, row].astype(np.float64))
     return np.concatenate(shown)

@@ -11,6 +11,9 @@ runs over the catchments of the file, which then also holds their attributes, al
 Forcing is read and records are kept block by block, so memory does not grow with their number. A run
 that was stopped goes on from its last minute if the same command is given again.
 
+Many catchments can be shared out to several processes, which go on likewise:
+`torchrun --nproc-per-node 2 -m dmg_bmi.cli run ...`.
+
 With --assimilate the states are brought in line with observed flow, at the end of each step that has
 some; the water that this gives or takes is an output too (assimilation_increment).
 """
@@ -45,19 +48,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi run``."""
+    from .. import processes
     from .driver import Wanted, drive
 
-    result = drive(
-        arguments.what,
-        arguments.forcing,
-        arguments.output,
-        arguments.catchment,
-        observations_path=arguments.assimilate,
-        wanted=Wanted(
-            tuple(name.strip() for name in (arguments.outputs or "").split(",") if name.strip()),
-            "float32" if arguments.float32 else "float64",
-            arguments.start,
-            arguments.end,
-        ),
+    wanted = Wanted(
+        tuple(name.strip() for name in (arguments.outputs or "").split(",") if name.strip()),
+        "float32" if arguments.float32 else "float64",
+        arguments.start,
+        arguments.end,
     )
-    print(*(path for path in (result.output, result.picture) if path), sep="\n")
+    with processes.joined(), processes.quiet_unless_first():
+        result = drive(
+            arguments.what,
+            arguments.forcing,
+            arguments.output,
+            arguments.catchment,
+            observations_path=arguments.assimilate,
+            wanted=wanted,
+        )
+        if processes.rank() == 0:
+            print(*(path for path in (result.output, result.picture) if path), sep="\n")

@@ -68,6 +68,7 @@ class RunRecords:
             raise ConfigError(f"{source}: the component reads stored forcing, so --forcing has no use")
         self._range = _range_of(forcing, config, bmi, source)
         self.times = forcing.times[self._range.start : self._range.stop]
+        self._columns = _covering(forcing.ids, bmi.component.catchments)
         self._inputs(self.place(slice(1)))  # what is missing is told before the work
 
     def __len__(self) -> int:
@@ -100,7 +101,7 @@ class RunRecords:
         column, length = file.ids.index(catchment), netcdf.block_length(len(file.ids))
         values = np.concatenate(
             [
-                file.series(name, self.place(slice(k, k + length)))[:, column]
+                file.series(name, self.place(slice(k, k + length)), slice(column, column + 1))[:, 0]
                 for k in range(0, len(self), length)
             ]
         )
@@ -114,26 +115,36 @@ class RunRecords:
         targets = [] if self.forcing is None else self.forcing.targets
         return {f"{v.symbol}_observed": v for v in outputs if v.symbol in targets}
 
-    def observations(self, observed: Mapping[str, Variable], block: slice) -> dict[str, FloatArray]:
-        """Read observations at some records, in the units of the outputs, ``[record, catchment]``."""
+    def observations(
+        self, observed: Mapping[str, Variable], block: slice, ids: Sequence[str]
+    ) -> dict[str, FloatArray]:
+        """Read observations of catchments at some records, in the units of the outputs, ``[record, ids]``."""
         file, part = self.forcing, self.place(block)
         if file is None or not observed:
             return {}
-        columns = [file.ids.index(name) for name in self._bmi.component.catchments]
-        series = {}
+        place = {name: column for column, name in enumerate(file.ids)}
+        columns = [place[name] for name in ids]
+        values = {}
         for name, v in observed.items():
             scale, offset = v.from_units(file.units[v.symbol], file.step)
-            series[name] = file.series(v.symbol, part)[:, columns] * scale + offset
-        return series
+            values[name] = file.series(v.symbol, part, series.EVERY)[:, columns] * scale + offset
+        return values
 
     def _inputs(self, part: slice) -> dict[str, FloatArray]:
         if self.forcing is None:
             return {}
-        component, some = self._bmi.component, self.forcing.part(part)
+        component, some = self._bmi.component, self.forcing.part(part, self._columns)
         names = [name for name in self._bmi.get_input_var_names() if name not in self._observed]
         table = component.about.by_name
         inputs = {n: series.model_input(some, table[n], component.catchments, self.source) for n in names}
         return inputs | {name: values[part] for name, values in self._observed.items()}
+
+
+def _covering(ids: Sequence[str], chosen: Sequence[str]) -> slice:
+    """Return the columns of a file from the first to the last that are needed; all where one is absent."""
+    place = {name: column for column, name in enumerate(ids)}
+    needed = [place.get(name, -1) for name in chosen]
+    return slice(min(needed), max(needed) + 1) if min(needed) >= 0 else series.EVERY
 
 
 def _range_of(forcing: series.OpenSeries, config: RunConfig, bmi: DeltaModelBmi, path: str) -> range:

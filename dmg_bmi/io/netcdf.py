@@ -171,15 +171,15 @@ class Reader(NetcdfReader):
         self._length = len(times)
         return times
 
-    def series(self, name: str, steps: slice = slice(None)) -> FloatArray:
-        """Read some steps of a series ``[time, catchment]``; NaN where the file has its fill value."""
+    def series(self, name: str, steps: slice = slice(None), columns: slice = slice(None)) -> FloatArray:
+        """Read a part of a series ``[time, catchment]``; NaN where the file has its fill value."""
         time_first = self.data[name].dimensions[0] == "time"
         if len(self._of_file) != self._length:
-            whole = self._values(name, (slice(None), slice(None)))
-            series = np.full((self._length, len(self.ids)), np.nan)
+            whole = self._values(name, (slice(None), columns) if time_first else (columns, slice(None)))
+            series = np.full((self._length, whole.shape[time_first]), np.nan)
             series[self._of_file] = whole if time_first else whole.T
             return series[steps]
-        values = self._values(name, (steps, slice(None)) if time_first else (slice(None), steps))
+        values = self._values(name, (steps, columns) if time_first else (columns, steps))
         return values if time_first else values.T
 
     def attribute(self, name: str) -> FloatArray:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -19,11 +19,14 @@ import numpy as np
 from ..arrays import FloatingArray
 from ..errors import StateError, WriteError
 from ..io.atomic import alone, make_folder
+from ..processes import rank
 from . import state_codec
 from .snapshot import Snapshot
 
 log = logging.getLogger("dmg_bmi")
 RECORDS, STATE = "unfinished.records", "unfinished.state"
+#: Of one of several processes.
+SHARED = "unfinished.{}.{}"
 MARK = b"DMG_BMI_RECORDS\x00"
 #: Between two states; a run that takes less leaves none.
 SECONDS = 60.0
@@ -53,6 +56,18 @@ class Layout:
         """Bytes of all series of one step."""
         return len(self.series) * self.width * np.dtype(self.dtype).itemsize
 
+    def place(self, step: int) -> int:
+        """Return where in the file a block that begins with a step is."""
+        return len(MARK) + step * self.bytes_of_step
+
+    def read(self, file: BinaryIO, begin: int, steps: int) -> dict[str, FloatingArray]:
+        """Read a block."""
+        file.seek(self.place(begin))
+        return {
+            name: np.fromfile(file, self.dtype, steps * self.width).reshape(steps, self.width)
+            for name in self.series
+        }
+
 
 class UnfinishedRun:
     """Records of a run, and the state after some of them, in two files of its output folder.
@@ -66,6 +81,9 @@ class UnfinishedRun:
     identity : mapping
         All that the records depend on, as JSON takes it; another run's records are dropped.
     layout : Layout
+        Of this process.
+    widths : sequence of int
+        Catchments of each process that shares the run; each has two files of its own.
 
     Attributes
     ----------
@@ -77,8 +95,12 @@ class UnfinishedRun:
         State to go on from; None at the start.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], layout: Layout) -> None:
-        self._records, self._state = folder / RECORDS, folder / STATE
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], layout: Layout, widths: Sequence[int] = ()
+    ) -> None:
+        self._widths = widths or (layout.width,)
+        self._folder = folder
+        self._records, self._state = self._files(rank())
         self._identity = {**identity, "layout": [*layout.series, layout.width, layout.dtype, layout.length]}
         self.layout = layout
         self.done = 0
@@ -99,7 +121,7 @@ class UnfinishedRun:
                 self._take_up()
                 self._file = stack.enter_context(open(self._records, "r+b" if self.snapshot else "w+b"))
                 if self.snapshot:
-                    self._file.truncate(self._place(self.done))
+                    self._file.truncate(self.layout.place(self.done))
                     self._file.seek(0, os.SEEK_END)
                 else:
                     self._file.write(MARK)
@@ -141,19 +163,32 @@ class UnfinishedRun:
         self._kept = monotonic()
 
     def blocks(self) -> Iterator[tuple[slice, dict[str, FloatingArray]]]:
-        """Read all records block by block: which steps, and their series."""
+        """Read all records of all processes block by block: which steps, and their series.
+
+        Raises
+        ------
+        WriteError
+            If a file of another process cannot be read.
+        """
         self._file.flush()
-        length, width = self.layout.length, self.layout.width
-        for begin in range(0, self.done, length):
-            steps = min(length, self.done - begin)
-            self._file.seek(self._place(begin))
-            yield (
-                slice(begin, begin + steps),
-                {
-                    name: np.fromfile(self._file, self.layout.dtype, steps * width).reshape(steps, width)
-                    for name in self.layout.series
-                },
-            )
+        length, layouts = self.layout.length, [replace(self.layout, width=w) for w in self._widths]
+        with self._told(), ExitStack() as stack:
+            files = [stack.enter_context(open(self._files(k)[0], "rb")) for k in range(len(layouts))]
+            for begin in range(0, self.done, length):
+                parts = [
+                    layout.read(file, begin, min(length, self.done - begin))
+                    for file, layout in zip(files, layouts, strict=True)
+                ]
+                whole = {name: [part[name] for part in parts] for name in self.layout.series}
+                joined = {name: np.concatenate(v, 1) if len(v) > 1 else v[0] for name, v in whole.items()}
+                yield slice(begin, begin + min(length, self.done - begin)), joined
+
+    def _files(self, process: int) -> tuple[Path, Path]:
+        """Return the files of the records and of the state of a process."""
+        if len(self._widths) == 1:
+            return self._folder / RECORDS, self._folder / STATE
+        records, state = (SHARED.format(process, name.split(".")[1]) for name in (RECORDS, STATE))
+        return self._folder / records, self._folder / state
 
     def _take_up(self) -> None:
         """Find the state of a run that was killed; what does not fit is dropped, and it is said."""
@@ -168,7 +203,7 @@ class UnfinishedRun:
         if not same:
             log.warning("%s: is of another run, or its inputs have changed since; begins anew", self._state)
             self._state.unlink()
-        elif not self._records.exists() or self._records.stat().st_size < self._place(done):
+        elif not self._records.exists() or self._records.stat().st_size < self.layout.place(done):
             log.warning("%s: has lost records of the run that was ended; begins anew", self._records)
             self._state.unlink()
         else:
@@ -179,9 +214,6 @@ class UnfinishedRun:
             return False
         with open(self._records, "rb") as file:
             return MARK.startswith(file.read(len(MARK)))  # its writer may have been killed at once
-
-    def _place(self, step: int) -> int:
-        return len(MARK) + step * self.layout.bytes_of_step
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -16,6 +16,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..processes import gathered, joined, rank, size
+
+__all__ = ["all_rows", "broadcast", "gathered", "processes", "rank", "share", "size", "sum_gradients"]
 
 
 @contextmanager
@@ -27,27 +30,12 @@ def processes(device: str) -> Iterator[torch.device]:
         raise ConfigError(f"training.device is {device!r}; it must be cpu, cuda or cuda:0") from problem
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"training.device is {device!r}, but PyTorch finds no GPU; choose cpu")
-    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
-        yield chosen
-        return
-    if chosen.type == "cuda":
+    if chosen.type == "cuda" and "LOCAL_RANK" in os.environ and not dist.is_initialized():
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    try:
+    # Of processes that train together none works long alone: PyTorch's usual patience tells of a hang.
+    with joined("nccl" if chosen.type == "cuda" else "gloo", patience=None):
         yield chosen
-    finally:
-        dist.destroy_process_group()
-
-
-def rank() -> int:
-    """Return the number of this process; 0 writes."""
-    return dist.get_rank() if dist.is_initialized() else 0
-
-
-def size() -> int:
-    """Return the number of processes."""
-    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def share(rows: int) -> slice:
@@ -65,15 +53,6 @@ def all_rows(values: Tensor) -> Tensor:
     parts = gathered(values.detach())
     parts[rank()] = values
     return torch.cat(parts, dim=-1)
-
-
-def gathered(values: Tensor) -> list[Tensor]:
-    """Gather values of one shape and dtype from every process."""
-    if size() == 1:
-        return [values]
-    parts = [torch.empty_like(values) for _ in range(size())]
-    dist.all_gather(parts, values.contiguous())
-    return parts
 
 
 def sum_gradients(model: nn.Module) -> None:

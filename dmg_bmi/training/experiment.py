@@ -24,6 +24,7 @@ from ..model.delta_model import DeltaModel
 from ..model.training_range import warn_left_out
 from ..plotting import hydrographs as plots
 from ..plotting.training import training_curve
+from ..processes import quiet_unless_first
 from ..runtime.config import write_config
 from . import checkpoint, distributed, run_folder
 from .config import Training, TrainingConfig, bounds
@@ -240,7 +241,9 @@ def claimed(files: RunFolder, config: TrainingConfig) -> Iterator[torch.device]:
                 held.enter_context(alone(files / "training"))
                 sweep(files.path)
         files.require_unfinished(config)
-        held.enter_context(_quiet() if distributed.rank() else files.logged())
+        held.enter_context(quiet_unless_first())
+        if distributed.rank() == 0:
+            held.enter_context(files.logged())
         yield device
 
 
@@ -411,14 +414,3 @@ def _draw_hydrographs(experiment: Experiment, files: RunFolder, model: DeltaMode
             title=f"basin {dataset.ids[column]}, {scores.split}: {score}",
             **units,
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave the log to the first process."""
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

@@ -22,6 +22,8 @@ from ...io.timeseries import BasinDataset, Series
 from ...model.variables import Variable
 from ...physics.forcings import PET
 
+EVERY = slice(None)
+
 
 class NamedSeries(Protocol):
     """Series ``[time, catchments, ...]`` by name, such as those of a dataset."""
@@ -72,15 +74,15 @@ class OpenSeries:
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
         self._closing = ExitStack()
-        #: Read some steps of a series, ``[time, catchment]``.
-        self.series: Callable[[str, slice], FloatArray]
+        #: Read some steps and columns of a series, ``[time, catchment]``.
+        self.series: Callable[[str, slice, slice], FloatArray]
         if _is_ngen_forcing(path):
             ngen = _open_ngen_forcing(path)
             self.ids, self.times, self.units = ngen.ids, ngen.times, ngen.units
             self.forcings, self.targets = [*ngen.units], list[str]()
             self.attributes: dict[str, FloatArray] = {}
             self.step = netcdf.step_of(ngen.times, str(path))
-            self.series = lambda name, steps: ngen.read(name, ngen.ids, steps).T
+            self.series = lambda name, steps, columns: ngen.read(name, ngen.ids[columns], steps).T
         else:
             file = self._closing.enter_context(netcdf.Reader(path))
             self.ids, self.times, self.step, self.units = file.ids, file.times, file.step, file.units
@@ -94,9 +96,9 @@ class OpenSeries:
     def __exit__(self, *_: object) -> None:
         self._closing.close()
 
-    def part(self, steps: slice) -> Part:
-        """Return some steps; a series is read when it is looked up."""
-        return Part(self.ids, self.step, self.units, Lazy(self, steps))
+    def part(self, steps: slice, columns: slice = EVERY) -> Part:
+        """Return some steps of neighbouring catchments; a series is read when it is looked up."""
+        return Part(self.ids[columns], self.step, self.units, Lazy(self, steps, columns))
 
 
 @dataclass(frozen=True)
@@ -110,15 +112,15 @@ class Part:
 
 
 class Lazy(Mapping[str, FloatingArray]):
-    """Some steps of series by name, read when they are looked up."""
+    """Some steps and columns of series by name, read when they are looked up."""
 
-    def __init__(self, file: OpenSeries, steps: slice) -> None:
-        self._file, self._steps = file, steps
+    def __init__(self, file: OpenSeries, steps: slice, columns: slice) -> None:
+        self._file, self._steps, self._columns = file, steps, columns
 
     def __getitem__(self, name: str) -> FloatingArray:
         if name not in self._file.forcings:
             raise KeyError(name)
-        return self._file.series(name, self._steps)
+        return self._file.series(name, self._steps, self._columns)
 
     def __contains__(self, name: object) -> bool:
         return name in self._file.forcings
@@ -142,7 +144,7 @@ def read(path: str | Path) -> BasinDataset:
     if not _is_ngen_forcing(path):
         return netcdf.read(path)
     with OpenSeries(path) as file:
-        series: Series = {name: file.series(name, slice(None)) for name in file.forcings}
+        series: Series = {name: file.series(name, EVERY, EVERY) for name in file.forcings}
         return BasinDataset(file.ids, file.times, file.step, series, {}, {}, file.units)
 
 
