@@ -2,7 +2,6 @@
 
 It scores a run folder of `dmg-bmi train`, or a bundle, which records what it was trained on. With
 --bmi it is also stepped through its BMI over the same forcing; status 2 says that the two do not agree.
-Many basins can be shared out to several processes: `torchrun --nproc-per-node 2 -m dmg_bmi.cli evaluate ...`.
 """
 
 from __future__ import annotations
@@ -49,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi evaluate``."""
-    from .. import processes
     from ..model.training_range import check_trained
     from ..training.config import bounds
     from ..training.data import require
@@ -57,22 +55,19 @@ def command(arguments: argparse.Namespace) -> None:
     from ..training.experiment import Experiment
 
     info, config = find(arguments.what, arguments.data, arguments.set)
-    with processes.joined(), processes.quiet_unless_first():
-        experiment = Experiment.load(config)
-        splits, dataset = experiment.splits, experiment.observed
-        unknown = [name for name in arguments.split or () if name not in splits]
-        if unknown:
-            raise ConfigError(f"--split: no split {', '.join(unknown)}; available: {', '.join(splits)}")
-        chosen = [splits[name] for name in arguments.split or splits]
-        info, model = info.load()
-        columns = sorted({column for split in chosen for column in split.columns})
-        dataset = dataset.period(dataset.times[0], max(bounds(split.period)[1] for split in chosen))
-        require(dataset, model, config.training.targets, columns)
-        basins = dataset.columns(columns)
-        check_trained(model.statistics, basins.attributes, basins.ids, set())
-        scores = experiment.score_together(model, chosen)
-        if processes.rank():
-            return
+    experiment = Experiment.load(config)
+    splits, dataset = experiment.splits, experiment.observed
+    unknown = [name for name in arguments.split or () if name not in splits]
+    if unknown:
+        raise ConfigError(f"--split: no split {', '.join(unknown)}; available: {', '.join(splits)}")
+    chosen = [splits[name] for name in arguments.split or splits]
+    info, model = info.load()
+    columns = sorted({column for split in chosen for column in split.columns})
+    dataset = dataset.period(dataset.times[0], max(bounds(split.period)[1] for split in chosen))
+    require(dataset, model, config.training.targets, columns)
+    basins = dataset.columns(columns)
+    check_trained(model.statistics, basins.attributes, basins.ids, set())
+    scores = experiment.score(model, chosen)
     for split in scores:
         print(table(split), end="\n\n")
     if arguments.output:

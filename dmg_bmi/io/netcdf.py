@@ -27,7 +27,7 @@ from ..physics.contract import Aggregation, Forcing
 from .atomic import make_folder, replacing
 from .netcdf_file import NetcdfReader, created, decoded_times, ids_of, part_of
 from .timeseries import LATITUDE, LONGITUDE, BasinDataset
-from .units import conversion, is_rate_of
+from .units import cf_units, conversion, is_rate_of
 
 log = logging.getLogger("dmg_bmi")
 
@@ -54,11 +54,6 @@ _CF_NAMES: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("SWE", "m"): {"standard_name": "lwe_thickness_of_surface_snow_amount"},
     ("discharge", "m3 s-1"): {"standard_name": "water_volume_transport_in_river_channel"},
 }
-
-
-def _cf_units(units: str) -> str:
-    """Return units that UDUNITS reads; the logarithm of a unit is not among them."""
-    return "1" if "log" in units or not units else units
 
 
 @dataclass(frozen=True)
@@ -318,7 +313,7 @@ class Writer:
         """Add a static attribute ``[catchment]``."""
         variable = self.data.createVariable(name, "f8", ("catchment",), fill_value=np.nan)
         meaning = f"{name.replace('_', ' ')} of the catchment"
-        variable.setncatts({"units": _cf_units(units), "long_name": meaning})
+        variable.setncatts({"units": cf_units(units), "long_name": meaning})
         variable[:] = values
         for standard, names in (("latitude", LATITUDE), ("longitude", LONGITUDE)):
             if name in names:

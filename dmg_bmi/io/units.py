@@ -290,3 +290,8 @@ def conversion(given: str, wanted: str) -> tuple[float, float]:
 def is_rate_of(rate: str, amount: str) -> bool:
     """Tell whether `rate` is per time what `amount` is."""
     return parse(rate).exponents[1] == parse(amount).exponents[1] - 1
+
+
+def cf_units(units: str) -> str:
+    """Return units that UDUNITS reads; the logarithm of a unit is not among them."""
+    return "1" if "log" in units or not units else units

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -40,12 +41,16 @@ def _say_once(message: str) -> None:
 
 
 def pyplot() -> Any:
-    """Import matplotlib.pyplot with a backend that needs no window."""
+    """Import matplotlib.pyplot with a backend that needs no window, unless somebody has chosen one.
+
+    A notebook that has goes on to show its own figures.
+    """
     try:
         import matplotlib
     except ImportError as problem:
         raise DmgBmiError("pictures need matplotlib: pip install 'dmg_bmi[plot]'") from problem
-    matplotlib.use("Agg")
+    if "matplotlib.pyplot" not in sys.modules:
+        matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     return plt

@@ -13,7 +13,7 @@ import numpy as np
 from ..arrays import BoolArray, FloatArray, FloatingArray
 from ..errors import AttributeTableError, ForcingError, alternatives, repeated
 from ..io.csv_table import CsvTable
-from ..io.units import conversion
+from ..io.units import cf_units, conversion
 
 if TYPE_CHECKING:
     from ..hydrofabric.reader import Hydrofabric
@@ -177,8 +177,10 @@ def attributes_of(
             what = alternatives(v.symbol, [*attributes])
             raise ForcingError(f"{source}: has no attribute {v.symbol!r}; {what}")
         scale, offset = 1.0, 0.0
-        if units.get(name) and v.units:
-            scale, offset = conversion(units[name], v.units)
+        given = units.get(name)
+        # The same, and what files have in the place of a logarithm's units, need not be understood: d yr-1.
+        if given and v.units and given not in (v.units, cf_units(v.units)):
+            scale, offset = conversion(given, v.units)
         found[v.symbol] = attributes[name].astype(np.float64) * scale + offset
     return found
 

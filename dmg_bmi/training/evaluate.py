@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .. import processes
 from ..arrays import FloatingArray
 from ..io.csv_table import write_csv
 from ..io.timeseries import BasinDataset
@@ -95,31 +94,6 @@ def evaluate(
         for split in chosen
         for target in targets
     ]
-
-
-def together(score: Callable[[list[Split]], list[Scores]], chosen: Sequence[Split]) -> list[Scores]:
-    """Score splits by all processes that have joined, each of which has a share of the basins.
-
-    Parameters
-    ----------
-    score : callable
-        Scores of some splits, each target of one after the other.
-    chosen : sequence of Split
-    """
-    if processes.size() == 1:
-        return score([*chosen])
-    shares = {split.name: processes.share(len(split.columns)) for split in chosen}
-    own = [replace(s, columns=s.columns[shares[s.name][processes.rank()]]) for s in chosen]
-    whole = []
-    for scores in score(own):
-        widths = [part.stop - part.start for part in shares[scores.split]]
-        # Of one shape in every process: the last columns of a smaller share are of nobody.
-        values = torch.full((len(METRICS), max(widths)), float("nan"), dtype=torch.float64)
-        values[:, : len(scores.ids)] = torch.from_numpy(np.stack([scores.values[m] for m in METRICS]))
-        parts = [part[:, :n] for part, n in zip(processes.gathered(values), widths, strict=True)]
-        joined = torch.cat(parts, 1).numpy()
-        whole.append(replace(scores, values=dict(zip(METRICS, joined, strict=True))))
-    return whole
 
 
 def _blocks(columns: Sequence[int], dataset: BasinDataset) -> Iterator[list[int]]:

@@ -30,7 +30,7 @@ from . import checkpoint, distributed, run_folder
 from .config import Training, TrainingConfig, bounds
 from .data import Tensors, require, require_gradient, statistics, tensors
 from .ensemble import equalize, is_ensemble, replicate
-from .evaluate import Scores, evaluate, predict, table, together, write_scores
+from .evaluate import Scores, evaluate, predict, table, write_scores
 from .fine_tuning import begin_from
 from .history import History
 from .losses import FLOW
@@ -160,12 +160,6 @@ class Experiment:
         warn_left_out(model.statistics, left_out.attributes, left_out.ids)
         if not self.config.training.spin_up_gradient:
             require_gradient(model, self.spin_up)
-
-    def score_together(self, model: DeltaModel, chosen: Sequence[Split]) -> list[Scores]:
-        """Do as :meth:`score` by all processes that have joined, each of which has a share of the basins."""
-        names = {split.name: tuple(self.observed.ids[k] for k in split.columns) for split in chosen}
-        found = together(lambda some: self.score(model, some), chosen)
-        return [replace(scores, ids=names[scores.split]) for scores in found]
 
     def score(self, model: DeltaModel, chosen: Iterable[Split]) -> list[Scores]:
         """Score each split and target in one continuous simulation, without its spin-up."""

@@ -17,6 +17,8 @@ from dmg_bmi.datasets import from_xarray, parameters, sensitivity, simulate, to_
 from dmg_bmi.errors import AttributeTableError, ConfigError, ForcingError
 from dmg_bmi.io import netcdf
 from dmg_bmi.model.bundle import Bundle
+from dmg_bmi.model.variables import Variable
+from dmg_bmi.runtime.catchments import attributes_of
 from dmg_bmi.synthetic.basins import generate
 
 xarray = pytest.importorskip("xarray", reason="install the extra xarray")
@@ -233,3 +235,20 @@ def test_the_example_of_the_page_runs(capsys):
     page = (Path(__file__).parents[2] / "docs" / "xarray.md").read_text()
     exec(compile(re.search(r"```python\n(.*?)```", page, re.S)[1], "xarray.md", "exec"), {})
     assert "gauge-2" in capsys.readouterr().out
+
+
+def test_units_that_are_the_same_need_not_be_understood():
+    """Those of CAMELS' climate, and of permeability, which NetCDF files have without its logarithm."""
+    table = [
+        Variable(n, n, "attribute", u, u, n)
+        for n, u in (("dry", "d yr-1"), ("rock", "log10(m2)"), ("z", "m"))
+    ]
+    held = {name: np.array([2.0]) for name in ("dry", "rock", "z")}
+    found = attributes_of(table, held, {"dry": "d yr-1", "rock": "1", "z": "km"}, "a file")
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "dry": [2.0],
+        "rock": [2.0],
+        "z": [2000.0],
+    }
+    with pytest.raises(ConfigError, match="not understood at 'yr'"):
+        attributes_of(table, held, {"dry": "h yr-1"}, "a file")

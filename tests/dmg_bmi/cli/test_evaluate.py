@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -54,22 +53,6 @@ def test_a_run_is_scored_as_at_its_training(folder, tmp_path, capsys):
     assert rows(tmp_path / "scores.csv") == rows(folder / "metrics.csv")
     said = capsys.readouterr().out
     assert re.findall(r"^(\w+) Q:", said, re.MULTILINE) == ["train", "validation", "test"]
-
-
-@pytest.mark.slow
-def test_processes_that_share_the_basins_find_the_scores_of_one(folder, tmp_path):
-    assert main(["evaluate", str(folder), "--output", str(tmp_path / "one.csv")]) == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
-    command += ["-m", "dmg_bmi.cli", "evaluate", str(folder), "--output", str(tmp_path / "three.csv")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("three.csv") == 1
-    one, three = (rows(tmp_path / name) for name in ("one.csv", "three.csv"))
-    for alone, shared in zip(one, three, strict=True):
-        keys = ("split", "target", "basin")
-        assert [shared[key] for key in keys] == [alone[key] for key in keys]
-        numbers = [[float(row[key]) for key in row if key not in keys] for row in (shared, alone)]
-        np.testing.assert_allclose(*numbers, rtol=0, atol=2e-4)
 
 
 def test_what_was_simulated_and_observed_stands_in_one_file(folder, tmp_path):
