@@ -1,4 +1,4 @@
-"""Shortcuts in plain Python 3.11: ``python3 tasks.py demo | test | coverage | lint | types | build``.
+"""Shortcuts in plain Python 3.11: ``python3 tasks.py demo``, test, coverage, lint, types, docs, build.
 
 The first call makes the environment ``.venv`` and installs the project into it.
 """
@@ -88,13 +88,22 @@ def types(arguments: Sequence[str]) -> None:
     run(BIN / "lint-imports", "--no-logo", ROOT / "pyproject.toml", cwd=staged)
 
 
+def docs(arguments: Sequence[str]) -> None:
+    """Build the site into ./build/site, warnings as errors; ``--serve`` shows it and follows changes."""
+    install("docs")
+    stage()
+    command = ["serve"] if "--serve" in arguments else ["build", "--strict"]
+    os.environ.setdefault("NO_MKDOCS_2_WARNING", "1")
+    run(PYTHON, "-m", "mkdocs", *command, *(a for a in arguments if a != "--serve"))
+
+
 def build(arguments: Sequence[str]) -> None:
     """Build wheel and sdist into ./dist."""
     install("dev")
     run(PYTHON, "-m", "build", *arguments)
 
 
-TASKS = {task.__name__: task for task in (demo, test, coverage, lint, types, build)}
+TASKS = {task.__name__: task for task in (demo, test, coverage, lint, types, docs, build)}
 
 
 def main() -> None:
