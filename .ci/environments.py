@@ -6,6 +6,8 @@
 - locked: what requirements.lock holds to hashes, with the bill of materials of what came of it.
 - peers: the public dmg and hydrodl2 (numpy 1.26), run beside ours.
 - neuralhydrology: the public package, which trains tiny runs that are imported and compared.
+- docs: the site, its notebooks executed, with warnings as errors.
+- The wheel in each Python that it is promised for, as far as the machine has it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +33,8 @@ TOOLS = (
     "matplotlib",
     "gimli.units<0.4",
 )
+#: Pythons that the wheel is promised for.
+PYTHONS = ("3.11", "3.12", "3.13")
 #: Tests in which numpy has no part, or that start many processes: the README's command runs them once.
 ONCE = ("model/test_delta_model_split.py", "test_pytest_plugin.py", "model/test_roles.py")
 
@@ -101,10 +106,38 @@ def wheel() -> Path:
     return max((folder / "dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
 
 
+def each_python(dist: Path) -> None:
+    """Install and use the wheel in a clean environment of each Python, as somebody new would."""
+    for version in PYTHONS:
+        python = interpreter(version)
+        if python is None:
+            print(f"SKIPPED the wheel with Python {version}: this machine has no python{version}", flush=True)
+            continue
+        run(python, ROOT / ".ci" / "wheel_check.py", dist)
+
+
+def interpreter(version: str) -> str | None:
+    """Find a Python, on the path or among those of pyenv, that starts; its shims may not."""
+    name = f"python{version}"
+    installed = (Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/{name}")
+    for python in [shutil.which(name), *map(str, sorted(installed, reverse=True))]:
+        if python and subprocess.run([python, "--version"], capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+def docs() -> None:
+    """Build the site; a page that is not reachable, a broken link or a failing notebook ends everything."""
+    os.environ["DMG_BMI_VENV"] = str(VENVS / "docs")
+    run(sys.executable, "tasks.py", "docs")
+
+
 def main() -> None:
     """All environments, one after the other."""
     VENVS.mkdir(parents=True, exist_ok=True)
     built = wheel()
+    each_python(built.parent)
+    docs()
 
     python = environment("wheel", f"{built}[plot]")
     with tempfile.TemporaryDirectory() as folder:
