@@ -19,6 +19,7 @@ from ..model.bundle import OF_RUN
 from ..runtime import config as run_config
 from . import checkpoint
 from .config import TrainingConfig
+from .readers.base import FileData
 
 log = logging.getLogger("dmg_bmi")
 BUNDLE, CONFIG, LOG = OF_RUN, "config.yaml", "train.log"
@@ -111,9 +112,11 @@ class RunFolder:
     def compare(self, requested: TrainingConfig) -> str:
         """Tell the first keys in which the run's configuration differs from another; empty if it does not.
 
-        A calibration adds its own table to its configuration; that is no difference.
+        A calibration adds its own table to its configuration, and a cache may have moved: no differences.
         """
         present = self.read_config()
+        if isinstance(present.data, FileData) and isinstance(requested.data, FileData):
+            present = replace(present, data=replace(present.data, cache=requested.data.cache))
         if present.data.parameters == self / PARAMETERS:
             data = replace(present.data, parameters=requested.data.parameters)
             present = replace(present, basins=requested.basins, data=data)
