@@ -17,6 +17,8 @@ from ...physics.contract import ProcessFunction
 from ..normalisation import Constants, FeatureStatistics, Normaliser
 
 Bounds = tuple[float, float]
+#: Rows of attributes that a network sees together, where no gradient is kept.
+ROWS_AT_ONCE = 8192
 
 
 @dataclass
@@ -303,7 +305,10 @@ class RoleBinding:
         shown = self._attributes(attributes).to(network.dtype)
         if not self.constant:
             return {f"{self.key}.attributes": shown}
-        return self.name_constants(self.to_physical(network(shown, {})[0], dtype))
+        # A wide network of a continent's rows at once would take more memory than all else.
+        pieces = (shown,) if torch.is_grad_enabled() else shown.split(ROWS_AT_ONCE)
+        raw = torch.cat([network(piece, {})[0] for piece in pieces])
+        return self.name_constants(self.to_physical(raw, dtype))
 
     def name_constants(self, values: Tensor) -> State:
         """Name the values ``[rows, n_outputs]`` of a network without inputs."""

@@ -547,3 +547,19 @@ def test_only_the_outputs_that_are_named_are_raised_to_zero():
     assert (fluxes["b"] == 0).any()
     with pytest.raises(ConfigError, match="nonnegative names c, which is none of its outputs"):
         OutputRole(("T",), outputs=("a", "b"), nonnegative=("c",))
+
+
+def test_constants_of_many_rows_are_those_of_any_part_of_them(monkeypatch):
+    from dmg_bmi.model.roles import base
+
+    model = DeltaModel.build(
+        nn={"name": "mlp", "hidden_sizes": [8]}, phy_model={"name": "hbv"}, roles=[{"attributes": ["soil"]}]
+    )
+    attributes = {"soil": torch.rand(10)}
+    whole = model.precompute(attributes, 10)
+    monkeypatch.setattr(base, "ROWS_AT_ONCE", 4)
+    with torch.no_grad():
+        parts = model.precompute(attributes, 10)
+    assert parts.keys() == whole.keys()
+    for name, values in whole.items():
+        torch.testing.assert_close(parts[name], values, rtol=1e-6, atol=0)
