@@ -1,17 +1,20 @@
 """What a run over many catchments costs beyond its steps: time and memory of ``dmg-bmi run``.
 
     python benchmarks/scale.py [--rows 100000] [--days 60]
+    python benchmarks/scale.py --processes 2 [--rows 100000] [--days 60]
 
 Daily forcing from a store of 4 bytes a value, the runoff kept in single precision. Bare steps are the same
 component's `update` alone, in a process of its own. Processor time of all threads, and the wall clock, since
 reading and writing overlap with the steps; peak memory with PyTorch. Twice the days show that memory does not
-grow with them.
+grow with them. With `--processes` the same run is shared out: from the first step to the end of the last
+process, beside that of one process.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from dmg_bmi.model.bundle import BundleInfo
 from dmg_bmi.synthetic.basins import generate
 
 BARE = """
@@ -39,8 +43,11 @@ def timed(*given):
     begin.append((time.perf_counter(), time.process_time()))
     step(*given)
 driver._step = timed
+import os
 assert main(["--quiet", "run", sys.argv[1], "--output", sys.argv[3], "--outputs", "Q", "--float32"]) == 0
 begin = begin[0]
+if os.environ.get("RANK", "0") != "0":
+    sys.exit()
 """
 REPORT = """
 import json
@@ -49,8 +56,8 @@ print(json.dumps([time.perf_counter() - begin[0], time.process_time() - begin[1]
 """
 
 
-def write(folder: Path, rows: int, days: int) -> Path:
-    """Write a store and a configuration."""
+def write(folder: Path, rows: int, days: int, bundle: str = "demo_daily") -> Path:
+    """Write a store and a configuration; attributes of a bundle are drawn."""
     rng = np.random.default_rng(0)
     ids = [f"cat-{k}" for k in range(rows)]
     (folder / "store").mkdir()
@@ -66,12 +73,13 @@ def write(folder: Path, rows: int, days: int) -> Path:
     index = {"ids": ids, "start_time": "2000-01-01", "step": 86400.0, "variables": variables}
     (folder / "store" / "forcing.yaml").write_text(yaml.dump(index, Dumper=yaml.CSafeDumper))
     basins = generate(basins=100, years=1, seed=1).attributes
-    names = ["elev_mean", "area", "aridity", "frac_snow", "frac_forest", "clay_frac"]
+    names = [v.name for v in BundleInfo.read(bundle).variables if v.kind == "attribute"]
+    basins = {name: basins[name] if name in basins else rng.random(100) for name in names}
     with open(folder / "catchments.csv", "w") as file:
         file.write(",".join(["id", *names, "area_km2"]) + "\n")
         for k, one in enumerate(ids):
             file.write(",".join([one, *(f"{basins[name][k % 100]:.6g}" for name in names), "10"]) + "\n")
-    config = {"bundle": "demo_daily", "catchments": {"file": "catchments.csv"}, "start_time": "2000-01-01"}
+    config = {"bundle": bundle, "catchments": {"file": "catchments.csv"}, "start_time": "2000-01-01"}
     config |= {"time_step": 86400.0, "forcing": "store"}
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
     return folder / "run.yaml"
@@ -79,9 +87,37 @@ def write(folder: Path, rows: int, days: int) -> Path:
 
 def measure(code: str, *arguments: object) -> list[float]:
     """Return wall seconds, processor seconds and GB of a process of its own."""
-    command = [sys.executable, "-c", code + REPORT, *map(str, arguments)]
-    return json.loads(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    return _last([sys.executable, "-c", code + REPORT, *map(str, arguments)])
+
+
+def shared(processes: int, folder: Path, *arguments: object) -> list[float]:
+    """Do as :func:`measure` with a run that is shared out; but for the wall clock it is of the first."""
+    script = folder / "shared.py"
+    script.write_text(RUN + REPORT)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return _last([sys.executable, *torchrun, str(script), *map(str, arguments)])
+
+
+def _last(command: list[str]) -> list[float]:
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def beside_one(rows: int, days: int, processes: int) -> None:
+    """Measure a run by one process and by several, twice in turn, and print the least of each."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = write(folder, rows, days)
+        one, several = [], []
+        for _ in range(2):
+            one.append(measure(RUN, config, days, folder / "one")[0])
+            several.append(shared(processes, folder, config, days, folder / "several")[0])
+    print(
+        f"{rows} catchments x {days} days: one process {min(one):.1f} s, "
+        f"{processes} processes {min(several):.1f} s, "
+        f"{min(one) / min(several):.2f} times as fast"
     )
 
 
@@ -92,7 +128,11 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--days", type=int, default=60)
+    parser.add_argument("--processes", type=int)
     options = parser.parse_args()
+    if options.processes:
+        beside_one(options.rows, options.days, options.processes)
+        return
     print("| days | | wall | processor | peak |\n|---|---|---|---|---|")
     for days in (options.days, 2 * options.days):
         with tempfile.TemporaryDirectory() as name:
