@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -31,8 +32,9 @@ FLOW = "Q"
 LARGEST = 3000.0
 #: Perturbation of a control, as a share of its spread, and how many spreads it may move.
 EPSILON, FARTHEST = 0.01, 3.0
-#: Rows times members that run at once.
-BATCH = 2**16
+#: Values of one store (rows times members times components) that run at once: what does not fit the cache
+#: takes half as long again.
+BATCH = 2**18
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ def analyse(
     check_observed(observed)
     rows = observed.shape[1]
     members = options.members if options.method in FILTERS else Controls(model, options).count
-    count = max(1, BATCH // (1 + members))
+    store = next(iter(options.stores(model)))
+    width = sum(v.numel() for n, v in state.items() if n.partition(".")[2] == store) / max(1, rows)
+    count = max(1, int(BATCH / max(1.0, width * (1 + members))))
     parts = [
         _analyse(
             model,
@@ -140,6 +144,9 @@ class Controls:
         spreads = [options.forcing[name] for name in self.forcings for _ in self.pieces]
         self.spread = torch.tensor([*spreads, *self.stores.values()], dtype=torch.float64)
         self.count = len(self.spread)
+        begins = [piece.start for _ in self.forcings for piece in self.pieces] + [0] * len(self.stores)
+        #: Step from which each member differs: the one that is not perturbed, then one per control.
+        self.begins = torch.tensor([0, *begins])
 
     def named(self, x: Tensor) -> dict[str, Tensor]:
         """Return the factors of controls ``[rows, controls]`` by forcing and store."""
@@ -199,11 +206,27 @@ def _analyse(
 
 
 def _flow(model: DeltaModel, prepared: ForwardContext, controls: Controls, members: Tensor) -> Tensor:
-    """Return the flow ``[time, members, rows]`` of controls ``[members, rows, controls]``."""
-    context = prepared.repeat(len(members))
-    controls.apply(context, members.flatten(0, 1))
-    flow = model.finish(context, (FLOW,))[0][FLOW]
-    return flow.reshape(len(flow), len(members), -1)
+    """Return the flow ``[time, members, rows]`` of controls ``[members, rows, controls]``.
+
+    A member runs from the step on at which it differs; before, its flow and state are those of the first.
+    """
+    begins, order = controls.begins.sort(stable=True)
+    count, rows = members.shape[:2]
+    context = prepared.repeat(count)
+    controls.apply(context, members[order].flatten(0, 1))
+    first = begins.tolist().count(0)
+    state = {name: v[: first * rows] for name, v in context.state.items()}
+    cuts = [*begins.unique().tolist(), len(next(iter(prepared.forcing.values())))]
+    series = []
+    for begin, end in pairwise(cuts):
+        active = int((begins <= begin).sum())
+        state = {n: torch.cat([v, *[v[:rows]] * (active - len(v) // rows)]) for n, v in state.items()}
+        part = context.part(slice(begin, end), state, slice(0, active * rows))
+        fluxes, new = model.finish(part, (FLOW,))
+        state = {**state, **new}
+        flow = fluxes[FLOW].reshape(end - begin, active, rows)
+        series.append(torch.cat([flow, flow[:, :1].expand(-1, count - active, -1)], dim=1))
+    return torch.cat(series)[:, order.argsort()]
 
 
 def _improve(x: Tensor, slope: Tensor, misfit: Tensor, spread: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from ..normalisation import Constants, FeatureStatistics, Normaliser
 Bounds = tuple[float, float]
 #: Rows of attributes that a network sees together, where no gradient is kept.
 ROWS_AT_ONCE = 8192
+ALL_ROWS = slice(None)
 
 
 @dataclass
@@ -103,15 +104,15 @@ class ForwardContext:
             dict(self.given),
         )
 
-    def part(self, steps: slice, state: State) -> ForwardContext:
-        """Return the context of some steps of the block, whose process models begin from a state."""
+    def part(self, steps: slice, state: State, rows: slice = ALL_ROWS) -> ForwardContext:
+        """Return the context of some steps and rows of the block, whose process models begin from a state."""
 
         def of(part: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: v[steps] for name, v in part.items()}
+            return {name: v[steps, rows] for name, v in part.items()}
 
         return ForwardContext(
             of(self.forcing),
-            self.constants,
+            {name: v[rows] for name, v in self.constants.items()},
             state,
             {key: of(part) for key, part in self.driving.items()},
             {key: of(part) for key, part in self.dynamic.items()},

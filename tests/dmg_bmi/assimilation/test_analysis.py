@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dmg_bmi import DeltaModel
+from dmg_bmi.assimilation.analysis import Controls
 from dmg_bmi.errors import ConfigError, ForcingError
 from dmg_bmi.forecast import Assimilation, analyse
 
@@ -139,6 +140,19 @@ MODELS = {
             },
         ],
     ).eval(),
+    "corrected output": lambda: DeltaModel.build(
+        nn={"given": {"name": "mlp"}, "flow": {"name": "lstm", "hidden_size": 4}},
+        phy_model={"name": "hbv", "nmul": 2, "routing": 15},
+        roles=[
+            {"network": "given", "attributes": ["slope"]},
+            {
+                "role": "correct_output",
+                "network": "flow",
+                "inputs": ["P", "T"],
+                "corrects": {"Q": [0.5, 1.5]},
+            },
+        ],
+    ).eval(),
     "weighed": lambda: DeltaModel.build(
         nn={k: {"name": "mlp", "hidden_sizes": [4]} for k in ("one", "two", "share")},
         phy_model={
@@ -196,6 +210,22 @@ def test_blocks_of_rows_give_what_all_give_at_once(case, monkeypatch, options):
         assert one.keys() == other.keys()
         assert all(torch.allclose(one[n], other[n], rtol=1e-9, atol=1e-9) for n in one)
     assert torch.equal(together.used, apart.used)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_member_that_differs_from_a_step_on_is_that_of_a_run_of_the_whole_window(kind, monkeypatch):
+    case = Case(MODELS[kind]().double())  # a network's products in float32 differ with the number of rows
+    observed = 1.5 * case.plain["Q"] + 0.1
+    late = case.analyse(observed)
+    begins = Controls.__init__
+
+    def whole(self, *given):
+        begins(self, *given)
+        self.begins = torch.zeros_like(self.begins)
+
+    monkeypatch.setattr(Controls, "__init__", whole)
+    for name, value in case.analyse(observed).factors.items():
+        assert torch.allclose(late.factors[name], value, rtol=1e-9, atol=1e-12), name
 
 
 def test_gaps_are_ignored_and_counted(case, options):
