@@ -1,4 +1,4 @@
-"""Shortcuts in plain Python 3.11: ``python3 tasks.py demo``, test, coverage, lint, types, docs, build.
+"""Shortcuts in plain Python 3.11: ``python3 tasks.py demo``, test, coverage, lint, types, docs, fuzz, build.
 
 The first call makes the environment ``.venv`` and installs the project into it.
 """
@@ -97,13 +97,30 @@ def docs(arguments: Sequence[str]) -> None:
     run(PYTHON, "-m", "mkdocs", *command, *(a for a in arguments if a != "--serve"))
 
 
+def fuzz(arguments: Sequence[str]) -> None:
+    """Search for bytes that a reader of files does not take or refuse: ``fuzz READER [SECONDS]``.
+
+    The corpus grows in ./build/fuzz; bytes that escaped lie beside it, and fail the command.
+    """
+    install("dev", "fuzz")
+    reader, seconds = arguments[0], int(arguments[1]) if len(arguments) > 1 else 3600
+    found = ROOT / "build" / "fuzz" / reader
+    found.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["PYTHONPATH"] = str(ROOT / "tests")
+    script = ROOT / "tests" / "fuzz" / "atheris_run.py"
+    run(PYTHON, script, reader, found, f"-max_total_time={seconds}", "-rss_limit_mb=4000", cwd=found.parent)
+    escaped = sorted(found.with_name(f"{reader}.escapes").iterdir())
+    if escaped:
+        raise SystemExit(f"{len(escaped)} escapes: {', '.join(map(str, escaped))}")
+
+
 def build(arguments: Sequence[str]) -> None:
     """Build wheel and sdist into ./dist."""
     install("dev")
     run(PYTHON, "-m", "build", *arguments)
 
 
-TASKS = {task.__name__: task for task in (demo, test, coverage, lint, types, docs, build)}
+TASKS = {task.__name__: task for task in (demo, test, coverage, lint, types, docs, fuzz, build)}
 
 
 def main() -> None:

@@ -74,6 +74,14 @@ def test_the_wheel_is_tried_on_every_system_and_python_that_is_promised():
     assert list(ast.literal_eval(listed)) == promised
 
 
+def test_every_reader_of_files_is_fuzzed_each_week():
+    targets = (ROOT / "tests" / "fuzz" / "targets.py").read_text(encoding="utf-8")
+    listed = re.search(r"^TARGETS: .*?= \{(.*?)^\}", targets, re.MULTILINE | re.DOTALL).group(1)
+    readers = re.findall(r"\b(\w+)(?=[,)])", re.search(r"for function in \((.*)", listed, re.DOTALL).group(1))
+    matrix = read(ROOT / ".github" / "workflows" / "weekly.yml")["jobs"]["fuzz"]["strategy"]["matrix"]
+    assert sorted(matrix["reader"]) == sorted(readers)
+
+
 def test_versions_are_the_same_everywhere():
     spec = importlib.util.spec_from_file_location("release_check", ROOT / ".ci" / "release_check.py")
     module = importlib.util.module_from_spec(spec)
