@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from .arrays import FloatArray
-from .errors import ConfigError, ForcingError, alternatives, repeated
-from .io.netcdf import step_of
-from .io.timeseries import BasinDataset, Series
+from .errors import ConfigError, alternatives
+from .io.timeseries import BasinDataset
+from .io.xarray_series import XarraySeries, require
 from .model.bundle import Bundle, BundleInfo
 from .model.delta_model import DeltaModel
 from .model.training_range import check_trained
@@ -54,35 +54,16 @@ def from_xarray(dataset: xarray.Dataset) -> BasinDataset:
     ForcingError
         Naming what is missing or wrong.
     """
-    for name in ("time", "catchment"):
-        if name not in dataset.dims or name not in dataset.coords:
-            held = ", ".join(map(str, dataset.dims))
-            raise ForcingError(
-                f"{SOURCE}: has no dimension and coordinate {name!r}, its dimensions are {held}; rename them"
-            )
-    if dataset.time.dtype.kind != "M":
-        raise ForcingError(f"{SOURCE}: time is {dataset.time.dtype}; convert it to dates of NumPy")
-    ids = tuple(str(name) for name in dataset.catchment.values.tolist())
-    if twice := repeated(ids):
-        raise ForcingError(f"{SOURCE}: catchment {twice[0]!r} stands there twice")
-    times = dataset.time.values.astype("datetime64[s]")
-    forcing: Series = {}
-    target: Series = {}
-    attributes: Series = {}
-    units = {}
-    for key, array in dataset.data_vars.items():
-        if array.dtype.kind not in "fiu" or set(array.dims) not in ({"time", "catchment"}, {"catchment"}):
-            continue  # names and notes
-        symbol = str(key)
-        if hasattr(array.data, "magnitude"):
-            raise ForcingError(f"{SOURCE}: {symbol} is a quantity of pint; call ds.pint.dequantify() first")
-        units[symbol] = str(array.attrs.get("units", ""))
-        if "time" not in array.dims:
-            attributes[symbol] = array.values.astype(np.float64)
-            continue
-        series = target if array.attrs.get("role") == "target" else forcing
-        series[symbol] = array.transpose("time", "catchment").values
-    return BasinDataset(ids, times, step_of(times, SOURCE), forcing, attributes, target, units)
+    held = XarraySeries(dataset, SOURCE)
+    return BasinDataset(
+        held.ids,
+        held.times,
+        held.step,
+        {name: held.series(name) for name in held.forcings},
+        held.attributes,
+        {name: held.series(name) for name in held.targets},
+        held.units,
+    )
 
 
 def to_xarray(data: BasinDataset) -> xarray.Dataset:
@@ -96,7 +77,7 @@ def to_xarray(data: BasinDataset) -> xarray.Dataset:
         name: ("catchment", values, {"units": data.units.get(name, "")})
         for name, values in data.attributes.items()
     }
-    return _xarray().Dataset(series | static, {"time": _nanoseconds(data.times), "catchment": [*data.ids]})
+    return require().Dataset(series | static, {"time": _nanoseconds(data.times), "catchment": [*data.ids]})
 
 
 def simulate(
@@ -253,7 +234,7 @@ class _Given:
     def dataset(self, series: Mapping[str, Any]) -> xarray.Dataset:
         """Return series as a Dataset with the coordinates of what was given."""
         coordinates = {"time": _nanoseconds(self.data.times), "catchment": [*self.data.ids]}
-        return _xarray().Dataset(dict(series), coordinates)
+        return require().Dataset(dict(series), coordinates)
 
 
 def _attributes(info: BundleInfo, model: DeltaModel, data: BasinDataset) -> dict[str, Tensor]:
@@ -281,11 +262,3 @@ def _dimensions(model: DeltaModel, name: str) -> int:
 def _nanoseconds(times: Any) -> Any:
     """Return times as xarray keeps them, without its warning."""
     return times.astype("datetime64[ns]")
-
-
-def _xarray() -> Any:
-    try:
-        import xarray
-    except ImportError as problem:
-        raise ConfigError("Datasets need xarray: pip install 'dmg_bmi[xarray]'") from problem
-    return xarray

@@ -20,6 +20,7 @@ from ..io import netcdf
 from ..io.atomic import replacing_together
 from ..io.cf_time import parse_date
 from ..io.files import sha256
+from ..io.xarray_series import is_zarr
 from ..model.bundle import BundleInfo
 from ..plotting import hydrographs as plots
 from ..progress import progress
@@ -228,11 +229,14 @@ def _identity(
         "bundle": component.info.fingerprint,
         "catchments": sha256("\n".join(component.ids).encode() + b"".join(a.tobytes() for a in of_rows)),
         "times": [str(records.times[0]), str(records.times[-1]), records.step],
-        "sources": [[*entry] for entry in status],
+        "sources": sha256(repr(status).encode()),  # a store has many files
     }
 
 
 def _files(path: Path) -> list[Path]:
+    """Return the files of a source: one, a folder of ngen's CSV files, or a Zarr store."""
+    if is_zarr(path):
+        return sorted(file for file in path.rglob("*") if file.is_file())
     return sorted(path.glob("*.csv")) if path.is_dir() else [path]
 
 

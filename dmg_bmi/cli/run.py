@@ -1,9 +1,10 @@
 """Drive a component through its BMI over a file of forcing, or over the forcing that it stores.
 
 The forcing is a NetCDF file with dimensions time and catchment, whose variables have units and the
-model's symbols (P, T, PET) or standard names; or what NextGen reads, a NetCDF file or a folder of
-CSV files. The outputs are a CF NetCDF file and, as PNG, the hydrograph of one catchment. What the forcing
-file has of observations (Q with role = "target") stands beside the outputs, as Q_observed.
+model's symbols (P, T, PET) or standard names; a Zarr store of the same layout (extra `xarray`); or
+what NextGen reads, a NetCDF file or a folder of CSV files. The outputs are a CF NetCDF file and, as PNG,
+the hydrograph of one catchment. What the forcing file has of observations (Q with role = "target") stands
+beside the outputs, as Q_observed.
 
 The folder of a training brings its forcing, so that `dmg-bmi run runs/camels` is enough; a bundle alone
 runs over the catchments of the file, which then also holds their attributes, along catchment.
@@ -32,7 +33,9 @@ GOES_ON = "the same command goes on from the last state that was kept, one a min
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``dmg-bmi run``."""
     parser.add_argument("what", type=Path, help=WHAT)
-    parser.add_argument("--forcing", type=Path, help="NetCDF file, or a folder of ngen's CSV files")
+    parser.add_argument(
+        "--forcing", type=Path, help="NetCDF file, Zarr store, or a folder of ngen's CSV files"
+    )
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder (default: %(default)s)")
     parser.add_argument("--assimilate", type=Path, metavar="FILE", help="NetCDF file of observed flow")
     parser.add_argument("--catchment", help="catchment of the hydrograph (default: the first)")

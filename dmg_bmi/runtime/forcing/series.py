@@ -18,7 +18,8 @@ from ...io import netcdf
 from ...io.cf_time import parse_date
 from ...io.netcdf_file import open_netcdf
 from ...io.ngen_forcing import WELL_KNOWN, CsvFolder, Forcing, open_forcing
-from ...io.timeseries import BasinDataset, Series
+from ...io.timeseries import BasinDataset
+from ...io.xarray_series import XarraySeries, is_zarr, open_zarr
 from ...model.variables import Variable
 from ...physics.forcings import PET
 
@@ -75,12 +76,16 @@ class OpenSeries:
         path = Path(path)
         self._closing = ExitStack()
         #: Read some steps and columns of a series, ``[time, catchment]``.
-        self.series: Callable[[str, slice, slice], FloatArray]
-        if _is_ngen_forcing(path):
+        self.series: Callable[[str, slice, slice], FloatingArray]
+        if is_zarr(path):
+            store = XarraySeries(self._closing.enter_context(open_zarr(path)), str(path))
+            self.ids, self.times, self.step, self.units = store.ids, store.times, store.step, store.units
+            self.forcings, self.targets, self.attributes = store.forcings, store.targets, store.attributes
+            self.series = store.series
+        elif _is_ngen_forcing(path):
             ngen = _open_ngen_forcing(path)
             self.ids, self.times, self.units = ngen.ids, ngen.times, ngen.units
-            self.forcings, self.targets = [*ngen.units], list[str]()
-            self.attributes: dict[str, FloatArray] = {}
+            self.forcings, self.targets, self.attributes = [*ngen.units], [], {}
             self.step = netcdf.step_of(ngen.times, str(path))
             self.series = lambda name, steps, columns: ngen.read(name, ngen.ids[columns], steps).T
         else:
@@ -140,12 +145,12 @@ def read(path: str | Path) -> BasinDataset:
     DmgBmiError
         Naming the file and what is wrong.
     """
-    path = Path(path)
-    if not _is_ngen_forcing(path):
-        return netcdf.read(path)
     with OpenSeries(path) as file:
-        series: Series = {name: file.series(name, EVERY, EVERY) for name in file.forcings}
-        return BasinDataset(file.ids, file.times, file.step, series, {}, {}, file.units)
+        forcing, target = (
+            {name: file.series(name, EVERY, EVERY) for name in names}
+            for names in (file.forcings, file.targets)
+        )
+        return BasinDataset(file.ids, file.times, file.step, forcing, file.attributes, target, file.units)
 
 
 def _is_ngen_forcing(path: Path) -> bool:

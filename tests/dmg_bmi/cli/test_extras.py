@@ -25,7 +25,7 @@ ROOT = Path(dmg_bmi.__file__).parent.parent
 ALWAYS = {"torch", "numpy", "yaml", "bmipy", "safetensors", "netCDF4", "cftime", "tqdm"}
 #: Where an extra is imported, all of them lazily or in a module that is nothing without it.
 EXTRAS = {
-    "dmg_bmi/datasets.py": {"xarray"},
+    "dmg_bmi/io/xarray_series.py": {"xarray"},
     "dmg_bmi/interop/hydrodl2.py": {"hydrodl2"},
     "dmg_bmi/interop/jax.py": {"jax"},
     "dmg_bmi/plotting/basin_map.py": {"matplotlib"},

@@ -14,6 +14,7 @@ import yaml
 
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.cli import main
+from dmg_bmi.datasets import to_xarray
 from dmg_bmi.errors import ForcingError
 from dmg_bmi.io import netcdf
 from dmg_bmi.io.timeseries import BasinDataset
@@ -364,3 +365,35 @@ def test_what_was_observed_stands_beside_what_was_simulated(tmp_path):
     written = netcdf.read(tmp_path / "out" / "output.nc")
     np.testing.assert_allclose(written.target["Q_observed"], target["Q"] / 1000.0, rtol=1e-6)
     assert written.units["Q_observed"] == written.units["Q"] == "m"
+
+
+@pytest.mark.parametrize(
+    "order", [("time", "catchment"), ("catchment", "time")], ids=["time first", "time last"]
+)
+def test_a_zarr_store_is_read_block_by_block_as_a_netcdf_file_is(tmp_path, monkeypatch, order):
+    pytest.importorskip("zarr")
+    blocks_of(monkeypatch, 30)
+    some = weather(86400.0)
+    forcing = {name: values[:STEPS] for name, values in some.forcing.items()}
+    data = BasinDataset(IDS, some.times[:STEPS], some.step, forcing, {}, {}, some.units)
+    netcdf.write(tmp_path / "forcing.nc", data)
+    store = to_xarray(data).transpose(*order).chunk({"time": 40})
+    store.to_zarr(tmp_path / "forcing.zarr")
+    config = {"bundle": "demo_daily", "catchments": {"ids": [*IDS], "attributes": ATTRIBUTES}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({**config, "time_step": 86400.0}))
+    answers = []
+    for name in ("forcing.nc", "forcing.zarr"):
+        run(["run", str(tmp_path / "run.yaml"), "--forcing", str(tmp_path / name)], tmp_path / f"of {name}")
+        answers.append(netcdf.read(tmp_path / f"of {name}" / "output.nc"))
+    for name, values in answers[0].forcing.items():
+        np.testing.assert_array_equal(answers[1].forcing[name], values)
+
+
+def test_a_folder_that_only_looks_like_a_zarr_store_is_told(tmp_path, capsys):
+    pytest.importorskip("zarr")
+    (tmp_path / "forcing.zarr").mkdir()
+    (tmp_path / "forcing.zarr" / "zarr.json").write_text("{")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"bundle": "demo_daily"}))
+    given = ["run", str(tmp_path / "run.yaml"), "--forcing", str(tmp_path / "forcing.zarr")]
+    assert main([*given, "--output", str(tmp_path / "out")]) == 2
+    assert "forcing.zarr: cannot be read as a Zarr store" in capsys.readouterr().err

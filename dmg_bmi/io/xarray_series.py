@@ -1,0 +1,123 @@
+"""Series of many catchments in xarray Datasets, those in Zarr stores among them, read part by part.
+
+The layout is that of :mod:`dmg_bmi.io.netcdf`: series ``(time, catchment)`` in either order, attributes
+``(catchment)``, observations marked by ``role = "target"``. xarray (extra `xarray`) is imported when it is
+used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arrays import FloatArray, FloatingArray, TimeArray
+from ..errors import ConfigError, ForcingError, repeated
+from .netcdf import step_of
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class XarraySeries:
+    """What a Dataset holds; its series are read when they are asked for.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        With dimensions ``time``, evenly spaced, and ``catchment``, whose coordinate holds the ids.
+    source : str
+        What messages call it.
+
+    Attributes
+    ----------
+    ids, times, step, units
+        As of :class:`~dmg_bmi.io.timeseries.BasinDataset`.
+    forcings, targets : list of str
+        Names of series, those of observations apart.
+    attributes : dict of str to array ``[catchment]``
+
+    Raises
+    ------
+    ForcingError
+        Naming what is missing or wrong.
+    """
+
+    def __init__(self, dataset: xarray.Dataset, source: str) -> None:
+        for name in ("time", "catchment"):
+            if name not in dataset.dims or name not in dataset.coords:
+                held = ", ".join(map(str, dataset.dims))
+                raise ForcingError(
+                    f"{source}: has no dimension and coordinate {name!r}, its dimensions are {held}; "
+                    "rename them"
+                )
+        if dataset.time.dtype.kind != "M":
+            raise ForcingError(f"{source}: time is {dataset.time.dtype}; convert it to dates of NumPy")
+        self._dataset = dataset
+        self.ids = tuple(str(name) for name in dataset.catchment.values.tolist())
+        if twice := repeated(self.ids):
+            raise ForcingError(f"{source}: catchment {twice[0]!r} stands there twice")
+        self.times: TimeArray = dataset.time.values.astype("datetime64[s]")
+        self.forcings: list[str] = []
+        self.targets: list[str] = []
+        self.attributes: dict[str, FloatArray] = {}
+        self.units: dict[str, str] = {}
+        for key, array in dataset.data_vars.items():
+            if array.dtype.kind not in "fiu" or set(array.dims) not in ({"time", "catchment"}, {"catchment"}):
+                continue  # names and notes
+            symbol = str(key)
+            if hasattr(array.variable._data, "magnitude"):
+                raise ForcingError(
+                    f"{source}: {symbol} is a quantity of pint; call ds.pint.dequantify() first"
+                )
+            self.units[symbol] = str(array.attrs.get("units", ""))
+            if "time" not in array.dims:
+                self.attributes[symbol] = array.values.astype(np.float64)
+            else:
+                (self.targets if array.attrs.get("role") == "target" else self.forcings).append(symbol)
+        self.step = step_of(self.times, source)
+
+    def series(self, name: str, steps: slice = slice(None), columns: slice = slice(None)) -> FloatingArray:
+        """Read a part of a series ``[time, catchment]``, in the precision that it has."""
+        part = self._dataset[name].isel(time=steps, catchment=columns)
+        values: FloatingArray = part.transpose("time", "catchment").values
+        return values
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is a Zarr store, of version 2 or 3."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+
+
+def open_zarr(path: Path) -> xarray.Dataset:
+    """Open a Zarr store, of which nothing but its coordinates is read yet; a with closes it.
+
+    Raises
+    ------
+    ForcingError
+        If it cannot be read as one.
+    """
+    xarray = require()
+    try:
+        dataset: xarray.Dataset = xarray.open_zarr(path, chunks=None)
+    except ImportError as problem:
+        raise ConfigError("Zarr stores need zarr: pip install 'dmg_bmi[xarray]'") from problem
+    except Exception as problem:  # zarr has errors of its own, as do its codecs
+        raise ForcingError(f"{path}: cannot be read as a Zarr store: {problem}") from problem
+    return dataset
+
+
+def require() -> Any:
+    """Import xarray.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    try:
+        import xarray
+    except ImportError as problem:
+        raise ConfigError("Datasets need xarray: pip install 'dmg_bmi[xarray]'") from problem
+    return xarray
