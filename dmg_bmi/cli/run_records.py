@@ -12,6 +12,7 @@ from ..arrays import FloatArray, TimeArray
 from ..bmi import DeltaModelBmi
 from ..errors import ConfigError, ForcingError
 from ..io import netcdf
+from ..io.timeseries import Series
 from ..io.units import conversion, is_rate_of
 from ..model.bundle import BundleInfo
 from ..model.variables import Variable
@@ -115,16 +116,14 @@ class RunRecords:
         targets = [] if self.forcing is None else self.forcing.targets
         return {f"{v.symbol}_observed": v for v in outputs if v.symbol in targets}
 
-    def observations(
-        self, observed: Mapping[str, Variable], block: slice, ids: Sequence[str]
-    ) -> dict[str, FloatArray]:
+    def observations(self, observed: Mapping[str, Variable], block: slice, ids: Sequence[str]) -> Series:
         """Read observations of catchments at some records, in the units of the outputs, ``[record, ids]``."""
         file, part = self.forcing, self.place(block)
         if file is None or not observed:
             return {}
         place = {name: column for column, name in enumerate(file.ids)}
         columns = [place[name] for name in ids]
-        values = {}
+        values: Series = {}
         for name, v in observed.items():
             scale, offset = v.from_units(file.units[v.symbol], file.step)
             values[name] = file.series(v.symbol, part, series.EVERY)[:, columns] * scale + offset

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import FloatArray, FloatingArray, TimeArray
+from ..arrays import FloatingArray, TimeArray
 from ..errors import ConfigError, ForcingError, repeated
 from .netcdf import step_of
+from .timeseries import Series
 
 if TYPE_CHECKING:
     import xarray
@@ -61,7 +62,7 @@ class XarraySeries:
         self.times: TimeArray = dataset.time.values.astype("datetime64[s]")
         self.forcings: list[str] = []
         self.targets: list[str] = []
-        self.attributes: dict[str, FloatArray] = {}
+        self.attributes: Series = {}
         self.units: dict[str, str] = {}
         for key, array in dataset.data_vars.items():
             if array.dtype.kind not in "fiu" or set(array.dims) not in ({"time", "catchment"}, {"catchment"}):
@@ -98,9 +99,9 @@ def open_zarr(path: Path) -> xarray.Dataset:
     ForcingError
         If it cannot be read as one.
     """
-    xarray = require()
+    opener = require().open_zarr
     try:
-        dataset: xarray.Dataset = xarray.open_zarr(path, chunks=None)
+        dataset: xarray.Dataset = opener(path, chunks=None)
     except ImportError as problem:
         raise ConfigError("Zarr stores need zarr: pip install 'dmg_bmi[xarray]'") from problem
     except Exception as problem:  # zarr has errors of its own, as do its codecs
