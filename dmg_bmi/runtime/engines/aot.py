@@ -10,19 +10,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import DmgBmiError
 from ...io.private_folders import cache_base
 from ...model import aot_cache
 from ...model.aot_cache import INDEX, LIBRARY
 from ...model.bundle import BundleInfo
-from ...model.delta_model import DeltaModel
+from ...model.flat_step import NO_SIGNATURE, FlatStep, Signature, example_of_step
 from ...model.spin_up import SpinUpModel, build_model
 from ...physics import State
 from ...physics.routing.network import JUMPS, LAKE, river_static
@@ -35,36 +35,6 @@ NO_GRAPH: State = {}
 TRUSTED = "DMG_BMI_TRUSTED_COMPILED"
 #: Of many rows, so many at a time: what a network of some hundred units makes of them fits a cache of 2 MB.
 ROWS = 512
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Names of the tensors that a package takes and gives, in order."""
-
-    forcing: tuple[str, ...]
-    constants: tuple[str, ...]
-    state: tuple[str, ...]
-    fluxes: tuple[str, ...]
-    renewed: tuple[str, ...]
-
-
-NO_SIGNATURE = Signature((), (), (), (), ())
-
-
-class _FlatStep(nn.Module):
-    """One step of a model on a flat list of tensors."""
-
-    def __init__(self, model: DeltaModel, signature: Signature) -> None:
-        super().__init__()
-        self.model, self.signature = model, signature
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        s, rest = self.signature, iter(tensors)
-        forcing, state, constants = (
-            {k: next(rest) for k in names} for names in (s.forcing, s.state, s.constants)
-        )
-        fluxes, new = self.model.run(forcing, constants, state)
-        return (*(fluxes[k] for k in s.fluxes), *(new[k] for k in s.renewed))
 
 
 class AotEngine:
@@ -166,11 +136,11 @@ def build(info: BundleInfo, folder: Path, device: str = "cpu", graph: State = NO
             f"{info.name}: a network runs over a window at each step; it runs eagerly, uncompiled"
         )
     n, similar = _small(graph)
-    arguments, signature = _example(model, device, n, similar)
+    arguments, signature = example_of_step(model, device, n, similar)
     index = {"key": key(info, device, graph), "signature": asdict(signature)}
     axes = [tensor.shape.index(n) for tensor in arguments]
     try:
-        return aot_cache.build(_FlatStep(model, signature), arguments, axes, folder, index, device)
+        return aot_cache.build(FlatStep(model, signature), arguments, axes, folder, index, device)
     except DmgBmiError as problem:
         raise DmgBmiError(f"{info.name}: {problem}") from problem
 
@@ -186,27 +156,13 @@ def _small(graph: State) -> tuple[int, State]:
     return n, river_static(below, torch.zeros(n, dtype=torch.bool) if LAKE in graph else None)
 
 
-def _example(model: DeltaModel, device: str, n: int, graph: State) -> tuple[tuple[Tensor, ...], Signature]:
-    """Return the arguments of a small step, and the names of what goes in and comes out."""
-    attributes = {k: torch.ones(n, dtype=torch.float64, device=device) for k in model.attribute_names}
-    attributes |= {k: tensor.to(device) for k, tensor in graph.items()}
-    forcing = {k: torch.ones(1, n, dtype=torch.float64, device=device) for k in model.forcing_names}
-    with torch.no_grad():
-        constants = model.precompute(attributes, n)
-        state = model.init_state(n, device=device)
-        fluxes, new = model.run(forcing, constants, state)
-    signature = Signature(tuple(forcing), tuple(constants), tuple(state), tuple(fluxes), tuple(new))
-    arguments = (*forcing.values(), *state.values(), *constants.values())
-    return tuple(tensor.contiguous() for tensor in arguments), signature
-
-
 def key(info: BundleInfo, device: str, graph: State = NO_GRAPH) -> str:
     """Compute a SHA-256 over everything that a package depends on; of a graph its tensors and rounds."""
     rounds = {name: graph[name].shape[0] if name == JUMPS else 1 for name in sorted(graph)}
     with torch.device("meta"):
         model = build_model(info.description)
     precision = info.network_precision
-    step = _FlatStep(model, NO_SIGNATURE)
+    step = FlatStep(model, NO_SIGNATURE)
     return aot_cache.key(step, device, bundle=info.fingerprint, graph=rounds, precision=precision)
 
 
