@@ -27,6 +27,7 @@ from .runtime.clock import Clock
 from .runtime.component import Component
 from .runtime.config import RunConfig
 from .runtime.ensemble import EnsembleComponent
+from .runtime.introspection import INTROSPECTION, Introspection
 from .runtime.metadata import ExtraVariables, Metadata, ReservedVariables
 from .runtime.ngen_protocols import NgenProtocols
 
@@ -179,6 +180,17 @@ class DeltaModelBmi(Bmi):
     def get_input_item_count(self) -> int:
         """Return the length of :meth:`get_input_var_names`."""
         return len(self._about.inputs)
+
+    def get_bmi_version(self) -> str:
+        """Return the version of the interface, which asks for this method: 2.1, of all that 2.0 has."""
+        return "2.1"
+
+    def get_extension(self, name: str) -> object:
+        """Return an extension, as drafted for version 3: ``bmi:introspection``, or nothing for other names.
+
+        See :class:`~dmg_bmi.runtime.introspection.Introspection`.
+        """
+        return Introspection(self._about) if name == INTROSPECTION else None
 
     def get_output_item_count(self) -> int:
         """Return the length of :meth:`get_output_var_names`."""
