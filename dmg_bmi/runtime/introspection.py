@@ -37,7 +37,7 @@ class Introspection:
         self._sets |= {name: tuple(v.name for v in rest if v.kind in some) for name, some in kinds.items()}
 
     def get_set_names(self) -> tuple[str, ...]:
-        """Return the names of sets that are not empty; ``input`` and ``output`` are those of the interface."""
+        """Return the names of sets that are not empty; ``input`` and ``output`` are the interface's."""
         return tuple(name for name, names in self._sets.items() if names)
 
     def get_set_var_names(self, name: str) -> tuple[str, ...]:
