@@ -8,6 +8,9 @@
 - neuralhydrology: the public package, which trains tiny runs that are imported and compared.
 - docs: the site, its notebooks executed, with warnings as errors.
 - The wheel in each Python that it is promised for, as far as the machine has it.
+- remotebmi: the component behind its server and client (whose dependencies differ from grpc4bmi's).
+- ewatercycle: the plugin in the real eWaterCycle, which names conda alone but installs from PyPI, too.
+- ngiab: what the page's Dockerfile fragment asks for is resolved against the pins of that image.
 """
 
 from __future__ import annotations
@@ -145,7 +148,7 @@ def main() -> None:
         run(python, "-c", "import importlib.util as u; assert u.find_spec('physics') is None", cwd=away)
         run(python, "-m", "dmg_bmi.cli", "demo", "--output", away / "demo", cwd=away)
         run(python, "-m", "dmg_bmi.cli", "inspect", "demo_daily", cwd=away)
-    install(python, f"{built}[grpc,jax]", "numpy>=2", *TOOLS)
+    install(python, f"{built}[grpc,jax,onnx]", "onnxruntime", "numpy>=2", *TOOLS)
     pytest(python, "tests/interop", "tests/grpc")
 
     locked(built)
@@ -159,6 +162,43 @@ def main() -> None:
 
     python = environment("neuralhydrology", str(built), "neuralhydrology==1.13.0", *TOOLS)
     pytest(python, "tests/neuralhydrology_runs")
+
+    python = environment("remotebmi", f"{built}[remotebmi]", *TOOLS)
+    pytest(python, "tests/remotebmi")
+
+    ewatercycle(built)
+    ngiab(python, built)
+
+
+def ewatercycle(built: Path) -> None:
+    """Run the plugin's tests in eWaterCycle; 2.5.0 is the last for Python 3.11."""
+    python = environment("ewatercycle", str(built), *TOOLS)
+    # paegan, which eWaterCycle asks for, builds with what newer setuptools have removed.
+    install(python, "setuptools<80", "wheel")
+    install(python, "--no-build-isolation", "paegan")
+    install(python, "ewatercycle==2.5.0")
+    plugin = ROOT / "plugins" / "ewatercycle_dmg_bmi"
+    install(python, "--no-deps", str(plugin))
+    run(
+        python,
+        "-m",
+        "pytest",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        plugin,
+        "-p",
+        "no:cacheprovider",
+        plugin / "tests",
+    )
+
+
+def ngiab(python: Path, built: Path) -> None:
+    """Resolve what the page on NGIAB adds to the image, beside the image's pins; nothing is installed."""
+    page = (ROOT / "docs" / "frameworks" / "ngiab.md").read_text(encoding="utf-8")
+    pins = re.findall(r"^ARG pins=\"(.+)\"$", page, re.MULTILINE)[0].split()
+    dry = ("--dry-run", "--ignore-installed", "--only-binary=:all:", "--find-links", str(built.parent))
+    run(python, "-m", "pip", "install", "-q", *dry, "-c", ROOT / "constraints.txt", str(built), *pins)
 
 
 def pytest(python: Path, *arguments: str) -> None:

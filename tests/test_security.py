@@ -271,7 +271,11 @@ def test_yaml_that_names_python_objects_is_refused(tmp_path):
 # -- what is installed ------------------------------------------------------------------
 
 
-LOCKS = ("requirements.lock", "docs/frameworks/requirements.lock")
+LOCKS = (
+    "requirements.lock",
+    "docs/frameworks/requirements.lock",
+    "docs/frameworks/requirements-remotebmi.lock",
+)
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -286,14 +290,19 @@ def test_the_lock_has_a_hash_for_everything_and_names_no_host(name):
     assert {re.split(r"[<>=!~ ]", need)[0] for need in project["dependencies"]} <= pinned
 
 
-def test_the_container_installs_nothing_without_a_hash():
-    text = (ROOT / "docs" / "frameworks" / "Containerfile").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("file", "lock", "server"),
+    [("Containerfile", LOCKS[1], "grpc4bmi"), ("Containerfile.remotebmi", LOCKS[2], "remotebmi")],
+)
+def test_the_container_installs_nothing_without_a_hash(file, lock, server):
+    text = (ROOT / "docs" / "frameworks" / file).read_text(encoding="utf-8")
+    assert Path(lock).name in text
     commands = [line for line in text.splitlines() if line.startswith("RUN") and "pip install" in line]
     assert len(commands) == 2
     assert all("--require-hashes" in c or "--no-deps --no-build-isolation" in c for c in commands)
-    lock = (ROOT / LOCKS[1]).read_text(encoding="utf-8")
-    assert "\ngrpc4bmi==" in lock
-    assert "\nsetuptools==" in lock
+    content = (ROOT / lock).read_text(encoding="utf-8")
+    assert f"\n{server}==" in content
+    assert "\nsetuptools==" in content
 
 
 # -- SECURITY.md ------------------------------------------------------------------------
