@@ -319,6 +319,7 @@ def find(what: str | Path) -> Path:
     path = as_path(what, ConfigError)
     for file in (path, path / OF_RUN, shipped_folder() / f"{what}.yaml"):
         if os.path.isfile(file) and file.name != DESCRIPTION:
+            log.debug("%s: read from %s", what, file)
             return file
     is_other = os.path.exists(path) and not os.path.isdir(path)
     if (is_other or path.suffix in (".yaml", ".yml")) and path.name != DESCRIPTION:

@@ -21,7 +21,11 @@ plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25})
 
 folder = os.environ.get("CAMELS_US", "")
 real = os.path.isdir(folder)
-print(f"basins of {folder}" if real else "CAMELS_US names no folder of CAMELS-US: synthetic basins stand in")
+print(
+    f"basins of {Path(folder).name}"
+    if real
+    else "CAMELS_US names no folder of CAMELS-US: synthetic basins stand in"
+)
 
 # %% [markdown]
 # The configuration is a shipped one (`dmg-bmi configs` lists them), made small: few basins, few steps, one member. `overrides` are what `--set` is on the

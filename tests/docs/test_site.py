@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import subprocess
-import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -89,19 +86,3 @@ def test_what_the_package_offers_has_its_page():
         offered = {f"{module}.{name}" for name in import_module(module).__all__ if not name.startswith("__")}
         missing = {name for name in offered - named if name.rpartition(".")[2] not in ELSEWHERE}
         assert missing == set(), module
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_outside_of_the_checkout(notebook, tmp_path):
-    shared = Path(os.environ.get("DMG_BMI_SHARED", ROOT.parent / "shared" / "data"))
-    data = {"CAMELS_US": str(shared / "camels_us"), "NOAA_LSTM": str(shared / "noaa_lstm" / "model")}
-    done = subprocess.run(
-        [sys.executable, str(notebook)],
-        cwd=tmp_path,
-        env={**os.environ, **data, "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=550,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]

@@ -42,4 +42,5 @@ def make_engine(
             info.name,
         )
     engine = eager if package is None else package
+    log.debug("%s: its steps are those of %s", info.name, type(engine).__name__)
     return CudaGraphEngine(engine) if torch.device(device).type == "cuda" else engine
