@@ -35,6 +35,4 @@ def command(arguments: argparse.Namespace) -> None:
 
     run = calibrate(arguments.config, arguments.output, arguments.set)
     print(f"parameters  {run.folder / run_folder.PARAMETERS}\nmetrics     {run.folder / run_folder.METRICS}")
-    print(
-        f"step it     dmg-bmi run {run.folder / run_folder.BMI} --forcing {run.folder / run_folder.FORCING}"
-    )
+    print(f"look at it  dmg-bmi report {run.folder}\nstep it     dmg-bmi run {run.folder}")

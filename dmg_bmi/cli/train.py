@@ -72,4 +72,4 @@ def command(arguments: argparse.Namespace) -> None:
     if not run.scores:  # not the first of several processes
         return
     print(f"bundle      {run.bundle}\nmetrics     {run.folder / 'metrics.csv'}")
-    print(f"step it     dmg-bmi run {run.folder / 'bmi.yaml'} --forcing {run.folder / 'forcing.nc'}")
+    print(f"look at it  dmg-bmi report {run.folder}\nstep it     dmg-bmi run {run.folder}")

@@ -317,8 +317,10 @@ def find(what: str | Path) -> Path:
     from ..model.bundle_files import DESCRIPTION
 
     path = as_path(what, ConfigError)
-    for file in (path, path / OF_RUN, shipped_folder() / f"{what}.yaml"):
-        if os.path.isfile(file) and file.name != DESCRIPTION:
+    if os.path.isfile(path) and path.name != DESCRIPTION:
+        return path  # first: a framework may have a file for each of many catchments
+    for file in (path / OF_RUN, shipped_folder() / f"{what}.yaml"):
+        if os.path.isfile(file):
             log.debug("%s: read from %s", what, file)
             return file
     is_other = os.path.exists(path) and not os.path.isdir(path)
