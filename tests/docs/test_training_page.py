@@ -14,7 +14,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-COMMANDS = [shlex.split(line) for line in re.findall(r"^    dmg-bmi (.*)$", PAGE, re.MULTILINE)]
+#: Lines that end with a backslash go on.
+LINES = re.findall(r"^    dmg-bmi (.*)$", PAGE.replace("\\\n", ""), re.MULTILINE)
+COMMANDS = [shlex.split(line) for line in LINES]
 FIVE = COMMANDS[:5]
 #: Two basins and two years, so that the test takes seconds; everything else as written.
 SMALL = (
