@@ -12,7 +12,8 @@ import yaml
 
 from dmg_bmi.bmi import DeltaModelBmi
 
-pytest.importorskip("remotebmi", reason="install the extra remotebmi")
+# The folder of this file passes for a package `remotebmi` where there is none.
+pytest.importorskip("remotebmi.client.client", reason="install the extra remotebmi")
 import httpx
 from remotebmi.client.client import RemoteBmiClient
 
