@@ -1,7 +1,7 @@
 """Multipliers are calibrated by NOAA's ngen-cal itself, through the realization's ``model_params``.
 
 ngen-cal is on no package registry: ``pip install`` its ``python/ngen_cal`` and ``python/ngen_conf``, and
-hypy, from checkouts, into an environment with pydantic 1 (tried with numpy 2.2, since pyarrow there refuses 1.26).
+hypy, from checkouts, into an environment with pydantic 1 and numpy 2.2 (pyarrow there refuses 1.26).
 """
 
 import json
