@@ -175,7 +175,8 @@ def test_without_a_compiler_the_message_says_what_is_needed(info, tmp_path, monk
         ("dmg_bmi/model/sequence.py", True),
         ("dmg_bmi/model/normalisation.py", True),
         ("dmg_bmi/model/roles/parameters.py", True),
-        ("dmg_bmi/runtime/engines/aot.py", True),
+        ("dmg_bmi/model/flat_step.py", True),
+        ("dmg_bmi/runtime/engines/aot.py", False),
     ],
 )
 def test_a_compiled_step_is_used_until_code_that_it_holds_changes(info, monkeypatch, file, changes):
