@@ -15,7 +15,7 @@ NEEDS = {
     "assimilate.py": "dmg_bmi",
     "with_grpc.py": "grpc4bmi",
     "with_pymt.py": "pymt.models",
-    "with_remotebmi.py": "remotebmi",
+    "with_remotebmi.py": "remotebmi.server",
 }
 
 
