@@ -107,9 +107,13 @@ class Constants:
     def like(self, tensor: Tensor) -> Tensor:
         """Return the constants in the dtype and on the device of `tensor`."""
         key = (str(tensor.device), tensor.dtype)
-        if key not in self._copies:
-            self._copies[key] = self._copies["cpu", torch.float64].to(tensor.device, tensor.dtype)
-        return self._copies[key]
+        if key in self._copies:
+            return self._copies[key]
+        copy = self._copies["cpu", torch.float64].to(tensor.device, tensor.dtype)
+        # What is made while a program is traced has no values.
+        if not torch.compiler.is_compiling():
+            self._copies[key] = copy
+        return copy
 
 
 class Normaliser:

@@ -17,7 +17,7 @@ from ...physics.contract import ProcessFunction
 from ..normalisation import Constants, FeatureStatistics, Normaliser
 
 Bounds = tuple[float, float]
-#: Rows of attributes that a network sees together, where no gradient is kept.
+#: Rows of attributes that a network sees together, where no gradient is kept and no program is traced.
 ROWS_AT_ONCE = 8192
 ALL_ROWS = slice(None)
 
@@ -306,8 +306,10 @@ class RoleBinding:
         shown = self._attributes(attributes).to(network.dtype)
         if not self.constant:
             return {f"{self.key}.attributes": shown}
-        # A wide network of a continent's rows at once would take more memory than all else.
-        pieces = (shown,) if torch.is_grad_enabled() else shown.split(ROWS_AT_ONCE)
+        # A wide network of a continent's rows at once would take more memory than all else; a traced
+        # program, on the other hand, would be one for so many pieces.
+        whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        pieces = (shown,) if whole else shown.split(ROWS_AT_ONCE)
         raw = torch.cat([network(piece, {})[0] for piece in pieces])
         return self.name_constants(self.to_physical(raw, dtype))
 

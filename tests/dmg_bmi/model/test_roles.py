@@ -549,6 +549,31 @@ def test_only_the_outputs_that_are_named_are_raised_to_zero():
         OutputRole(("T",), outputs=("a", "b"), nonnegative=("c",))
 
 
+@torch.no_grad()
+def test_constants_can_be_traced_for_any_number_of_rows():
+    model = DeltaModel.build(
+        nn={"name": "mlp", "hidden_sizes": [8]}, phy_model={"name": "hbv"}, roles=[{"attributes": ["soil"]}]
+    )
+
+    class Constants(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, soil):
+            return self.model.precompute({"soil": soil}, soil.shape[0])
+
+    rows = torch.export.Dim("rows", min=1)
+    program = torch.export.export(
+        Constants(), (torch.ones(3),), dynamic_shapes={"soil": {0: rows}}, strict=False
+    )
+    for number in (1, 5, 10_000):
+        soil = torch.rand(number)
+        torch.testing.assert_close(
+            program.module()(soil), model.precompute({"soil": soil}, number), rtol=1e-6, atol=0
+        )
+
+
 def test_constants_of_many_rows_are_those_of_any_part_of_them(monkeypatch):
     from dmg_bmi.model.roles import base
 
