@@ -20,7 +20,7 @@ from torch import Tensor
 from .arrays import FloatArray
 from .errors import ConfigError, alternatives
 from .io.timeseries import BasinDataset
-from .io.xarray_series import XarraySeries, require
+from .io.xarray_series import SOURCE, coordinates, from_xarray, require, to_xarray
 from .model.bundle import Bundle, BundleInfo
 from .model.delta_model import DeltaModel
 from .model.training_range import check_trained
@@ -31,53 +31,9 @@ from .runtime.forcing.series import model_inputs
 if TYPE_CHECKING:
     import xarray
 
-#: What messages call the dataset.
-SOURCE = "the dataset"
+__all__ = ["from_xarray", "parameters", "sensitivity", "simulate", "to_xarray"]
 #: Numbers of a series that are computed at once, for the memory of their networks.
 BLOCK = 2**20
-
-
-def from_xarray(dataset: xarray.Dataset) -> BasinDataset:
-    """Return the series, observations and attributes of a Dataset.
-
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-        With dimensions ``time``, evenly spaced, and ``catchment``, whose coordinate holds the ids.
-
-    Returns
-    -------
-    BasinDataset
-
-    Raises
-    ------
-    ForcingError
-        Naming what is missing or wrong.
-    """
-    held = XarraySeries(dataset, SOURCE)
-    return BasinDataset(
-        held.ids,
-        held.times,
-        held.step,
-        {name: held.series(name) for name in held.forcings},
-        held.attributes,
-        {name: held.series(name) for name in held.targets},
-        held.units,
-    )
-
-
-def to_xarray(data: BasinDataset) -> xarray.Dataset:
-    """Return a Dataset of which :func:`from_xarray` makes the same again."""
-    series = {
-        name: (("time", "catchment"), values, {"units": data.units.get(name, "")} | role)
-        for group, role in ((data.forcing, {}), (data.target, {"role": "target"}))
-        for name, values in group.items()
-    }
-    static = {
-        name: ("catchment", values, {"units": data.units.get(name, "")})
-        for name, values in data.attributes.items()
-    }
-    return require().Dataset(series | static, {"time": _nanoseconds(data.times), "catchment": [*data.ids]})
 
 
 def simulate(
@@ -233,8 +189,7 @@ class _Given:
 
     def dataset(self, series: Mapping[str, Any]) -> xarray.Dataset:
         """Return series as a Dataset with the coordinates of what was given."""
-        coordinates = {"time": _nanoseconds(self.data.times), "catchment": [*self.data.ids]}
-        return require().Dataset(dict(series), coordinates)
+        return require().Dataset(dict(series), coordinates(self.data))
 
 
 def _attributes(info: BundleInfo, model: DeltaModel, data: BasinDataset) -> dict[str, Tensor]:
@@ -257,8 +212,3 @@ def _dimensions(model: DeltaModel, name: str) -> int:
     key, _, parameter = name.partition(".")
     declared = model.process_models[key].declaration.parameters
     return next(len(p.shape) for p in declared if p.name == parameter)
-
-
-def _nanoseconds(times: Any) -> Any:
-    """Return times as xarray keeps them, without its warning."""
-    return times.astype("datetime64[ns]")

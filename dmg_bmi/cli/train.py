@@ -8,7 +8,6 @@ GPUs: `torchrun --nproc-per-node 2 -m dmg_bmi.cli train ...`.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -56,19 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi train``."""
     from ..training import train
+    from ..training.config import settings
+    from ..training.fine_tuning import going_on
 
     if arguments.learns and arguments.bundle is None:
         raise ConfigError("--learns names networks of the bundle that --from gives; give both")
+    overrides = settings(arguments.set)
     if arguments.bundle is not None:
-        trained = {"bundle": str(arguments.bundle), "learns": arguments.learns}
-        arguments.set += [f"model={json.dumps(trained)}", "training.ensemble=1"]
+        overrides |= going_on(arguments.bundle, arguments.learns)
     if arguments.search:
         from ..training.search import search
 
-        best = search(arguments.config, arguments.search, arguments.output, arguments.trials, arguments.set)
+        best = search(arguments.config, arguments.search, arguments.output, arguments.trials, overrides)
         print("best        " + " ".join(f"--set {key}={value}" for key, value in best.items()))
         return
-    run = train(arguments.config, arguments.output, arguments.set)
+    run = train(arguments.config, arguments.output, overrides)
     if not run.scores:  # not the first of several processes
         return
     print(f"bundle      {run.bundle}\nmetrics     {run.folder / 'metrics.csv'}")

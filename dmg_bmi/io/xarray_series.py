@@ -15,10 +15,13 @@ import numpy as np
 from ..arrays import FloatingArray, TimeArray
 from ..errors import ConfigError, ForcingError, repeated
 from .netcdf import step_of
-from .timeseries import Series
+from .timeseries import BasinDataset, Series
 
 if TYPE_CHECKING:
     import xarray
+
+#: What messages call a Dataset that is in memory.
+SOURCE = "the dataset"
 
 
 class XarraySeries:
@@ -84,6 +87,55 @@ class XarraySeries:
         part = self._dataset[name].isel(time=steps, catchment=columns)
         values: FloatingArray = part.transpose("time", "catchment").values
         return values
+
+
+def from_xarray(dataset: xarray.Dataset) -> BasinDataset:
+    """Return the series, observations and attributes of a Dataset.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        With dimensions ``time``, evenly spaced, and ``catchment``, whose coordinate holds the ids.
+
+    Returns
+    -------
+    BasinDataset
+
+    Raises
+    ------
+    ForcingError
+        Naming what is missing or wrong.
+    """
+    held = XarraySeries(dataset, SOURCE)
+    return BasinDataset(
+        held.ids,
+        held.times,
+        held.step,
+        {name: held.series(name) for name in held.forcings},
+        held.attributes,
+        {name: held.series(name) for name in held.targets},
+        held.units,
+    )
+
+
+def to_xarray(data: BasinDataset) -> xarray.Dataset:
+    """Return a Dataset of which :func:`from_xarray` makes the same again."""
+    series = {
+        name: (("time", "catchment"), values, {"units": data.units.get(name, "")} | role)
+        for group, role in ((data.forcing, {}), (data.target, {"role": "target"}))
+        for name, values in group.items()
+    }
+    static = {
+        name: ("catchment", values, {"units": data.units.get(name, "")})
+        for name, values in data.attributes.items()
+    }
+    return require().Dataset(series | static, coordinates(data))
+
+
+def coordinates(data: BasinDataset) -> dict[str, Any]:
+    """Return the coordinates of a Dataset of the same steps and catchments."""
+    times = data.times.astype("datetime64[ns]")  # as xarray keeps them, without its warning
+    return {"time": times, "catchment": [*data.ids]}
 
 
 def is_zarr(path: Path) -> bool:

@@ -3,5 +3,6 @@
 from .calibration import calibrate
 from .config import TrainingConfig
 from .experiment import Run, train
+from .fine_tuning import fine_tune
 
-__all__ = ["Run", "TrainingConfig", "calibrate", "train"]
+__all__ = ["Run", "TrainingConfig", "calibrate", "fine_tune", "train"]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,15 +28,18 @@ from ..model.roles import ParameterRole
 from ..nn_models import Network
 from ..physics import Parameter, ProcessModel
 from . import checkpoint, run_folder
-from .config import Basins, TrainingConfig, bounds
+from .config import Basins, Overrides, TrainingConfig, bounds
 from .data import Batch, Tensors, tensors
-from .experiment import Experiment, Run, claimed, conclude, measured_step
+from .experiment import Experiment, Run, claimed, conclude, configured, measured_step
 from .forward import simulate
 from .history import History
 from .losses import Objective
 from .readers.attributes import with_table
 from .run_folder import RunFolder
 from .trainer import fit
+
+if TYPE_CHECKING:
+    import xarray
 
 log = logging.getLogger("dmg_bmi")
 #: The attribute that tells a row which weights are its own.
@@ -44,7 +48,13 @@ ROW = "row"
 FIRST, LAST = 0.05, 0.95
 
 
-def calibrate(config: str | Path | TrainingConfig, folder: str | Path, overrides: Sequence[str] = ()) -> Run:
+def calibrate(
+    config: str | Path | TrainingConfig,
+    folder: str | Path,
+    overrides: Overrides = (),
+    *,
+    data: xarray.Dataset | BasinDataset | None = None,
+) -> Run:
     """Calibrate a process model in each basin for itself.
 
     Parameters
@@ -55,8 +65,8 @@ def calibrate(config: str | Path | TrainingConfig, folder: str | Path, overrides
     folder : path
         The run folder, as of :func:`~dmg_bmi.training.train`, with the parameters of each basin in
         ``parameters.csv``, and of all of its starts in ``starts.csv``. An interrupted run resumes.
-    overrides : sequence of str
-        ``section.key=value`` in place of the file's.
+    overrides, data
+        As of :func:`~dmg_bmi.training.train`.
 
     Raises
     ------
@@ -70,11 +80,10 @@ def calibrate(config: str | Path | TrainingConfig, folder: str | Path, overrides
     Of a basin's starts the one with the lowest loss over the validation period is kept, or without
     one that of the training period.
     """
-    if not isinstance(config, TrainingConfig):
-        config = TrainingConfig.read(config, overrides)
-    process_model = _process_model(config)
     files = RunFolder(Path(folder))
-    with claimed(files, config) as device:
+    config = configured(config, files, overrides, data)
+    process_model = _process_model(config)
+    with claimed(files, config, data) as device:
         experiment, model = _prepare(config, process_model)
         files.write_config(config)
         begun = time.perf_counter()

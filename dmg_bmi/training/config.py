@@ -21,6 +21,8 @@ from .readers.base import DataConfig
 from .renamed_keys import refuse, translate
 
 Period = tuple[datetime, datetime]
+#: ``section.key=value`` in place of a file's, or ``section.key`` to value.
+Overrides = Sequence[str] | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -309,14 +311,14 @@ class TrainingConfig:
             )
 
     @classmethod
-    def read(cls, path: str | Path, overrides: Sequence[str] = ()) -> TrainingConfig:
+    def read(cls, path: str | Path, overrides: Overrides = ()) -> TrainingConfig:
         """Read a YAML file, or one shipped with the package by its name.
 
         Parameters
         ----------
         path : path
-        overrides : sequence of str
-            ``section.key=value`` in place of the file's.
+        overrides : sequence of str, or mapping
+            ``section.key=value``, or ``section.key`` to value, in place of the file's.
 
         Raises
         ------
@@ -327,20 +329,16 @@ class TrainingConfig:
         return cls.from_plain(read_yaml(file), str(file), overrides)
 
     @classmethod
-    def from_plain(
-        cls, content: dict[str, Any], source: str, overrides: Sequence[str] = ()
-    ) -> TrainingConfig:
+    def from_plain(cls, content: dict[str, Any], source: str, overrides: Overrides = ()) -> TrainingConfig:
         """Convert the content of the file `source`; see :meth:`read`."""
         content = deepcopy(content)
-        for override in overrides:
-            _override(content, override)
+        for key, value in deepcopy(settings(overrides)).items():
+            assign(content, key, value, key)
         refuse(content, source)
         return from_mapping(cls, content, source)
 
     @classmethod
-    def from_stored(
-        cls, content: dict[str, Any], source: str, overrides: Sequence[str] = ()
-    ) -> TrainingConfig:
+    def from_stored(cls, content: dict[str, Any], source: str, overrides: Overrides = ()) -> TrainingConfig:
         """Convert what a training has stored in `source`, which may have keys that were renamed since."""
         return cls.from_plain(translate(content), source, overrides)
 
@@ -394,11 +392,24 @@ def find_shipped(path: str | Path, folder: Path, kind: str, hidden: str = " ") -
     return Path(path)
 
 
-def _override(content: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"{override!r}: write section.key=value")
-    assign(content, key, parse_yaml(text, f"--set {key}", ConfigError), override)
+def settings(overrides: Overrides) -> dict[str, Any]:
+    """Return ``section.key`` to value, of whatever form.
+
+    Raises
+    ------
+    ConfigError
+        Naming a text that is not ``section.key=value``.
+    """
+    if isinstance(overrides, Mapping):
+        return {**overrides}
+    result: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{override!r}: write section.key=value")
+        result.pop(key, None)  # in the order of the last
+        result[key] = parse_yaml(text, f"--set {key}", ConfigError)
+    return result
 
 
 def assign(content: dict[str, Any], key: str, value: Any, source: str) -> None:

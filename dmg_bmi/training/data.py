@@ -54,7 +54,12 @@ def require(
     for name in targets:
         for owner, names in (("the model", fluxes), ("the data", dataset.target)):
             if name not in names:
-                raise ConfigError(f"training.loss compares {name}; {owner} has {', '.join(names)}")
+                held = f"has {', '.join(names)}" if names else "has none"
+                if owner == "the data" and name in dataset.forcing:
+                    held = (
+                        f'has it as forcing: mark it as observed by the attribute role = "target" of {name}'
+                    )
+                raise ConfigError(f"training.loss compares {name}; {owner} {held}")
     columns = range(len(dataset.ids)) if columns is None else columns
     for name in targets:
         _require_observed(dataset, name, columns)

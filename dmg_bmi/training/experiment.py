@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -19,19 +19,19 @@ from ..errors import ConfigError
 from ..io import netcdf
 from ..io.atomic import alone, make_folder, sweep
 from ..io.timeseries import COORDINATES, BasinDataset
+from ..io.xarray_series import from_xarray
 from ..model.bundle import Bundle
 from ..model.delta_model import DeltaModel
 from ..model.training_range import warn_left_out
 from ..plotting import hydrographs as plots
 from ..plotting.training import training_curve
-from ..processes import quiet_unless_first
+from ..processes import quiet_unless_first, wait
 from ..runtime.config import write_config
 from . import checkpoint, distributed, run_folder
-from .config import Training, TrainingConfig, bounds
+from .config import Overrides, Training, TrainingConfig, bounds
 from .data import Tensors, require, require_gradient, statistics, tensors
 from .ensemble import equalize, is_ensemble, replicate
 from .evaluate import Scores, evaluate, predict, table, write_scores
-from .fine_tuning import begin_from
 from .history import History
 from .losses import FLOW
 from .metrics import per_basin
@@ -40,7 +40,11 @@ from .role_inputs import with_inputs
 from .run_folder import RunFolder
 from .splits import Split, between, splits
 from .tensorboard import board, require_board
+from .trained_model import begin_from
 from .trainer import fit
+
+if TYPE_CHECKING:
+    import xarray
 
 log = logging.getLogger("dmg_bmi")
 #: Steps whose time is measured.
@@ -188,7 +192,13 @@ class Run:
     seconds: float
 
 
-def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Sequence[str] = ()) -> Run:
+def train(
+    config: str | Path | TrainingConfig,
+    folder: str | Path,
+    overrides: Overrides = (),
+    *,
+    data: xarray.Dataset | BasinDataset | None = None,
+) -> Run:
     """Train a model as a YAML file describes.
 
     Parameters
@@ -199,8 +209,12 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
         The run folder: config, log, history, metrics, pictures, bundle, and what steps the
         bundle through BMI (``bmi.yaml`` with ``catchments.csv``, and ``forcing.nc``). An interrupted
         run resumes, and ends with the weights that it would have had.
-    overrides : sequence of str
-        ``section.key=value`` in place of the file's.
+    overrides : sequence of str, or mapping
+        ``section.key=value``, or ``section.key`` to value, in place of the file's.
+    data : xarray.Dataset or BasinDataset, optional
+        In place of the data that the file names, see :func:`~dmg_bmi.datasets.from_xarray`; observations
+        have the attribute ``role = "target"``. They are kept in the run folder, as ``data.nc``, and read from
+        there as any file is.
 
     Raises
     ------
@@ -215,19 +229,36 @@ def train(config: str | Path | TrainingConfig, folder: str | Path, overrides: Se
     Under ``torchrun`` all processes train the one model (see
     :mod:`~dmg_bmi.training.distributed`); the first writes.
     """
-    if not isinstance(config, TrainingConfig):
-        config = TrainingConfig.read(config, overrides)
     files = RunFolder(Path(folder))
-    with claimed(files, config) as device:
+    return run(files, configured(config, files, overrides, data), data)
+
+
+def configured(
+    config: str | Path | TrainingConfig, files: RunFolder, overrides: Overrides, data: object
+) -> TrainingConfig:
+    """Return the configuration of a run, with data that are given in place of those that it names."""
+    values = files.settings(overrides, data)
+    if isinstance(config, TrainingConfig):
+        return TrainingConfig.from_plain(config.plain(), config.name, values) if values else config
+    return TrainingConfig.read(config, values)
+
+
+def run(files: RunFolder, config: TrainingConfig, data: xarray.Dataset | BasinDataset | None = None) -> Run:
+    """Train the model of a configuration in a folder; see :func:`train`."""
+    with claimed(files, config, data) as device:
         return _run(Experiment.load(config), files, device)
 
 
 @contextmanager
-def claimed(files: RunFolder, config: TrainingConfig) -> Iterator[torch.device]:
-    """Hold a run folder for the run of a configuration, log into it, and yield the device.
+def claimed(
+    files: RunFolder, config: TrainingConfig, data: xarray.Dataset | BasinDataset | None = None
+) -> Iterator[torch.device]:
+    """Hold a run folder for the run of a configuration, log into it, keep given data, and yield the device.
 
     Raises
     ------
+    ForcingError
+        If the data are no dataset.
     TrainingError
         If the folder holds a finished run or another one, another process writes there, or it
         cannot be written.
@@ -241,6 +272,9 @@ def claimed(files: RunFolder, config: TrainingConfig) -> Iterator[torch.device]:
                 held.enter_context(alone(files / "training"))
                 sweep(files.path)
         files.require_unfinished(config)
+        if data is not None and distributed.rank() == 0:
+            files.keep_data(data if isinstance(data, BasinDataset) else from_xarray(data))
+        wait()
         held.enter_context(quiet_unless_first())
         if distributed.rank() == 0:
             held.enter_context(files.logged())

@@ -2,69 +2,53 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, alternatives
-from ..model.bundle import Bundle
-from ..model.delta_model import DeltaModel
-from ..model.normalisation import FeatureStatistics
-from .ensemble import MEAN
+from ..io.timeseries import BasinDataset
+from ..model.bundle import BundleInfo
+from .config import Overrides, TrainingConfig
+from .experiment import Run, run
+from .run_folder import RunFolder
 
-log = logging.getLogger("dmg_bmi")
+if TYPE_CHECKING:
+    import xarray
 
 
-def begin_from(
-    path: Path, learns: Sequence[str], step: float, seen: Mapping[str, FeatureStatistics]
-) -> DeltaModel:
-    """Load a model to train further.
-
-    Its networks see data normalised as before. The range of its attributes, against which catchments are
-    checked, takes in that of the new basins.
+def fine_tune(
+    bundle: str | Path,
+    folder: str | Path,
+    overrides: Overrides = (),
+    *,
+    data: xarray.Dataset | BasinDataset | None = None,
+    learns: Sequence[str] = (),
+) -> Run:
+    """Train a trained model further, with the options and periods that it was trained with.
 
     Parameters
     ----------
-    path : path
-        A bundle: its folder, that of a training, or a shipped name.
+    bundle : path or shipped name
+        A bundle, or the folder of a training.
+    folder, overrides, data
+        As of :func:`~dmg_bmi.training.train`. Basins that the first training held out are not held out. A
+        bundle that records no training needs ``periods.train``.
     learns : sequence of str
         Networks whose weights change, by name or pattern (``*_static``); all without any.
-    step : float
-        Seconds of a step of the data.
-    seen : mapping of name to FeatureStatistics
-        Statistics of the new training basins; only their limits count.
 
     Raises
     ------
-    BundleError
-        If the bundle cannot be read.
-    ConfigError
-        If its steps are others than the data's, or it has no network of such a name.
+    DmgBmiError
+        As :func:`~dmg_bmi.training.train` does, or if the bundle cannot be read.
     """
-    trained = Bundle.load(path).model
-    if type(trained) is not DeltaModel:
-        raise ConfigError(f"{path}: models of several time scales cannot be trained further; take another")
-    if trained.step != step:
-        raise ConfigError(f"{path}: has steps of {trained.step:g} s, the data of {step:g} s; take other data")
-    statistics = {name: _widened(s, seen.get(name)) for name, s in trained.statistics.items()}
-    model = DeltaModel.build(**{**trained.describe(), "statistics": statistics})
-    dtype = next((weight.dtype for weight in trained.parameters()), None)
-    model.to(dtype).load_state_dict(trained.state_dict())
-    networks = [key for key in model.networks if key != MEAN]
-    for pattern in learns:
-        if not any(fnmatchcase(key, pattern) for key in networks):
-            raise ConfigError(f"model.learns: no network {pattern!r}; {alternatives(pattern, networks)}")
-    learning = [key for key in networks if not learns or any(fnmatchcase(key, p) for p in learns)]
-    for key, network in model.networks.items():
-        network.requires_grad_(key in learning)
-    log.info("begins from %s; networks that learn: %s", path, ", ".join(learning))
-    return model
+    info = BundleInfo.read(bundle)
+    recorded = {**info.provenance.get("training", {}), "basins": {}, "model": {}}
+    named = {"name": info.name, "summary": f"{info.name}, trained further"}
+    files = RunFolder(Path(folder))
+    values = named | going_on(bundle, learns) | files.settings(overrides, data)
+    return run(files, TrainingConfig.from_stored(recorded, f"{info.path}: training", values), data)
 
 
-def _widened(known: FeatureStatistics, seen: FeatureStatistics | None) -> FeatureStatistics:
-    """Return the statistics with limits that take in others."""
-    if seen is None:
-        return known
-    return replace(known, lower=min(known.lower, seen.lower), upper=max(known.upper, seen.upper))
+def going_on(bundle: str | Path, learns: Sequence[str]) -> dict[str, Any]:
+    """Return what makes of a configuration one that goes on from a trained model, as overrides."""
+    return {"model": {"bundle": str(bundle), "learns": [*learns]}, "training.ensemble": 1}

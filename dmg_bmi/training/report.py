@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import FloatingArray
+from ..arrays import DAY, HOUR, FloatingArray
 from ..errors import ConfigError
 from ..io import netcdf
 from ..io.files import read_text
@@ -35,6 +35,8 @@ SHOWN: dict[str, tuple[str, float, float]] = {
     "FHV": ("%", -50.0, 50.0),
     "FLV": ("%", -100.0, 100.0),
 }
+#: What turns the amount of a step into a rate, where that is the same number.
+PER_STEP = {DAY: " d-1", HOUR: " h-1"}
 #: Points of the curve of a training.
 CURVE = 2000
 
@@ -91,7 +93,7 @@ def _content(
         "place": None
         if longitude is None or latitude is None
         else [_plain(longitude, 5), _plain(latitude, 5)],
-        "units": flux.units,
+        "units": flux.units + (PER_STEP.get(dataset.step, "") if flux.aggregation == "sum" else ""),
         "meaning": flux.meaning,
         "judged": judged,
         "period": [str(dataset.times[steps][0])[:10], str(dataset.times[steps][-1])[:10]],

@@ -10,20 +10,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ..errors import ConfigError, TrainingError
+from ..io import netcdf
 from ..io.atomic import write_atomic
+from ..io.timeseries import BasinDataset
 from ..io.typed_yaml import read_yaml
 from ..model.bundle import OF_RUN
 from ..runtime import config as run_config
 from . import checkpoint
-from .config import TrainingConfig
+from .config import Overrides, TrainingConfig, settings
 from .readers.base import FileData
 
 log = logging.getLogger("dmg_bmi")
 BUNDLE, CONFIG, LOG = OF_RUN, "config.yaml", "train.log"
 CHECKPOINT, TENSORBOARD = "checkpoint.safetensors", "tensorboard"
+#: Data that were given to a training as an object.
+DATA = "data.nc"
 METRICS, HISTORY = "metrics.csv", "history.csv"
 #: What a calibration found: of each basin, and of each of its starts.
 PARAMETERS, STARTS = "parameters.csv", "starts.csv"
@@ -67,7 +72,30 @@ class RunFolder:
         going = os.path.exists(self / CHECKPOINT) or any(self.path.glob(GROUPS.format("*")))
         return os.path.exists(self / METRICS) and not going
 
-    def read_config(self, overrides: tuple[str, ...] | list[str] = ()) -> TrainingConfig:
+    def settings(self, overrides: Overrides, data: object) -> dict[str, Any]:
+        """Return ``section.key`` to value; given data, if there are any, are read where they are kept."""
+        kept = {"reader": "netcdf", "path": str(self / DATA)}
+        return ({} if data is None else {"data": kept}) | settings(overrides)
+
+    def keep_data(self, data: BasinDataset) -> None:
+        """Write data that were given as an object.
+
+        Raises
+        ------
+        TrainingError
+            If an unfinished run in the folder has others.
+        """
+        file = self / DATA
+        if os.path.exists(self / CONFIG) and os.path.exists(file):
+            if not _is_same(netcdf.read(file), data):
+                raise TrainingError(
+                    f"{self.path}: holds an unfinished run on other data; choose another folder or remove it"
+                )
+            return
+        with checkpoint.writing(file):
+            netcdf.write(file, data, title="data of a training")
+
+    def read_config(self, overrides: Overrides = ()) -> TrainingConfig:
         """Read the configuration, whatever version of the package wrote it."""
         file = self / CONFIG
         return TrainingConfig.from_stored(read_yaml(file), str(file), overrides)
@@ -148,6 +176,19 @@ class RunFolder:
 class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Ignore a full disk here: it is reported by the files that a run cannot do without."""
+
+
+def _is_same(kept: BasinDataset, data: BasinDataset) -> bool:
+    """Tell whether two datasets have the same basins, steps, values, and units of series."""
+    names = [(*d.forcing, "|", *d.target, "|", *d.attributes) for d in (kept, data)]
+    if kept.ids != data.ids or names[0] != names[1] or not np.array_equal(kept.times, data.times):
+        return False
+    series = [{**d.forcing, **d.target} for d in (kept, data)]
+    return (
+        all(kept.units.get(name, "1") == data.units.get(name, "1") for name in series[0])
+        and all(np.array_equal(series[0][name], series[1][name], equal_nan=True) for name in series[0])
+        and all(np.array_equal(v, data.attributes[n], equal_nan=True) for n, v in kept.attributes.items())
+    )
 
 
 def compare(present: TrainingConfig, requested: TrainingConfig) -> str:

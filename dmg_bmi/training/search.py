@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError, TrainingError
 from ..io.atomic import make_folder
 from ..io.typed_yaml import from_mapping, read_yaml
-from .config import TrainingConfig
+from .config import Overrides, TrainingConfig, settings
 from .experiment import require_extras, train
 from .renamed_keys import current_key
 from .run_folder import STUDY
@@ -42,7 +41,7 @@ def search(
     space: str | Path | Mapping[str, Any],
     folder: str | Path,
     trials: int = 20,
-    overrides: Sequence[str] = (),
+    overrides: Overrides = (),
 ) -> dict[str, Any]:
     """Train repeatedly with other settings, and find the best.
 
@@ -59,8 +58,8 @@ def search(
         Holds ``study.log`` and the run folder of each trial. Called again, the search resumes.
     trials : int
         Their number in all calls.
-    overrides : sequence of str
-        ``section.key=value`` for every trial.
+    overrides : sequence of str, or mapping
+        ``section.key=value``, or ``section.key`` to value, for every trial.
 
     Returns
     -------
@@ -78,8 +77,7 @@ def search(
 
     def objective(trial: Any) -> float:
         chosen = {key: _suggest(trial, key, choice) for key, choice in choices.items()}
-        settings = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in chosen.items())]
-        run = train(config, folder / f"trial-{trial.number:03d}", settings)
+        run = train(config, folder / f"trial-{trial.number:03d}", settings(overrides) | chosen)
         if run.history.best is None:
             raise TrainingError("no validation was made")
         return run.history.best[1]

@@ -231,10 +231,24 @@ def test_without_xarray_it_is_told_what_to_install(case, monkeypatch):
         to_xarray(data)
 
 
-def test_the_example_of_the_page_runs(capsys):
+def example(number):
+    """Return a snippet of the page of Datasets, to be run."""
     page = (Path(__file__).parents[2] / "docs" / "xarray.md").read_text()
-    exec(compile(re.search(r"```python\n(.*?)```", page, re.S)[1], "xarray.md", "exec"), {})
+    return compile(re.findall(r"```python\n(.*?)```", page, re.S)[number], "xarray.md", "exec")
+
+
+def test_the_example_of_the_page_runs(capsys):
+    exec(example(0), {})
     assert "gauge-2" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_example_of_a_training_on_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(example(1), names)
+    assert names["tuned"].scores["test"].ids == ("synthetic-003",)
+    assert (names["flow"] > 0).all()
 
 
 def test_units_that_are_the_same_need_not_be_understood():

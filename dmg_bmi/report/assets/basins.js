@@ -80,9 +80,9 @@
     sets.push({ name: `${C.reference.name}, ${s}`, scores: C.reference.scores[s], colour: "other", dash: [6, 4] });
   const cdfTable = R.h("p", { class: "note" });
   const drawCdfLines = R.lines(cdfRoot, {
-    label: "", x: "score", y: "share of basins", height: 270, range: [0, 1.02],
+    label: "", x: () => `${cdfMetric()}${R.unit(C.metrics[cdfMetric()][0])}`, y: "share of basins", height: 270, range: [0, 1.02],
     xrange: () => { const [, low, high] = C.metrics[cdfMetric()]; return low === 0 && high === 1 ? [-0.5, 1] : [low, high]; },
-    lines: sets.map((s) => ({ label: s.name, colour: s.colour, dash: s.dash, width: s.dash ? 1.6 : 2 })),
+    lines: sets.map((s) => ({ label: s.name, colour: s.colour, dash: s.dash, width: s.dash ? 1.6 : 2, stepped: true })),
     spec: () => {
       const metric = cdfMetric(), [, a, b] = C.metrics[metric], low = a === 0 && b === 1 ? -0.5 : a;
       const at = Array.from({ length: 401 }, (_, k) => low + ((b - low) * k) / 400);
@@ -117,7 +117,7 @@
   const flowLines = [{ name: "observed", label: "observed", colour: "observed", width: 1.1 }, { name: "simulated", label: "simulated", colour: "simulated", width: 1.5 }];
   R.startView(C.flow);
   const draws = [];
-  if (C.flow.series.P) draws.push(R.series(flowCard, { ...common, group: C.flow, y: unit, height: 84, down: true, bars: true, dates: false,
+  if (C.flow.series.P) draws.push(R.series(flowCard, { ...common, group: C.flow, y: R.units(unit), height: 84, down: true, bars: true, dates: false,
     lines: [{ name: "P", label: `precipitation${R.unit(unit)}`, colour: "rain" }] }));
   flowCard.append(linear, logarithmic);
   draws.push(R.series(linear, { ...common, group: C.flow, y: `flow${R.unit(unit)}`, height: 270, lines: flowLines }),
@@ -127,7 +127,7 @@
   const tiles = () => {
     title.textContent = `Basin ${C.ids[basin]}`;
     strip.replaceChildren(...metrics.map((m) => R.h("span", {}, `${m} `, R.h("b", {}, R.text(score(m, basin))),
-      C.metrics[m][0] ? ` ${C.metrics[m][0]}` : "")), R.h("span", { class: "quiet" }, `(${split})`));
+      C.metrics[m][0] ? ` ${R.units(C.metrics[m][0])}` : "")), R.h("span", { class: "quiet" }, `(${split})`));
   };
 
   // -- curves, seasons, pairs ---------------------------------------------------------------
@@ -136,10 +136,11 @@
   const curveCard = add(R.card("Flow duration", "third", judged));
   draws.push(R.lines(curveCard, { label: "exceeded %", x: "% of the time exceeded", y: `flow${R.unit(unit)}`, log: true, lines: flowLines,
     spec: () => ({ at: C.exceedance, values: pair("curve") }) }));
-  const monthCard = add(R.card("Seasons", "third", `mean of each month, mm d⁻¹; ${judged}`));
+  const monthCard = add(R.card("Seasons", "third", `mean of each month; ${judged}`));
   const monthLines = [...flowLines, { name: "P", label: "precipitation", colour: "rain", dash: [4, 3] }, { name: "ET", label: "evapotranspiration", colour: "evaporation", dash: [4, 3] }]
     .filter((line) => C.basin[`month ${line.name}`]);
-  draws.push(R.lines(monthCard, { label: "month", x: "month", y: "mm d⁻¹", lines: monthLines,
+  draws.push(R.lines(monthCard, { label: "month", y: "mm d⁻¹", lines: monthLines,
+    xticks: { splits: () => [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], values: (_, ticks) => ticks.map((month) => "JFMAMJJASOND"[month - 1]) },
     spec: () => ({ at: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], values: monthLines.map((line) => known(`month ${line.name}`)) }) }));
   const pairCard = add(R.card("Observed and simulated", "third", null));
   const pairRoot = R.h("div", {});
@@ -223,11 +224,11 @@
     const svg = R.svg("svg", { viewBox: `0 0 ${width} ${row * per + 4}`, role: "img", "aria-label": "parameters of the basin" });
     names.forEach((name, k) => {
       const p = C.parameters[name], [mean, low, high] = all[name], column = Math.floor(k / per), y = row * (k % per) + 17;
-      const x0 = (column * width) / half + 172, x1 = ((column + 1) * width) / half - 62;
+      const x0 = (column * width) / half + 180, x1 = ((column + 1) * width) / half - 62;
       const px = (v) => x0 + ((v - p.lower) / (p.upper - p.lower || 1)) * (x1 - x0);
       const cut = (v) => Math.min(Math.max(px(v), x0), x1);
-      svg.append(R.svg("text", { class: "name", x: x0 - 44, y: y + 4, "text-anchor": "end" }, `${name}${p.dynamic ? " ~" : ""}${R.unit(p.units)}`, R.svg("title", {}, p.meaning)),
-        R.svg("text", { x: x0 - 6, y: y + 4, "text-anchor": "end" }, R.text(p.lower, 2)), R.svg("text", { x: x1 + 6, y: y + 4 }, R.text(p.upper, 2)),
+      svg.append(R.svg("text", { class: "name", x: x0 - 48, y: y + 4, "text-anchor": "end" }, `${name}${p.dynamic ? " ~" : ""}${R.unit(p.units)}`, R.svg("title", {}, p.meaning)),
+        R.svg("text", { x: x0 - 6, y: y + 4, "text-anchor": "end" }, R.tick(p.lower)), R.svg("text", { x: x1 + 6, y: y + 4 }, R.tick(p.upper)),
         R.svg("line", { x1: x0, x2: x1, y1: y, y2: y, stroke: "var(--line)" }));
       const every = Math.ceil(n / 150);
       for (let b = 0; b < n; b += every) svg.append(R.svg("circle", { cx: cut(mean[b]), cy: y, r: 2.2, fill: "var(--quiet)", "fill-opacity": 0.25 }));
@@ -245,7 +246,7 @@
     if (!some.length) return;
     const card = add(R.card(heading, "", note + R.resolution(group, "or")));
     card.append(R.viewTools());
-    some.forEach((name, k) => draws.push(R.series(card, { ...common, group, y: unitOf(name), height: k === some.length - 1 ? 130 : 104, zero,
+    some.forEach((name, k) => draws.push(R.series(card, { ...common, group, y: R.units(unitOf(name)), height: k === some.length - 1 ? 130 : 104, zero,
       dates: k === some.length - 1, lines: [{ name, label: label(name), colour: COLOURS[k % COLOURS.length] }] })));
   };
   stack(C.levels, "Storages", "At the end of each step. ", (name) => `${name.replaceAll("_", " ")}${R.unit(C.about[name][0])}`, (name) => C.about[name][0], true);

@@ -54,7 +54,10 @@ window.Report = (() => {
   };
   // Of a tick: no more digits than it has.
   R.tick = (v) => (v === null ? "" : Math.abs(v) >= 1e5 || (v && Math.abs(v) < 1e-3) ? v.toExponential(0).replace("e+", "e") : `${Number(v.toPrecision(6))}`).replaceAll("-", "−");
-  R.unit = (units) => (units && units !== "1" ? ` (${units})` : "");
+  // Units as they are printed: mm d⁻¹, °C.
+  R.units = (units) => (!units || units === "1" ? "" : units.replace(/\bdeg(?=[CF]\b)/, "°")
+    .replace(/([A-Za-z])(-?\d+)(?= |$)/g, (_, letter, power) => letter + [...power].map((c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]).join("")));
+  R.unit = (units) => (R.units(units) ? ` (${R.units(units)})` : "");
   R.date = (seconds, step) => new Date(seconds * 1e3).toISOString().slice(0, step < 86400 ? 16 : 10).replace("T", " ");
 
   // -- elements ---------------------------------------------------------------
@@ -161,7 +164,7 @@ window.Report = (() => {
   });
 
   // Lines over a common x that is no time: `spec()` gives x and values of what is shown.
-  R.lines = (root, { label, x, y, height = 230, log = false, xlog = false, lines, spec, range, xrange }) => {
+  R.lines = (root, { label, x, y, height = 230, log = false, xlog = false, lines, spec, range, xrange, xticks }) => {
     const where = R.h("b", {}), keys = key(lines);
     const chartRoot = R.h("div", { class: "chart" });
     root.append(R.h("div", { class: "key" }, ...keys.map((k) => k.node), where), chartRoot);
@@ -173,11 +176,12 @@ window.Report = (() => {
       width, height, legend: { show: false },
       cursor: { y: false, drag: { x: true, y: false, uni: 20 } },
       scales: { x: { time: false, distr: xlog ? 3 : 1, range: xrange }, y: { distr: log ? 3 : 1, range: log ? logRange : range } },
-      axes: [axis({ label: x, labelSize: 22, labelFont: "11px system-ui, sans-serif", size: 30 }),
-        axis({ label: y, labelSize: 20, labelFont: "11px system-ui, sans-serif", size: 46,
+      axes: [axis({ label: x, labelSize: 22, labelFont: "11px system-ui, sans-serif", size: 30,
+        values: (_, ticks) => ticks.map(R.tick), ...xticks }), axis({ label: y, labelSize: 20, labelFont: "11px system-ui, sans-serif", size: 46,
           values: (_, ticks) => ticks.map(R.tick), ...(log ? { splits: decades } : {}) })],
       series: [{}, ...lines.map((line) => ({ label: line.label, stroke: R.css(line.colour),
-        width: line.width || 1.6, dash: line.dash, points: { show: Boolean(line.points), size: 6 }, spanGaps: true }))],
+        width: line.width || 1.6, dash: line.dash, points: { show: Boolean(line.points), size: 6 }, spanGaps: true,
+        paths: line.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined }))],
       hooks: { setCursor: [(u) => {
         const k = u.cursor.idx;
         where.textContent = k === null || k === undefined ? "" : `${label} ${R.text(u.data[0][k])}`;

@@ -109,7 +109,7 @@
     // The one that colours the map first, the others below it.
     const order = [...of(kind)].sort((a, b) => (b.k === shown[kind].k) - (a.k === shown[kind].k));
     order.forEach((v, k) => panels[kind].push(R.series(roots[kind], { group: v.group, places: kinds[kind].ids.length,
-      place: () => (kindOf(chosen) === kind ? placeOf(chosen) : 0), y: v.units || v.name, height: k ? 110 : 230,
+      place: () => (kindOf(chosen) === kind ? placeOf(chosen) : 0), y: R.units(v.units) || v.name, height: k ? 110 : 230,
       lines: [{ name: "value", label: `${v.name}${R.unit(v.units)}, ${v.meaning}`, colour: COLOURS[k % COLOURS.length], width: 1.5 }] })));
   }
   card.append(R.h("p", { class: "note" }, ...new Set(C.variables.map((v) => R.resolution(v.group, "or")).filter(Boolean)),
