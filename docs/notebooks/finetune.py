@@ -15,7 +15,7 @@ from dmg_bmi.synthetic.basins import generate
 from dmg_bmi.training import fine_tune
 
 plt.rcParams.update({"figure.dpi": 120, "axes.spines.top": False, "axes.spines.right": False})
-plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25})
+plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25, "date.converter": "concise"})
 
 # %% [markdown]
 # A gauge with four years of flow, as a Dataset: the first fills the stores, the second is to fit, two are to test. With data of your own this is
@@ -61,7 +61,7 @@ def nse(simulated: xr.DataArray, first: str, last: str) -> float:
 
 years = {"the year to fit": ("2001-10-01", "2002-09-30"), "the others": ("2002-10-01", "2004-09-30")}
 for label, flow in (("before", before), ("after", after)):
-    print(label, *(f"NSE of {name} {nse(flow, *days):.3f}" for name, days in years.items()))
+    print(f"{label:7} NSE of", ", of ".join(f"{name} {nse(flow, *days):.3f}" for name, days in years.items()))
 assert nse(after, *years["the year to fit"]) > nse(before, *years["the year to fit"])
 
 # %%

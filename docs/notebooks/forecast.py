@@ -14,7 +14,7 @@ from dmg_bmi.io.timeseries import BasinDataset
 from dmg_bmi.synthetic.basins import generate
 
 plt.rcParams.update({"figure.dpi": 120, "axes.spines.top": False, "axes.spines.right": False})
-plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25})
+plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25, "date.converter": "concise"})
 
 # %% [markdown]
 # Three catchments, four years. The gauges see what true rain makes; the model is given rain that is off by a factor, another each week, as rain gauges and radars are.
@@ -63,7 +63,7 @@ for skill, label, colour in (
 ):
     axis.plot(leads, np.median(skill, axis=1), "o-", color=colour, label=label)
 axis.set_xlabel("days ahead")
-axis.set_ylabel("median NSE")
+axis.set_ylabel("median NSE of three catchments")
 axis.legend(frameon=False)
 plt.show()
 gain = np.median(analysed[0]) - np.median(open_loop[0])

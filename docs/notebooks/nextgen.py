@@ -10,16 +10,19 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 import xarray as xr
 
-from dmg_bmi import hydrofabric
+from dmg_bmi import Bundle, hydrofabric
 from dmg_bmi.cli import main
 from dmg_bmi.io.csv_table import write_csv
 from dmg_bmi.plotting import basin_map
+from dmg_bmi.runtime.config import RunConfig
+from dmg_bmi.runtime.initial_state import write_initial_state
 from dmg_bmi.synthetic import river_basin
 
 plt.rcParams.update({"figure.dpi": 120, "axes.spines.top": False, "axes.spines.right": False})
-plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25})
+plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25, "date.converter": "concise"})
 folder = Path(tempfile.mkdtemp())
 
 # %% [markdown]
@@ -29,7 +32,7 @@ folder = Path(tempfile.mkdtemp())
 # %%
 basin = river_basin.generate(24, area=500.0, seed=11)
 basin.write(folder / "subset.gpkg")
-weather = river_basin.weather(basin, days=120, seed=35)
+weather = river_basin.weather(basin, days=60, seed=35)
 (folder / "forcing").mkdir()
 times = [str(time).replace("T", " ") for time in weather.times]
 for k, name in enumerate(weather.ids):
@@ -59,10 +62,17 @@ fabric = next((folder / "run" / "config").glob("*.gpkg"))
 assert main(["nextgen", "check", str(realization), "--hydrofabric", str(fabric)]) == 0
 
 # %% [markdown]
-# Now runoff and rivers: each hour the depth of runoff times the area of each divide enters the reach that it drains to.
+# Now runoff and rivers: each hour the depth of runoff times the area of each divide enters the reach that it drains to. Stores begin with some water, so that this needs no
+# years to fill them; in `ngen` the same is `--model-params` with `{"phy.SM": [...]}`, or a state of an earlier run.
 
 # %%
 shared = next((folder / "run").rglob("shared.yaml"))
+empty = Bundle.load("demo_daily").model.init_state(len(basin.ids))
+depth_of = {"phy.SM": 200.0, "phy.SUZ": 5.0, "phy.SLZ": 20.0}  # mm
+state = {name: torch.full_like(empty[name], depth) for name, depth in depth_of.items()}
+write_initial_state(RunConfig.read(shared), state, folder / "start.state")
+runoff_yaml = shared.with_name("runoff.yaml")
+runoff_yaml.write_text(shared.read_text() + f"restart: {{read: {folder / 'start.state'}}}\n")
 (folder / "river.yaml").write_text(
     f"bundle: muskingum_cunge\ncatchments: {{hydrofabric: {fabric}}}\nsources: divide\n"
 )
@@ -70,7 +80,7 @@ shared = next((folder / "run").rglob("shared.yaml"))
 start_time: {start}
 end_time: {end}
 components:
-  runoff: {{bmi: "dmg_bmi:DeltaModelBmi", config: {shared}}}
+  runoff: {{bmi: "dmg_bmi:DeltaModelBmi", config: {runoff_yaml}}}
   river: {{bmi: "dmg_bmi:RoutingBmi", config: river.yaml}}
 exchanges:
   - source: runoff.land_surface_water__runoff_depth
@@ -84,7 +94,7 @@ runoff, river = xr.open_dataset(folder / "runoff.nc"), xr.open_dataset(folder / 
 network = hydrofabric.read(folder / "subset.gpkg").network
 size = network.columns()["upstream_area"]
 order = np.argsort(-size)
-shown = slice(60 * 24, None)  # stores begin empty
+shown = slice(5 * 24, None)  # rivers begin dry
 figure, axis = plt.subplots(figsize=(9, 3.2), layout="constrained")
 for k, colour in zip(order[[0, 3, 12]], ("#08306b", "#d95f02", "#1b9e77"), strict=True):
     flow = river.discharge.sel(catchment=network.ids[k])
@@ -95,10 +105,18 @@ plt.show()
 
 # %%
 peak = int(river.discharge.sel(catchment=network.ids[order[0]]).values.argmax())
+days = len(runoff.time) // 24
 flows = dict(zip(river.catchment.values, river.discharge.values[peak].tolist(), strict=True))
 depths = dict(zip(runoff.catchment.values, (runoff.Q.sum("time").values * 1000.0).tolist(), strict=True))
 when = str(river.time.values[peak])[:16].replace("T", " ")
-basin_map.basin(folder / "map.png", folder / "subset.gpkg", flows, depths, title=f"Flow at {when}")
+basin_map.basin(
+    folder / "map.png",
+    folder / "subset.gpkg",
+    flows,
+    depths,
+    title=f"Flow at {when}",
+    depth_label=f"runoff in {days} days (mm)",
+)
 figure, axis = plt.subplots(figsize=(7, 5.5), layout="constrained")
 axis.imshow(plt.imread(folder / "map.png"))
 axis.set_axis_off()

@@ -17,7 +17,7 @@ from dmg_bmi.datasets import parameters, simulate
 from dmg_bmi.training import train
 
 plt.rcParams.update({"figure.dpi": 120, "axes.spines.top": False, "axes.spines.right": False})
-plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25})
+plt.rcParams.update({"font.size": 9, "axes.grid": True, "grid.alpha": 0.25, "date.converter": "concise"})
 
 folder = os.environ.get("CAMELS_US", "")
 real = os.path.isdir(folder)
@@ -55,11 +55,12 @@ print(sorted(path.name for path in run.folder.iterdir()))
 # %%
 history = np.genfromtxt(run.folder / "history.csv", delimiter=",", names=True)
 figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
-axis.plot(history["step"], history["loss"], color="#8fa3b0", lw=1)
+axis.plot(history["step"], history["loss"], color="#8fa3b0", lw=1, label="each step")
 smooth = np.convolve(history["loss"], np.ones(9) / 9, mode="valid")
-axis.plot(history["step"][4:-4], smooth, color="#1b6ca8", lw=2)
+axis.plot(history["step"][4:-4], smooth, color="#1b6ca8", lw=2, label="mean of nine")
 axis.set_xlabel("step")
-axis.set_ylabel("loss (1 - NSE of windows)")
+axis.set_ylabel("loss (error² / variance)")
+axis.legend(frameon=False, ncols=2)
 plt.show()
 
 # %% [markdown]
@@ -99,7 +100,7 @@ for axis, basin in zip(axes, shown, strict=True):
     axis.set_title(
         f"{basin}: NSE of the years shown {float(skill.sel(catchment=basin)):.2f}", loc="left", fontsize=9
     )
-    axis.set_ylabel("mm d⁻¹")
+    axis.set_ylabel("runoff (mm d⁻¹)")
 axes[0].legend(frameon=False, ncols=2)
 figure.suptitle("The last two years, on which nothing was trained")
 plt.show()

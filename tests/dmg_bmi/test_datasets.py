@@ -248,7 +248,7 @@ def test_the_example_of_a_training_on_the_page_runs(tmp_path, monkeypatch):
     names = {}
     exec(example(1), names)
     assert names["tuned"].scores["test"].ids == ("synthetic-003",)
-    assert (names["flow"] > 0).all()
+    assert names["flow"].mean() > 0
 
 
 def test_units_that_are_the_same_need_not_be_understood():
