@@ -148,10 +148,16 @@ def _model_balances(key: str, model: ProcessModel, roles: Roles) -> list[Balance
 
 def _balances(models: Models, roles: Roles) -> tuple[Balance, ...]:
     by_model = {key: _model_balances(key, model, roles) for key, model in models.items()}
-    if len(models) == 1:
-        return tuple(b for balances in by_model.values() for b in balances)
-    if any(isinstance(role, WeightRole) and role.conserves for role in roles):
-        return _ensemble_balances(by_model)
+    conserved = any(isinstance(role, WeightRole) and role.conserves for role in roles)
+    if len(models) == 1 or conserved:
+        of_all = [role for role in roles if not isinstance(role, ModelRole)]
+        (own, *others) = by_model.values()
+        return tuple(
+            replace(
+                b, exchange=tuple(dict.fromkeys([*b.exchange, *(n for r in of_all for n in r.exchanges(b))]))
+            )
+            for b in (_ensemble_balances(by_model) if others else own)
+        )
     return tuple(
         replace(
             b,

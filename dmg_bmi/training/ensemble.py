@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..model.delta_model import DeltaModel
 from ..model.registry import descriptions
-from ..model.roles import OutputRole, ParameterRole, WeightRole
+from ..model.roles import MixOutputRole, OutputRole, ParameterRole, WeightRole
 from .config import Model
 
 #: The network of the shares, which are equal.
@@ -48,18 +48,25 @@ def replicate(spec: Model, count: int, attributes: Sequence[str]) -> Model:
     if MEAN in networks:
         raise ConfigError(f"model.nn.{MEAN}: an ensemble gives this name to its shares; choose another")
     numbers = [f"_{i}" for i in range(1, count + 1)] if count > 1 else [""]
+    mean = {"role": WeightRole.kind, "network": MEAN, "attributes": attributes[:1]}
     roles: list[dict[str, Any]] = [
         {**role, "network": role.get("network", "nn") + number, "model": _model(role, models) + number}
         for number in numbers
         for role in spec.roles
+        if role.get("role") != MixOutputRole.kind
     ]
-    share = {"role": WeightRole.kind, "network": MEAN, "attributes": attributes[:1]}
+    mixed: list[dict[str, Any]] = [
+        {**role, "network": role.get("network", "nn") + number, "share": _part(role, count)}
+        for number in numbers
+        for role in spec.roles
+        if role.get("role") == MixOutputRole.kind
+    ]
     return replace(
         spec,
         nn={name + number: d for number in numbers for name, d in networks.items()}
         | {MEAN: {"name": "mlp", "hidden_sizes": []}},
         phy_model={key + number: d for number in numbers for key, d in models.items()},
-        roles=[*roles, share],
+        roles=[*roles, mean, *mixed],
     )
 
 
@@ -74,6 +81,12 @@ def _model(role: Mapping[str, Any], models: Mapping[str, Any]) -> str:
     return str(role.get("model", next(iter(models))))
 
 
+def _part(role: Mapping[str, Any], count: int) -> Any:
+    """Return what each copy of a network has of its share; the role refuses what is no number."""
+    share = role.get("share", MixOutputRole.share)
+    return share / count if isinstance(share, int | float) else share
+
+
 def equalize(model: DeltaModel) -> None:
     """Give every member of a model of :func:`replicate` the same share, which training does not change."""
     shares = model.networks[MEAN].requires_grad_(False)
@@ -83,10 +96,24 @@ def equalize(model: DeltaModel) -> None:
 
 
 def members(model: DeltaModel) -> list[str]:
-    """Return the keys of members that learn each by its own loss: all, if nothing trains their shares."""
+    """Return the keys of members that learn each by its own loss: all, if nothing trains their shares.
+
+    Members are the process models, and the networks whose outputs are mixed with theirs.
+    """
     shares = [model.networks[role.network] for role in model.roles if isinstance(role, WeightRole)]
     fixed = shares and not any(weight.requires_grad for network in shares for weight in network.parameters())
-    return [*model.process_models] if fixed else []
+    mixed = [role.network for role in model.roles if isinstance(role, MixOutputRole)]
+    return [*model.process_models, *mixed] if fixed else []
+
+
+def require_learning(model: DeltaModel, targets: Sequence[str]) -> None:
+    """Refuse a network that learns by its own loss, but gives none of the targets."""
+    for role in model.roles:
+        if isinstance(role, MixOutputRole) and set(role.outputs).isdisjoint(targets):
+            raise ConfigError(
+                f"role of network {role.network!r}: it gives {', '.join(role.outputs)}, of which "
+                "training.loss has none; it would learn nothing"
+            )
 
 
 def split_members(model: DeltaModel, fluxes: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:

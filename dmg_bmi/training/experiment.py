@@ -30,7 +30,7 @@ from ..runtime.config import write_config
 from . import checkpoint, distributed, run_folder
 from .config import Overrides, Training, TrainingConfig, bounds
 from .data import Tensors, require, require_gradient, statistics, tensors
-from .ensemble import equalize, is_ensemble, replicate
+from .ensemble import equalize, is_ensemble, replicate, require_learning
 from .evaluate import Scores, evaluate, predict, table, write_scores
 from .history import History
 from .losses import FLOW
@@ -160,6 +160,7 @@ class Experiment:
         """Check that the data have what the model needs, and that all of it can learn."""
         columns = sorted({column for split in self.splits.values() for column in split.columns})
         require(self.observed, model, self.config.training.targets, columns)
+        require_learning(model, self.config.training.targets)
         left_out = self.observed.columns(sorted(set(columns) - set(self.splits["train"].columns)))
         warn_left_out(model.statistics, left_out.attributes, left_out.ids)
         if not self.config.training.spin_up_gradient:

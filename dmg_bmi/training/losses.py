@@ -196,9 +196,14 @@ class Objective:
     def __call__(
         self, simulated: Mapping[str, Tensor], observed: Mapping[str, Tensor], basins: Tensor
     ) -> Tensor:
-        """Compute the sum for series ``[time, rows]``; `basins` ``[rows]`` are the basins of the rows."""
+        """Compute the sum for series ``[time, rows]``; `basins` ``[rows]`` are the basins of the rows.
+
+        A target that is not simulated does not count: a network that is a member may give the flow alone.
+        """
         terms = []
         for target, loss, weight, statistic in self._terms:
+            if target not in simulated:
+                continue
             rows = statistic[basins.to(statistic.device)].to(simulated[target].device)
             terms.append(weight * loss(simulated[target], observed[target], rows))
         return torch.stack(terms).sum()

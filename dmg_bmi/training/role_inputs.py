@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..errors import ConfigError
 from ..model.registry import descriptions
-from ..model.roles import MixInputRole, OutputRole
+from ..model.roles import MixInputRole, MixOutputRole, OutputRole
 from .config import Model
 
 log = logging.getLogger("dmg_bmi")
@@ -32,7 +32,7 @@ def with_inputs(spec: Model, forcings: Sequence[str], attributes: Sequence[str])
     for role in spec.roles:
         filled = {"attributes": tuple(attributes), **role}
         kind = role.get("role")
-        if filled.get("inputs", ALL if kind == OutputRole.kind else ()) == ALL:
+        if filled.get("inputs", ALL if kind in (OutputRole.kind, MixOutputRole.kind) else ()) == ALL:
             filled["inputs"] = tuple(forcings)
         mixes = role.get("mixes")
         if kind == MixInputRole.kind and isinstance(mixes, dict):

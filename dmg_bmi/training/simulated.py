@@ -68,7 +68,8 @@ class Simulation:
         self.evaporation = EVAPORATION if EVAPORATION in fluxes else None
         named = (target, self.evaporation, *(f.name for f in self.stores), *in_balance)
         self.outputs = [*dict.fromkeys(name for name in named if name is not None)]
-        self.members = members(model)
+        # A network among them has no parameters.
+        self.members = [key for key in members(model) if key in model.process_models]
         self.parameters: dict[str, Parameter] = {}
         self.by_basin: dict[str, list[FloatingArray]] = {}
         self.packers: dict[str, SeriesPacker] = {}

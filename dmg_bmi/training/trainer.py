@@ -190,6 +190,8 @@ class _Loop:
         """Return the fluxes of all rows, those of other processes without gradient."""
         options, per_day = self.options, 1.0 / self.model.dt
         keys = [f"{key}." for key in members(self.model)] or [""]
+        wanted = [key + target for key in keys for target in batch.target]
+        given = {flux.name for flux in self.model.declaration.fluxes}
         simulated = simulate(
             self.model,
             batch,
@@ -197,7 +199,7 @@ class _Loop:
             options.spin_up_gradient,
             round(options.tbptt * per_day),
             round(options.activation_checkpointing * per_day),
-            [key + target for key in keys for target in batch.target],
+            [name for name in wanted if name in given],
         )
         return {name: distributed.all_rows(values) for name, values in simulated.items()}
 

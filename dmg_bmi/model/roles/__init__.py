@@ -5,6 +5,7 @@ from .corrections import CorrectInputRole, CorrectOutputRole
 from .ensemble import WeightRole
 from .mixing import MixInputRole
 from .network_output import OutputRole
+from .output_mixing import MixOutputRole
 from .parameters import ParameterRole
 from .process import ProcessRole
 from .resolve import KINDS, from_plain, resolve_roles
@@ -14,6 +15,7 @@ __all__ = [
     "CorrectInputRole",
     "CorrectOutputRole",
     "MixInputRole",
+    "MixOutputRole",
     "OutputRole",
     "ParameterRole",
     "ProcessRole",

@@ -213,7 +213,7 @@ class Role:
         return []
 
     def exchanges(self, balance: Balance) -> list[str]:
-        """List the fluxes that the role adds to the exchange of a balance of its process model."""
+        """List the fluxes that the role adds to the exchange of a balance, its process model's or of all."""
         return []
 
     def describe(self) -> dict[str, Any]:

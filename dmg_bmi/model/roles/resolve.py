@@ -14,6 +14,7 @@ from .corrections import CorrectInputRole, CorrectOutputRole
 from .ensemble import WeightRole
 from .mixing import MixInputRole
 from .network_output import OutputRole
+from .output_mixing import MixOutputRole
 from .parameters import ParameterRole
 from .process import ProcessRole
 
@@ -27,6 +28,7 @@ KINDS = {
         CorrectOutputRole,
         WeightRole,
         OutputRole,
+        MixOutputRole,
     )
 }
 
@@ -68,6 +70,7 @@ def resolve_roles(
         raise ConfigError("only one network can weigh the process models")
     if any(isinstance(r, WeightRole) for r in roles) and len(models) < 2:
         raise ConfigError("weights require at least two process models")
+    _check_mixing(roles, models)
     declared = {p.name for m in models.values() for p in m.declaration.parameters}
     unknown = [name for name in fixed if name not in declared]
     if unknown:
@@ -76,6 +79,20 @@ def resolve_roles(
     for key, model in models.items():
         resolved = _assign_static(resolved, key, model.declaration, fixed)
     return tuple(resolved)
+
+
+def _check_mixing(roles: Sequence[Role], models: Mapping[str, ProcessModel]) -> None:
+    """Check that there is one flux for networks to be mixed with, and that they leave some of it."""
+    mixing = [role for role in roles if isinstance(role, MixOutputRole)]
+    earlier = roles[: roles.index(mixing[0])] if mixing else ()
+    if mixing and len(models) > 1 and not any(isinstance(role, WeightRole) for role in earlier):
+        raise ConfigError(
+            f"role of network {mixing[0].network!r}: mix_output with several process models mixes with their "
+            "mean: a role weights must stand before it"
+        )
+    if sum(role.share for role in mixing) >= 1:
+        names = ", ".join(role.network for role in mixing)
+        raise ConfigError(f"mix_output: the shares of {names} leave nothing to the process models")
 
 
 def _assign_static(

@@ -12,6 +12,7 @@ from dmg_bmi.model.roles import (
     CorrectInputRole,
     CorrectOutputRole,
     MixInputRole,
+    MixOutputRole,
     OutputRole,
     ProcessRole,
     WeightRole,
@@ -88,6 +89,8 @@ def cases():
             models,
             {"out": LSTM},
         )
+        mixed = {"role": "mix_output", "outputs": [*fluxes], "inputs": seen, "network": "out", "share": 0.3}
+        found[f"{name}-mix-output"] = ([PARAMETERS, mixed], models, {"out": LSTM})
     return found | ensembles() | {"network-alone": ([ALONE], None, {"nn": LSTM})}
 
 
@@ -113,9 +116,21 @@ def ensembles():
         "network": "c",
         "model": names[0],
     }
+    mixed = {
+        "role": "mix_output",
+        "outputs": ["Q"],
+        "inputs": ["P", "T"],
+        "attributes": ["clay"],
+        "share": 0.2,
+    }
     return {
         "ensemble-static": ([*each, static], models, {}),
         "ensemble-corrected": ([*each, corrected, static], models, {}),
+        "ensemble-mixed": (
+            [*each, static, {**mixed, "network": "one"}, {**mixed, "network": "other", "inputs": ["T"]}],
+            models,
+            {"one": LSTM},
+        ),
         "ensemble-dynamic": ([*each, {**static, "inputs": ["P", "T"]}], models, {"w": LSTM}),
         "models-side-by-side": (each, models, {}),
     }
@@ -299,6 +314,57 @@ def test_mixing_is_the_weighted_mean_of_the_sources(data):
     assert declared["P_radar"].aggregation == "sum"
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("names", [("hbv",), ("hbv", "gr4j")])
+def test_a_mixed_output_is_the_weighted_mean_of_equations_and_networks(data, names):
+    models = {name: build_process_model(catchment(name)) for name in names}
+    parameters = [p for m in models.values() for p in m.declaration.parameters]
+    known = {p.name: (p.lower + p.upper) / 2 for p in parameters}
+    weigh = [WeightRole((), ("slope",), network="w")] if len(names) > 1 else []
+    networks = {
+        "w": build_network({"name": "mlp", "hidden_sizes": []}, 1, len(names)),
+        "a": build_network(LSTM, 2, 1),
+        "b": build_network(MLP, 2, 1),
+    }
+    networks = {key: n.double() for key, n in networks.items() if key != "w" or weigh}
+    share = {"a": 0.2, "b": 0.3}
+    mixed = [MixOutputRole(("P", "T"), outputs=("Q",), network=key, share=s) for key, s in share.items()]
+    alone = [OutputRole(("P", "T"), outputs=("Q",), network=key) for key in share]
+    equations = {key: networks[key] for key in networks if key not in share}
+    model = DeltaModel(networks, models, (*weigh, *mixed), known, STATISTICS)
+    forcing, attributes = data(model)
+    fluxes, _ = model(forcing, attributes)
+    own, _ = DeltaModel(equations, models, weigh, known, STATISTICS)(forcing, attributes)
+    given = {
+        role.network: DeltaModel({role.network: networks[role.network]}, None, role, statistics=STATISTICS)
+        for role in alone
+    }
+    given = {key: one(forcing, attributes)[0]["Q"] for key, one in given.items()}
+    torch.testing.assert_close(fluxes["Q"], 0.5 * own["Q"] + 0.2 * given["a"] + 0.3 * given["b"])
+    torch.testing.assert_close(fluxes["Q_mixing"], fluxes["Q"] - own["Q"])
+    assert fluxes["Q_mixing"].abs().max() > 0.01
+    for key, series in given.items():
+        torch.testing.assert_close(fluxes[f"{key}.Q"], series)
+
+
+@torch.no_grad()
+def test_a_network_is_mixed_in_where_flow_is_high_if_so_said(data):
+    known = {p.name: (p.lower + p.upper) / 2 for p in HBV().declaration.parameters}
+    network = build_network(LSTM, 2, 1).double()
+    flow = {}
+    for half_at in (0.0, 0.7):
+        role = MixOutputRole(("P", "T"), outputs=("Q",), network="a", share=0.4, half_at=half_at)
+        model = DeltaModel({"a": network}, HBV(), role, known, STATISTICS)
+        fluxes, _ = model(*data(model, time=200))
+        flow[half_at] = fluxes
+    own = flow[0.0]["Q"] - flow[0.0]["Q_mixing"]
+    torch.testing.assert_close(flow[0.7]["Q"] - flow[0.7]["Q_mixing"], own)
+    assert (own < 0.1).any()
+    assert (own > 3.0).any()
+    share = own / (own + 0.7)
+    torch.testing.assert_close(flow[0.7]["Q_mixing"], share * flow[0.0]["Q_mixing"])
+
+
 @pytest.mark.parametrize("mixes", [{}, {"P": []}, {"P": "P_next"}, {"P": 3}, ["P"], {"rain": ["P_next"]}])
 def test_a_mixture_without_sources_is_refused(mixes):
     role = {"role": "mix_input", "mixes": mixes, "inputs": ["P"], "network": "m"}
@@ -412,6 +478,7 @@ def test_dynamic_parameters_drop_out_to_static_in_training_only(hybrids):
 # -- what cannot be ---------------------------------------------------------------
 
 HBV_ROLE = {"network": "given", "attributes": ["slope"]}
+MIXED = {"role": "mix_output", "outputs": ["Q"], "inputs": ["P"], "network": "x"}
 WRONG = {
     "unknown role 'proces'; available: parameters, process": [{"role": "proces", "network": "x"}],
     "no replaceable process 'melting'; it has 'ET'|no replaceable process 'melting'; it has ET": [
@@ -445,6 +512,12 @@ WRONG = {
         HBV_ROLE,
         {"role": "output", "inputs": ["P"], "outputs": ["Q"], "network": "x"},
     ],
+    "share is 1.0; it must be a number between 0 and 1": [HBV_ROLE, {**MIXED, "share": 1.0}],
+    "share is 'half'; it must be a number": [HBV_ROLE, {**MIXED, "share": "half"}],
+    "share is 0; the network would take no part": [HBV_ROLE, {**MIXED, "share": 0}],
+    "half_at is -1; it must be a number from 0": [HBV_ROLE, {**MIXED, "half_at": -1}],
+    "the shares of x, y leave nothing to the process models": [HBV_ROLE, MIXED, {**MIXED, "network": "y"}],
+    "hbv has no flux 'NEE'": [HBV_ROLE, {**MIXED, "outputs": ["Q", "NEE"]}],
     "requires inputs or attributes": [{"network": "x"}],
     "parameters has no key 'atributes'; did you mean attributes. available: inputs": [
         {"network": "x", "atributes": ["slope"]}
@@ -464,6 +537,17 @@ def test_a_role_that_does_not_fit_is_refused_with_the_reason(message):
     roles = WRONG[message]
     with pytest.raises(ConfigError, match=message):
         DeltaModel.build(nn={role["network"]: MLP for role in roles}, phy_model={"name": "hbv"}, roles=roles)
+
+
+def test_outputs_are_mixed_with_the_mean_of_an_ensemble_that_exists():
+    models = {"wet": {"name": "hbv"}, "dry": {"name": "hbv"}}
+    roles = [{**HBV_ROLE, "model": "wet"}, {**HBV_ROLE, "model": "dry", "network": "second"}]
+    weights = {"role": "weights", "attributes": ["slope"], "network": "w"}
+    networks = dict.fromkeys(("given", "second", "x", "w"), MLP)
+    with pytest.raises(ConfigError, match="a role weights must stand before it"):
+        DeltaModel.build(nn=networks, phy_model=models, roles=[*roles, MIXED, weights])
+    with pytest.raises(ConfigError, match="output takes its place"):
+        DeltaModel.build(nn=MLP, roles=[{**MIXED, "network": "nn"}])
 
 
 def test_a_recurrent_network_needs_inputs():

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 import torch
 
-from dmg_bmi import Bundle, DeltaModel
+from dmg_bmi import Bundle, DeltaModel, FeatureStatistics
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.synthetic.basins import generate
 from dmg_bmi.training import train
@@ -114,6 +114,40 @@ def test_members_of_several_process_models_have_each_its_own_networks_and_one_me
     torch.testing.assert_close(fluxes["Q"], flows.mean(0))
 
 
+def test_a_network_whose_flow_is_mixed_in_learns_what_it_learns_alone(data):
+    """And the process models what they learn without it; copies share its weight."""
+    network = {"name": "lstm", "hidden_size": 4}
+    statistics = {"Q": FeatureStatistics(1.0, 2.0)}
+    role = {"network": "own", "inputs": ["P", "T"], "outputs": ["Q"]}
+    mixed = {**role, "role": "mix_output", "share": 0.4}
+    described = replace(SPEC, nn=SPEC.nn | {"own": network}, roles=[*SPEC.roles, mixed])
+    spec = replicate(described, 2, ["aridity"])
+    torch.manual_seed(0)
+    alone = DeltaModel.build(nn={"own": network}, roles=[{**role, "role": "output"}], statistics=statistics)
+    model = DeltaModel.build(nn=spec.nn, phy_model=spec.phy_model, roles=spec.roles, statistics=statistics)
+    equalize(model)
+    assert members(model) == ["phy_1", "phy_2", "own_1", "own_2"]
+    model.networks["own_2"].load_state_dict(alone.networks["own"].state_dict())
+    fit(alone, data, OPTIONS, window=30, spin_up=10)
+    # The loss is the mean of four.
+    fit(model, data, replace(OPTIONS, ensemble=2, loss={"nse": 4.0}), window=30, spin_up=10)
+    for key, expected in alone.networks["own"].state_dict().items():
+        torch.testing.assert_close(model.networks["own_2"].state_dict()[key], expected, rtol=1e-3, atol=1e-5)
+    with torch.no_grad():
+        fluxes, _ = model(data.forcing, data.attributes)
+    first, second, *networks = (member["Q"] for member in split_members(model, fluxes))
+    torch.testing.assert_close(fluxes["Q"], 0.3 * (first + second) + 0.2 * sum(networks))
+
+
+def test_a_mixed_in_network_without_a_target_is_refused(tmp_path):
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    mixed = "{role: mix_output, network: own, outputs: [ET], share: 0.2}"
+    networks = "{nn: {name: mlp, hidden_sizes: [8]}, own: {name: mlp, hidden_sizes: [4]}}"
+    settings = [f"model.roles=[{{}}, {mixed}]", f"model.nn={networks}"]
+    with pytest.raises(ConfigError, match=r"'own_1': it gives ET, of which training\.loss has none"):
+        train(tmp_path / "small.yaml", tmp_path / "run", settings)
+
+
 def test_models_of_which_no_role_makes_one_flow_are_members_that_learn_what_each_learns_alone(tmp_path):
     (tmp_path / "small.yaml").write_text(CONFIG)
     described = {
@@ -170,12 +204,13 @@ def test_the_shipped_ensemble_takes_whatever_forcing_the_data_have(forcing):
     )
     model = Experiment.load(config, data).build_model()
     assert model.forcing_names == forcing
-    assert members(model) == ["cold", "flow", "plain", "basin"]
+    assert members(model) == ["cold", "flow", "plain", "basin", "alone"]
     rows = {name: torch.tensor(v[:3], dtype=torch.float32) for name, v in data.forcing.items()}
     attributes = {name: torch.tensor(v, dtype=torch.float32) for name, v in data.attributes.items()}
     fluxes, _ = model.eval()(rows, attributes)
-    flows = [member["Q"] for member in split_members(model, fluxes)]
-    torch.testing.assert_close(fluxes["Q"], torch.stack(flows).mean(0))
+    *hybrids, alone = (member["Q"] for member in split_members(model, fluxes))
+    mean = torch.stack(hybrids).mean(0)
+    torch.testing.assert_close(fluxes["Q"], mean + 0.35 * mean / (mean + 0.3) * (alone - mean))
 
 
 def test_members_run_side_by_side_as_each_runs_alone(data):
