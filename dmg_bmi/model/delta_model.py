@@ -21,6 +21,7 @@ from .normalisation import FeatureStatistics, build_statistics
 from .registry import build_network, build_process_models, descriptions
 from .roles.base import ForwardContext, Role, split_by_key
 from .roles.ensemble import EnsembleWeighting
+from .roles.output_mixing import MixOutputRole
 from .roles.parameters import ParameterRole
 from .roles.resolve import from_plain, resolve_roles
 from .sequence import run_process_models
@@ -114,6 +115,15 @@ class DeltaModel(nn.Module):
     def attribute_names(self) -> tuple[str, ...]:
         """Return what forward needs in `attributes`: names of the equations, then of the networks."""
         return tuple(a.name for a in self.declaration.attributes)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Return the keys of what a flow is the mean of: process models, and networks mixed with them.
+
+        Each has a flow of its own, ``key.Q``.
+        """
+        mixed = (role.network for role in self.roles if isinstance(role, MixOutputRole))
+        return (*self.process_models, *mixed)
 
     @property
     def learned(self) -> tuple[str, ...]:

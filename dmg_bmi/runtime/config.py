@@ -120,7 +120,7 @@ class Ensemble:
     quantiles : tuple of float
         Levels that are published beside the mean, of each output with a standard name.
     bundle_members : bool
-        Whether the process models whose mean the bundle is count as members, too.
+        Whether the process models and networks whose mean the bundle is count as members, too.
     all_members : bool
         Whether each member is published; by name it can be read in any case.
     """

@@ -248,7 +248,7 @@ def _named(variable: Variable, suffix: str, published: bool) -> Variable:
 
 def _samples(outputs: tuple[Variable, ...], group: Group) -> NDArray[np.int64]:
     """Return, of each published output, the outputs of the bundle's members of which it is the mean."""
-    number, keys = {v.symbol: k for k, v in enumerate(outputs)}, [*group.model.process_models]
+    number, keys = {v.symbol: k for k, v in enumerate(outputs)}, group.model.members
     shown = [(k, v) for k, v in enumerate(outputs) if v.published]
     of = [[number.get(f"{key}.{v.symbol}", k) for key in keys] for k, v in shown]
     if len(keys) < 2 or all(row == [k] * len(keys) for row, (k, _) in zip(of, shown, strict=True)):

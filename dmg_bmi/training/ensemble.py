@@ -96,14 +96,10 @@ def equalize(model: DeltaModel) -> None:
 
 
 def members(model: DeltaModel) -> list[str]:
-    """Return the keys of members that learn each by its own loss: all, if nothing trains their shares.
-
-    Members are the process models, and the networks whose outputs are mixed with theirs.
-    """
+    """Return the keys of members that learn each by its own loss: all, if nothing trains their shares."""
     shares = [model.networks[role.network] for role in model.roles if isinstance(role, WeightRole)]
     fixed = shares and not any(weight.requires_grad for network in shares for weight in network.parameters())
-    mixed = [role.network for role in model.roles if isinstance(role, MixOutputRole)]
-    return [*model.process_models, *mixed] if fixed else []
+    return [*model.members] if fixed else []
 
 
 def require_learning(model: DeltaModel, targets: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ class MixOutputRole(OutputRole):
         self, models: Mapping[str, ProcessModel], statistics: Mapping[str, FeatureStatistics]
     ) -> list[Output]:
         """List the network's fluxes and the mixing fluxes, see :meth:`Role.declares`."""
-        given = {f.name: f for model in reversed(models.values()) for f in model.declaration.fluxes}
+        given = {f.name: f for model in reversed([*models.values()]) for f in model.declaration.fluxes}
         result = []
         for name in self.outputs:
             like, own = given[name], f"{self.network}.{name}"

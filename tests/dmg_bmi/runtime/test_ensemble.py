@@ -223,23 +223,24 @@ def test_stored_and_pushed_forcing_are_perturbed_alike(case, store):
 
 def test_the_members_of_a_bundle_count_as_members(configure, attributes, weather, bmi_run, tmp_path):
     model = DeltaModel.build(
-        nn={k: {"name": "mlp", "hidden_sizes": []} for k in ("one", "two", "mean")},
+        nn={k: {"name": "mlp", "hidden_sizes": []} for k in ("one", "two", "mean", "alone")},
         phy_model={"a": {"name": "hbv", "routing": 5}, "b": {"name": "hbv", "routing": 5, "nmul": 2}},
         roles=[
             {"network": "one", "model": "a", "attributes": [*attributes(1)][:2]},
             {"network": "two", "model": "b", "attributes": [*attributes(1)][1:2]},
             {"role": "weights", "network": "mean", "attributes": [*attributes(1)][:1]},
+            {"role": "mix_output", "network": "alone", "inputs": ["P"], "outputs": ["Q"], "share": 0.3},
         ],
     )
     info = Bundle(model, "two").save(tmp_path / "two")
     series = weather(DAYS, N, 1)
     options = {"members": M, "forcing": {"P": 0.3}, "bundle_members": True}
     bmi = bmi_run.start(configure(info, N, ensemble=options))
-    found = bmi_run.drive(bmi, series, range(DAYS), (*of_members(RUNOFF, 2 * M), "a.Q", "b.Q"))
+    found = bmi_run.drive(bmi, series, range(DAYS), of_members(RUNOFF, 3 * M))
     plain = bmi_run.start(configure(info, N))
-    expected = bmi_run.drive(plain, series, range(DAYS), ("a.Q", "b.Q"))
-    np.testing.assert_allclose(found[of_members(RUNOFF, 2 * M)[0]], expected["a.Q"], rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(found[of_members(RUNOFF, 2 * M)[M]], expected["b.Q"], rtol=1e-6, atol=1e-9)
+    expected = bmi_run.drive(plain, series, range(DAYS), ("a.Q", "b.Q", "alone.Q"))
+    for k, flow in enumerate(expected.values()):
+        np.testing.assert_allclose(found[f"{RUNOFF}__member_{k * M}"], flow, rtol=1e-6, atol=1e-9)
 
 
 # -- what a framework sees -------------------------------------------------------------
