@@ -5,6 +5,7 @@ from math import exp, tanh
 import pytest
 import torch
 from dmg_bmi.nn_models import LSTM, MLP
+from dmg_bmi.nn_models.lstm_layer import fused
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +150,24 @@ def test_the_lstm_follows_the_gate_equations(seed):
         torch.testing.assert_close(y[t, 0], expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(end["h"][0].tolist(), h, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(end["c"][0].tolist(), c, rtol=1e-12, atol=1e-12)
+
+
+@given(seed=seeds)
+def test_an_lstm_traced_for_one_loop_of_all_gates_keeps_its_answers(seed):
+    """Contract 3, float32: of sums at the gates that saturate as of small ones, step after step."""
+    torch.manual_seed(seed % 2**32)
+    network = LSTM(2, 4, hidden_size=16)
+    with torch.no_grad():
+        for weight in network.lstm.parameters():
+            weight *= 4.0 ** torch.randint(-3, 4, (len(weight), *[1] * (weight.ndim - 1)))
+        state = other = some_state(network, 3, seed)
+        for now in drawn(seed + 1, 20, 3, 2).float().split(1):
+            y, state = network(now, state)
+            with fused():
+                same, other = network(now, other)
+            torch.testing.assert_close(same, y, rtol=1e-5, atol=5e-6)
+    for name in ("h", "c"):
+        torch.testing.assert_close(other[name], state[name], rtol=1e-5, atol=5e-6)
 
 
 def test_the_mlp_is_linear_layers_with_relu_between():

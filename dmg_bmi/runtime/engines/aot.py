@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ...model.aot_cache import INDEX, LIBRARY
 from ...model.bundle import BundleInfo
 from ...model.flat_step import NO_SIGNATURE, FlatStep, Signature, example_of_step
 from ...model.spin_up import SpinUpModel, build_model
+from ...nn_models.lstm_layer import fused
 from ...physics import State
 from ...physics.routing.network import JUMPS, LAKE, river_static
 
@@ -54,6 +56,7 @@ class AotEngine:
         self.signature = Signature(**{k: tuple(v) for k, v in index["signature"].items()})
         self._prepared: State = {}
         self._constant: list[Tensor] = []
+        self._constant_parts: list[tuple[Tensor, ...]] = []
         self._step, self._together = step, together
 
     def run(
@@ -68,10 +71,10 @@ class AotEngine:
         if constants is not self._prepared:
             self._prepared = constants
             self._constant = [constants[k].contiguous() for k in s.constants]
+            self._constant_parts = []
         series = [*map(forcing.__getitem__, s.forcing)]
-        rows = series[0].shape[1]
-        in_parts = rows > ROWS and not self._together and series[0].is_cpu
-        results = (self._parts if in_parts else self._steps)(series, state, self._constant)
+        in_parts = series[0].shape[1] > ROWS and not self._together and series[0].is_cpu
+        results = self._parts(series, state) if in_parts else self._steps(series, state, self._constant)
         fluxes = dict(zip(s.fluxes, results, strict=False))
         if outputs is not None:
             fluxes = {k: v for k, v in fluxes.items() if k in outputs}
@@ -95,23 +98,29 @@ class AotEngine:
         return self._step([*map(Tensor.contiguous, arguments), *constant])
 
     @torch.inference_mode()
-    def _parts(self, series: list[Tensor], state: State, constant: list[Tensor]) -> list[Tensor]:
+    def _parts(self, series: list[Tensor], state: State) -> list[Tensor]:
         """Do as :meth:`_steps`, some rows at a time, so that what is in between stays in cache."""
-        rows, n = series[0].shape[1], len(self.signature.fluxes)
-        joined: list[Tensor] = []
-        for begin in range(0, rows, ROWS):
-            part = slice(begin, begin + ROWS)
-            results = self._steps(
-                [v[:, part] for v in series],
-                {k: state[k][part] for k in self.signature.state},
-                [v[part] for v in constant],
-            )
-            if not joined:
-                joined = [v.new_empty((len(v), rows)) for v in results[:n]]
-                joined += [v.new_empty((rows, *v.shape[1:])) for v in results[n:]]
-            for k, (whole, v) in enumerate(zip(joined, results, strict=True)):
-                (whole[:, part] if k < n else whole[part]).copy_(v)
-        return joined
+        rows, n, names = series[0].shape[1], len(self.signature.fluxes), self.signature.state
+        count = -(-rows // ROWS)
+        self._constant_parts = self._constant_parts or _parts_of(self._constant, count)
+        states = _parts_of([state[k] for k in names], count)
+        whole: list[Tensor] = []
+        places: list[tuple[Tensor, ...]] = []
+        for k, now in enumerate(_parts_of(series, count, axis=1)):
+            before = dict(zip(names, states[k], strict=True))
+            results = self._steps([*now], before, [*self._constant_parts[k]])
+            if not whole:
+                whole = [v.new_empty((len(v), rows)) for v in results[:n]]
+                whole += [v.new_empty((rows, *v.shape[1:])) for v in results[n:]]
+                fluxes, renewed = _parts_of(whole[:n], count, axis=1), _parts_of(whole[n:], count)
+                places = [(*a, *b) for a, b in zip(fluxes, renewed, strict=True)]
+            torch._foreach_copy_(places[k], results)
+        return whole
+
+
+def _parts_of(tensors: Sequence[Tensor], count: int, axis: int = 0) -> list[tuple[Tensor, ...]]:
+    """Return views of `count` blocks of :data:`ROWS` rows; cut out one by one they cost a fifth of a step."""
+    return [*zip(*(v.split(ROWS, axis) for v in tensors), strict=True)] or [()] * count
 
 
 def build(info: BundleInfo, folder: Path, device: str = "cpu", graph: State = NO_GRAPH) -> Path:
@@ -140,7 +149,8 @@ def build(info: BundleInfo, folder: Path, device: str = "cpu", graph: State = NO
     index = {"key": key(info, device, graph), "signature": asdict(signature)}
     axes = [tensor.shape.index(n) for tensor in arguments]
     try:
-        return aot_cache.build(FlatStep(model, signature), arguments, axes, folder, index, device)
+        with fused() if device == "cpu" else nullcontext():
+            return aot_cache.build(FlatStep(model, signature), arguments, axes, folder, index, device)
     except DmgBmiError as problem:
         raise DmgBmiError(f"{info.name}: {problem}") from problem
 

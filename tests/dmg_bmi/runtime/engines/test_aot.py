@@ -99,6 +99,23 @@ def test_many_rows_run_in_parts_unless_they_act_on_each_other(together, length):
     assert calls == [rows] * length if together else calls[-1] == 5 and max(calls) == aot.ROWS
 
 
+def test_many_rows_run_in_parts_of_a_step_that_takes_and_keeps_nothing_but_forcing():
+    names = {"forcing": ["x"], "constants": [], "state": [], "fluxes": ["y"], "renewed": []}
+    engine = aot.AotEngine(lambda tensors: [2.0 * tensors[0]], {"signature": names})
+    x = torch.rand(1, 2 * aot.ROWS + 5)
+    fluxes, state = engine.run({"x": x}, {}, {})
+    torch.testing.assert_close(fluxes["y"], 2.0 * x)
+    assert state == {}
+
+
+def test_parts_follow_constants_that_were_replaced():
+    engine, x = echoing(False, []), torch.ones(1, aot.ROWS + 1)
+    given = {"s": torch.zeros(aot.ROWS + 1)}
+    for factor in (torch.rand(aot.ROWS + 1), torch.rand(aot.ROWS + 1)):
+        fluxes, _ = engine.run({"x": x}, {"k": factor}, given)
+        torch.testing.assert_close(fluxes["y"][0], factor)
+
+
 @NEEDS_COMPILER
 def test_auto_takes_the_compiled_step_when_it_is_there_and_eager_when_asked(info, cache):
     model = info.load_model()
