@@ -106,6 +106,11 @@ class OutputMixing(NetworkOutput):
         # The fluxes of an ensemble's mean are those of the whole model.
         self._mixed = next(iter(models)) if len(models) == 1 else ""
 
+    def explain_outputs(self) -> list[str]:
+        """Say what each output is, see :meth:`RoleBinding.explain_outputs`."""
+        how = f" * q / (q + {self._half_at:g}) with q of the equations" if self._half_at else ""
+        return [f"{line}, with the weight {self._share:g}{how}" for line in super().explain_outputs()]
+
     def before_physics(self, network: Network, context: ForwardContext) -> None:
         """Run the network: before, since an analysis changes what the process models see, and not this."""
         series = self.outputs(network, context).unbind(-1)

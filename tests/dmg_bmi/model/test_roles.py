@@ -363,6 +363,8 @@ def test_a_network_is_mixed_in_where_flow_is_high_if_so_said(data):
     assert (own > 3.0).any()
     share = own / (own + 0.7)
     torch.testing.assert_close(flow[0.7]["Q_mixing"], share * flow[0.0]["Q_mixing"])
+    (said,) = model._bindings[0].explain_outputs()
+    assert said.endswith("with the weight 0.4 * q / (q + 0.7) with q of the equations")
 
 
 @pytest.mark.parametrize("mixes", [{}, {"P": []}, {"P": "P_next"}, {"P": 3}, ["P"], {"rain": ["P_next"]}])
