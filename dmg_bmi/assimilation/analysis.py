@@ -124,14 +124,15 @@ def analyse(
     return parts[0] if len(parts) == 1 else _concatenate(parts)
 
 
-def check_observed(observed: Tensor) -> None:
-    """Refuse observations that no river can have; NaN is missing."""
+def check_observed(observed: Tensor, first: int = 0) -> None:
+    """Refuse observations from step `first` on that no river can have; NaN is missing."""
     wrong = (observed < 0) | (observed > LARGEST) | observed.isinf()
     if wrong.any():
         step, row = (int(k) for k in wrong.nonzero()[0])
         raise ForcingError(
-            f"observed flow of row {row} in step {step} is {float(observed[step, row]):g} mm; it must lie "
-            f"between 0 and {LARGEST:g} mm or be NaN: is the unit right? ({int(wrong.sum())} such values)"
+            f"observed flow of row {row} in step {first + step} is {float(observed[step, row]):g} mm; it "
+            f"must lie between 0 and {LARGEST:g} mm or be NaN: is the unit right? "
+            f"({int(wrong.sum())} such values)"
         )
 
 

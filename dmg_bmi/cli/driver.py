@@ -20,7 +20,6 @@ from ..io import netcdf
 from ..io.atomic import replacing_together
 from ..io.cf_time import parse_date
 from ..io.files import sha256
-from ..io.xarray_series import is_zarr
 from ..model.bundle import BundleInfo
 from ..plotting import hydrographs as plots
 from ..progress import progress
@@ -218,26 +217,18 @@ def _identity(
     """Return what the records of a run depend on: where one of these differs it is another run."""
     component = bmi.component
     stored = component.group.store
-    files = [file for path in sources for file in _files(path)] + (stored.files if stored else [])
+    files = [file for path in sources for file in series.files_of(path)] + (stored.files if stored else [])
     if config.restart.read is not None:
         files.append(restart.file_path(config.restart.read, config.catchment, component.valid_time))
     of_rows = [component.settable[name] for name in sorted(component.group.attributes)] + [component.area]
-    status = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return {
         "version": __version__,
         "configuration": sha256(repr(config).encode()),
         "bundle": component.info.fingerprint,
         "catchments": sha256("\n".join(component.ids).encode() + b"".join(a.tobytes() for a in of_rows)),
         "times": [str(records.times[0]), str(records.times[-1]), records.step],
-        "sources": sha256(repr(status).encode()),  # a store has many files
+        "sources": sha256(repr(series.state_of(files)).encode()),  # a store has many files
     }
-
-
-def _files(path: Path) -> list[Path]:
-    """Return the files of a source: one, a folder of ngen's CSV files, or a Zarr store."""
-    if is_zarr(path):
-        return sorted(file for file in path.rglob("*") if file.is_file())
-    return sorted(path.glob("*.csv")) if path.is_dir() else [path]
 
 
 def _step(bmi: DeltaModelBmi, records: RunRecords, recorder: Recorder, run: UnfinishedRun) -> None:

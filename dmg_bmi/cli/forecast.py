@@ -8,6 +8,9 @@ Files hold flow by reference time, lead time, realization and catchment.
 
 The folder also holds the state after the last file. A command that is repeated goes on from it, whether
 it was killed, or `last` lies later now; without one it starts cold.
+
+Many catchments can be shared out to several processes:
+`torchrun --nproc-per-node 2 -m dmg_bmi.cli forecast ...`.
 """
 
 from __future__ import annotations
@@ -26,9 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi forecast``."""
+    from .. import processes
     from ..forecast.config import ForecastConfig
     from ..forecast.operation import forecast
 
-    config = ForecastConfig.read(arguments.config)
-    for path in forecast(config):
-        print(path)
+    with processes.joined(), processes.quiet_unless_first():
+        written = forecast(ForecastConfig.read(arguments.config))
+        for path in written if processes.rank() == 0 else ():
+            print(path)

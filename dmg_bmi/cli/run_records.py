@@ -69,7 +69,7 @@ class RunRecords:
             raise ConfigError(f"{source}: the component reads stored forcing, so --forcing has no use")
         self._range = _range_of(forcing, config, bmi, source)
         self.times = forcing.times[self._range.start : self._range.stop]
-        self._columns = _covering(forcing.ids, bmi.component.catchments)
+        self._columns = series.covering(forcing.ids, bmi.component.catchments)
         self._inputs(self.place(slice(1)))  # what is missing is told before the work
 
     def __len__(self) -> int:
@@ -137,13 +137,6 @@ class RunRecords:
         table = component.about.by_name
         inputs = {n: series.model_input(some, table[n], component.catchments, self.source) for n in names}
         return inputs | {name: values[part] for name, values in self._observed.items()}
-
-
-def _covering(ids: Sequence[str], chosen: Sequence[str]) -> slice:
-    """Return the columns of a file from the first to the last that are needed; all where one is absent."""
-    place = {name: column for column, name in enumerate(ids)}
-    needed = [place.get(name, -1) for name in chosen]
-    return slice(min(needed), max(needed) + 1) if min(needed) >= 0 else series.EVERY
 
 
 def _range_of(forcing: series.OpenSeries, config: RunConfig, bmi: DeltaModelBmi, path: str) -> range:

@@ -14,13 +14,14 @@ import torch
 from ..arrays import FloatArray
 from ..errors import ConfigError, DmgBmiError, StateError
 from ..foreign_code import Guarded, find_class, running
+from ..io import netcdf
 from ..io.cf_time import parse_date, unit_and_date
 from ..io.csv_table import CsvTable
 from ..io.netcdf import Column
 from ..io.units import conversion
 from ..model.variables import Variable
 from ..runtime.config import utc
-from ..runtime.forcing.series import model_input, read
+from ..runtime.forcing.series import OpenSeries, model_input
 from ..runtime.metadata import Metadata
 from .config import ComponentConfig
 
@@ -52,6 +53,10 @@ class CoupledComponent:
             self.bmi = Guarded(cls(), name)
         self.bmi.initialize(str(config.config))
         self.substeps, self._record = 1, 0
+        self._forcing: OpenSeries | None = None
+        #: Ids of the items of each input that is read, records of the run, and series of those in memory.
+        self._read_ids: dict[str, tuple[str, ...]] = {}
+        self._records, self._block = range(0), range(0)
         self._series: dict[str, FloatArray] = {}
         try:
             self._unit, self._date = self._time_units()
@@ -140,10 +145,16 @@ class CoupledComponent:
     def abandon(self) -> None:
         """Finalize after a failure, and hide errors of that, which would hide the cause."""
         with suppress(DmgBmiError):
-            self.bmi.finalize()
+            self.finalize()
+
+    def finalize(self) -> None:
+        """Close the forcing, and finalize the component."""
+        if self._forcing is not None:
+            self._forcing.close()
+        self.bmi.finalize()
 
     def read_forcing(self, fed: Sequence[str], start: datetime, updates: int) -> None:
-        """Read forcing for all inputs that no exchange feeds."""
+        """Open the forcing for all inputs that no exchange feeds; it is read block by block."""
         path = self.config.forcing
         rest = [name for name in self.inputs if name not in fed]
         if path is None:
@@ -152,7 +163,7 @@ class CoupledComponent:
                     f"{self.name}: nothing provides {', '.join(rest)}; add exchanges, or a forcing file"
                 )
             return
-        forcing = read(path)
+        self._forcing = forcing = OpenSeries(path)
         if forcing.step != self.step:
             raise ConfigError(f"{path}: its step is {forcing.step:g} s, that of {self.name} {self.step:g} s")
         first = np.flatnonzero(forcing.times == np.datetime64(utc(start).replace(tzinfo=None), "s"))
@@ -162,9 +173,24 @@ class CoupledComponent:
                 f"{forcing.times[-1]}"
             )
         self._record = int(first[0])
-        for name in rest:
-            ids = self.ids(name) or tuple(str(k) for k in range(self.read(name).size))
-            self._series[name] = model_input(forcing, self.variable(name), ids, str(path))
+        self._records = range(self._record, self._record + updates)
+        self._read_ids = {
+            name: self.ids(name) or tuple(str(k) for k in range(self.read(name).size)) for name in rest
+        }
+        if rest:
+            self._read_block()  # what is missing is told before the work
+
+    def _read_block(self) -> None:
+        """Read forcing from the coming record on.
+
+        Not ahead in a thread, as a run of one component does: NetCDF allows one, which writes outputs.
+        """
+        forcing, path, begin = self._forcing, str(self.config.forcing), self._record
+        assert forcing is not None  # noqa: S101  inputs are read where there is a file
+        self._block = range(begin, min(begin + netcdf.block_length(len(forcing.ids)), self._records.stop))
+        part, self._series = forcing.part(slice(self._block.start, self._block.stop)), {}
+        for name, ids in self._read_ids.items():
+            self._series[name] = model_input(part, self.variable(name), ids, path)
 
     def update(self) -> None:
         """Advance by one step of the component's own.
@@ -174,8 +200,10 @@ class CoupledComponent:
         DmgBmiError
             Naming the component.
         """
+        if self._read_ids and self._record not in self._block:
+            self._read_block()
         for name, series in self._series.items():
-            self.bmi.set_value(name, series[self._record])
+            self.bmi.set_value(name, series[self._record - self._block.start])
         self._record += 1
         self.bmi.update()
 

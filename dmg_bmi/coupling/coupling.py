@@ -176,7 +176,7 @@ class Coupling:
         failed: list[DmgBmiError] = []
         for component in self.components.values():
             try:
-                component.bmi.finalize()
+                component.finalize()
             except DmgBmiError as problem:
                 failed.append(problem)
         if failed:

@@ -6,7 +6,7 @@ issues depend on each other by the open loop alone, and many of them are rows of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..assimilation.analysis import FLOW, analyse, check_observed
+from ..assimilation.analysis import FLOW, analyse
 from ..assimilation.options import Assimilation
 from ..model.delta_model import DeltaModel
 from ..physics import State
 
 #: Issues times catchments of an analysis at once.
 ROWS = 2**13
+#: Steps times catchments of the open loop at once.
+ADVANCED = 2**20
 
 Steps = NDArray[np.int_]
+#: From steps ``[...]`` to series ``[..., catchments]`` by name.
+StepSeries = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,15 @@ class Cycle:
     Parameters
     ----------
     model : DeltaModel
-    forcing : mapping of name to Tensor ``[time, catchments]``
-        Measured, and ahead of each issue taken for its forecast where there is no other.
+    forcing : callable
+        From steps to measured weather, which ahead of each issue is taken for its forecast where there is no
+        other.
     constants : State
         Of :meth:`DeltaModel.precompute`.
     state : State
         Of the open loop, before step `at`.
-    observed : Tensor ``[time, catchments]``
-        Flow in mm per step; NaN is missing.
+    observed : callable
+        From steps to observed flow, mm per step; NaN is missing.
     typical : Tensor ``[catchments]``
         Typical flow, see :func:`~dmg_bmi.assimilation.analysis.analyse`.
     options : Assimilation
@@ -66,29 +71,23 @@ class Cycle:
     ----------
     state, at
         Of the open loop as far as it has come.
-
-    Raises
-    ------
-    ForcingError
-        If an observation is one that no river can have.
     """
 
     def __init__(
         self,
         model: DeltaModel,
-        forcing: Mapping[str, Tensor],
+        forcing: StepSeries,
         constants: State,
         state: State,
-        observed: Tensor,
+        observed: StepSeries,
         typical: Tensor,
         options: Assimilation,
         at: int = 0,
     ) -> None:
-        check_observed(observed)
         self.model, self.forcing, self.constants = model, forcing, constants
         self.observed, self.typical, self.options = observed, typical, options
         self.state, self.at = state, at
-        self.catchments = observed.shape[1]
+        self.catchments = len(typical)
 
     def blocks(self, issues: Steps) -> Iterator[tuple[Tensor, State]]:
         """Yield issues that are one batch, and the open loop's states a window before them; issues rise."""
@@ -100,16 +99,17 @@ class Cycle:
 
     def _advanced(self, step: int) -> State:
         """Advance the open loop to the begin of a step."""
-        if step > self.at:
+        while self.at < step:
+            end = min(step, self.at + max(1, ADVANCED // self.catchments))
             with torch.inference_mode():
-                forcing = {name: values[self.at : step] for name, values in self.forcing.items()}
+                forcing = self.forcing(torch.arange(self.at, end))
                 _, self.state = self.model.run(forcing, self.constants, self.state, ())
-            self.at = step
+            self.at = end
         return self.state
 
     def analysed(self, issues: Tensor, state: State) -> Window:
         """Bring the window before each issue in line with the observations in it."""
-        observed = self._before({FLOW: self.observed}, issues)[FLOW]
+        observed = self._before(self.observed, issues)[FLOW]
         found = analyse(
             self.model,
             self._before(self.forcing, issues),
@@ -144,7 +144,7 @@ class Cycle:
         """
         if weather is None:
             steps = issues[:, None] + torch.arange(leads)
-            weather = {name: values[steps].unsqueeze(2) for name, values in self.forcing.items()}
+            weather = {name: values.unsqueeze(2) for name, values in self.forcing(steps).items()}
         count, _, realizations, catchments = next(iter(weather.values())).shape
         rows = torch.arange(count * catchments).reshape(count, 1, catchments)
         rows = rows.expand(-1, realizations, -1).flatten()
@@ -154,10 +154,10 @@ class Cycle:
             fluxes, _ = self.model.run(forcing, constants, {n: v[rows] for n, v in state.items()}, (FLOW,))
         return fluxes[FLOW].reshape(leads, count, realizations, catchments).transpose(0, 1)
 
-    def _before(self, series: Mapping[str, Tensor], issues: Tensor) -> dict[str, Tensor]:
+    def _before(self, series: StepSeries, issues: Tensor) -> dict[str, Tensor]:
         """Gather the windows before issues, ``[time, rows]``."""
         steps = issues + torch.arange(-self.options.window, 0).unsqueeze(-1)
-        return {name: values[steps].flatten(1) for name, values in series.items()}
+        return {name: values.flatten(1) for name, values in series(steps).items()}
 
     def _repeated(self, count: int) -> State:
         return {name: v.repeat(count, *[1] * (v.ndim - 1)) for name, v in self.constants.items()}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import FloatArray, FloatingArray, TimeArray
-from ..assimilation.analysis import FLOW
+from ..assimilation.analysis import FLOW, check_observed
 from ..assimilation.options import Assimilation
 from ..errors import ConfigError
 from ..io.timeseries import BasinDataset
@@ -214,7 +214,16 @@ def hindcast(
     with torch.inference_mode():
         constants, state = model.precompute(data.attributes, basins), model.init_state(basins)
     scale = torch.from_numpy(np.asarray(typical, dtype=np.float64))
-    cycle = Cycle(model, data.forcing, constants, state, observed, scale, options)
+    check_observed(observed)
+    cycle = Cycle(
+        model,
+        lambda steps: {name: values[steps] for name, values in data.forcing.items()},
+        constants,
+        state,
+        lambda steps: {FLOW: observed[steps]},
+        scale,
+        options,
+    )
     kept = None
     if keep is not None:
         about = {"ids": dataset.ids, "issues": issues.tolist(), "leads": leads, "options": asdict(options)}
@@ -293,10 +302,8 @@ def _gathered(
     before = issues[:, None] + torch.arange(-RECENT, 0)
     ahead = issues[:, None] + torch.arange(made["open_loop.flow"].shape[1])
     if weather is None:
-        weather = {name: values[ahead] for name, values in cycle.forcing.items()}
-    # Of the steps that are forecast some may lie after all observations.
-    known = cycle.observed[ahead.clamp(max=len(cycle.observed) - 1)]
-    observed = torch.where((ahead < len(cycle.observed)).unsqueeze(-1), known, torch.nan)
+        weather = cycle.forcing(ahead)
+    recent = cycle.forcing(before)
     open_loop, analysed = (
         Forecasts(made[f"{kind}.flow"].numpy(), made[f"{kind}.recent"].numpy()) for kind in _KINDS
     )
@@ -306,9 +313,9 @@ def _gathered(
         step,
         open_loop,
         analysed,
-        observed.numpy(),
-        cycle.observed[before].numpy(),
-        {n: torch.cat([cycle.forcing[n][before], weather[n]], dim=1).numpy() for n in cycle.forcing},
+        cycle.observed(ahead)[FLOW].numpy(),
+        cycle.observed(before)[FLOW].numpy(),
+        {name: torch.cat([values, weather[name]], dim=1).numpy() for name, values in recent.items()},
         {n.removeprefix("moved."): v.numpy() for n, v in made.items() if n.startswith("moved.")},
         np.maximum(np.nan_to_num(cycle.typical.numpy()), SMALLEST),
         cycle.options,

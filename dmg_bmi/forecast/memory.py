@@ -41,14 +41,18 @@ class Memory:
     typical: Tensor
     recent: Tensor
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name; rows are the first axis of a state, and the last of the others."""
+        tensors = {f"state.{name}": value for name, value in self.state.items()}
+        return tensors | {"typical": self.typical, "recent": self.recent}
+
     def encode(self, origin: dict[str, Any]) -> bytes:
         """Return the content of a state file; `origin` is what it must be read by."""
-        tensors = {f"state.{name}": value for name, value in self.state.items()}
         header = {**origin, "valid_time": str(self.valid), "following": str(self.following)}
-        return state_codec.encode(header, tensors | {"typical": self.typical, "recent": self.recent})
+        return state_codec.encode(header, self.tensors())
 
     @classmethod
-    def decode(cls, path: Path, origin: dict[str, Any], like: State) -> Memory:
+    def decode(cls, path: Path, origin: dict[str, Any], like: State, rows: slice) -> Memory:
         """Read a state file.
 
         Parameters
@@ -57,7 +61,9 @@ class Memory:
         origin : dict
             See :meth:`encode`.
         like : State
-            A state of these catchments.
+            A state of the catchments that are wanted.
+        rows : slice
+            Which of all these are.
 
         Raises
         ------
@@ -73,7 +79,7 @@ class Memory:
         ):
             if header.get(key) != origin[key]:
                 raise StateError(f"{path}: was saved by {meaning} ({key} differs)")
-        state = {n.removeprefix("state."): t for n, t in tensors.items() if n.startswith("state.")}
+        state = {n.removeprefix("state."): t[rows] for n, t in tensors.items() if n.startswith("state.")}
         shapes, expected = ({n: (t.shape, t.dtype) for n, t in s.items()} for s in (state, like))
         others = tensors.keys() - {f"state.{name}" for name in state}
         if shapes != expected or others != {"typical", "recent"}:
@@ -84,7 +90,9 @@ class Memory:
             valid, following = (np.datetime64(header[key], "s") for key in ("valid_time", "following"))
         except (KeyError, ValueError, TypeError) as problem:
             raise StateError(f"{path}: its header is not valid: {problem}") from problem
-        return cls(state, valid, following, tensors["typical"], tensors["recent"])
+        typical, recent = tensors["typical"][rows], tensors["recent"]
+        # Before the first forecast there are none, of no catchments.
+        return cls(state, valid, following, typical, recent[..., rows] if recent.ndim > 1 else recent)
 
     def recent_of(self, shape: tuple[int, ...], issue: np.datetime64) -> Tensor:
         """Return the recent forecasts before an issue, all missing where they are of others."""

@@ -52,6 +52,19 @@ class Parts:
             return None
         return {name: tensors[name] for name in order}
 
+    def require(self, number: int) -> dict[str, Tensor]:
+        """Return a part that is there.
+
+        Raises
+        ------
+        StateError
+            If it is not.
+        """
+        part = self.read(number)
+        if part is None:
+            raise StateError(f"{self._path(number)}: is not there or not of this run; start it again")
+        return part
+
     def keep(self, number: int, tensors: Mapping[str, Tensor]) -> None:
         """Keep a part."""
         make_folder(self._folder)
@@ -67,9 +80,9 @@ class Parts:
 
 
 def forget(folder: Path) -> None:
-    """Remove the parts of hindcasts in the folders of a folder, once their results are in place."""
+    """Remove the parts in a folder and in its folders, once their results are in place."""
     with suppress(OSError):  # they would be made again; the results are there
-        for path in folder.glob("*/*.part"):
+        for path in folder.rglob("*.part"):
             if path.stem.isdigit():  # as they are named here
                 path.unlink(missing_ok=True)
         for path in (*folder.glob("*"), folder):

@@ -99,6 +99,10 @@ class OpenSeries:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._closing.close()
 
     def part(self, steps: slice, columns: slice = EVERY) -> Part:
@@ -135,6 +139,25 @@ class Lazy(Mapping[str, FloatingArray]):
 
     def __len__(self) -> int:
         return len(self._file.forcings)
+
+
+def covering(ids: Sequence[str], chosen: Sequence[str]) -> slice:
+    """Return the columns of a file from the first to the last that are needed; all where one is absent."""
+    place = {name: column for column, name in enumerate(ids)}
+    needed = [place.get(name, -1) for name in chosen]
+    return slice(min(needed), max(needed) + 1) if min(needed) >= 0 else EVERY
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of a source: one, a folder of ngen's CSV files, or a Zarr store."""
+    if is_zarr(path):
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return sorted(path.glob("*.csv")) if path.is_dir() else [path]
+
+
+def state_of(files: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Return what tells whether files have changed: name, size and time of each."""
+    return [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def read(path: str | Path) -> BasinDataset:

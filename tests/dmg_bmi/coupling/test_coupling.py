@@ -160,6 +160,28 @@ def test_depth_times_area_and_flow_are_the_same_hand_over(tmp_path):
     assert found[0]["discharge"].max() > 0
 
 
+def test_forcing_is_read_block_by_block(tmp_path, monkeypatch):
+    basin = river_basin.generate(6, area=80.0, seed=3)
+    basin.write(tmp_path / "basin.gpkg")
+    run = domain(tmp_path, tmp_path / "basin.gpkg", basin.ids, basin.area, rain(30, len(basin.ids)))
+    whole, lengths = run("whole"), []
+
+    def series(file, name, steps, columns=slice(None), read=netcdf.Reader.series):
+        lengths.append(steps.stop - steps.start)
+        return read(file, name, steps, columns)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netcdf, "block_length", lambda width: 7)
+        patch.setattr(netcdf.Reader, "series", series)
+        patch.setattr(netcdf, "read", lambda path: path)
+        files = run("blocks")
+    assert lengths == [7] * 3 * 4 + [2] * 3  # three inputs, 30 records
+    for part, path in files.items():
+        found = netcdf.read(path)
+        for name, values in whole[part].forcing.items():
+            np.testing.assert_array_equal(found.forcing[name], values, err_msg=f"{part} {name}")
+
+
 # -- components of others ---------------------------------------------------------
 
 TANKS = '''

@@ -10,6 +10,7 @@ from dataclasses import replace
 import netCDF4
 import numpy as np
 import pytest
+import torch
 import yaml
 from faults import ERRORS, Faults, chosen
 from operations import FIRST, LAST, content, make_config, make_dataset, run, values, weather, write_weather
@@ -17,9 +18,10 @@ from operations import FIRST, LAST, content, make_config, make_dataset, run, val
 from dmg_bmi import Bundle
 from dmg_bmi.cli import main
 from dmg_bmi.errors import DmgBmiError
-from dmg_bmi.forecast import Assimilation, hindcast
+from dmg_bmi.forecast import Assimilation, cycle, hindcast
 from dmg_bmi.forecast.operation import STATE
 from dmg_bmi.io import netcdf
+from dmg_bmi.runtime.whole_forcing import HeldPart
 
 
 @pytest.fixture(scope="module")
@@ -288,3 +290,35 @@ def test_the_command_prints_its_files(given, capsys):
         "forecast_2001-03-01T0000.nc",
         "forecast_2001-03-13T0000.nc",
     ]
+
+
+def test_blocks_of_any_length_give_the_same_forecasts(given, dataset, monkeypatch):
+    """Measured weather and observations are read block by block, and the open loop runs so."""
+    before = values(run(given(given.folder / "whole")))
+    longest = []
+
+    def series(file, name, steps, columns=slice(None), read=netcdf.Reader.series):
+        longest.append(steps.stop - steps.start)
+        return read(file, name, steps, columns)
+
+    monkeypatch.setattr(netcdf, "block_length", lambda width: 11)
+    monkeypatch.setattr(cycle, "ADVANCED", 17 * 3)
+    monkeypatch.setattr(netcdf.Reader, "series", series)
+    found = values(run(given(given.folder / "blocks", per_file=5)))
+    np.testing.assert_allclose(found, before, rtol=1e-5, atol=1e-6)
+    # The longest is what the issues of a file see: their windows and what is ahead, of 731 days.
+    assert 11 < max(longest) <= 20 + 5 + 4
+    assert len(longest) > 50
+
+
+def test_a_part_of_the_series_is_read_when_a_step_lies_outside_of_it():
+    read = []
+
+    def part(steps):
+        read.append((steps.start, steps.stop))
+        return {"x": torch.tensor(steps)[:, None] * 10}
+
+    held = HeldPart(part, length=30, at_once=8)
+    for steps in (torch.arange(0, 3), torch.tensor([[7, 4]]), torch.arange(5, 17), torch.tensor(29)):
+        assert torch.equal(held(steps)["x"], steps.unsqueeze(-1) * 10)
+    assert read == [(0, 8), (5, 17), (29, 30)]
