@@ -56,14 +56,6 @@ class Distribution:
     mean: FloatArray
     quantiles: FloatArray
 
-    @classmethod
-    def joined(cls, parts: Sequence[Distribution]) -> Distribution:
-        """Join the distributions of issues that follow each other."""
-        return cls(
-            np.concatenate([p.mean for p in parts]),
-            np.concatenate([p.quantiles for p in parts], axis=1),
-        )
-
 
 @dataclass(frozen=True)
 class Calibration:
