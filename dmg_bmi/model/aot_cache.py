@@ -32,8 +32,6 @@ from ..io.private_folders import make_private, private_compiler_cache, read_priv
 from . import normalisation, roles, sequence
 
 LIBRARY, INDEX = "step.pt2", "package.json"
-#: A product and the sum that it goes into are one instruction, rounded once.
-OPTIONS = {"cpp.enable_floating_point_contract_flag": "fast"}
 #: From tensors to tensors, by position.
 Flat = Callable[[list[Tensor]], list[Tensor]]
 
@@ -62,7 +60,6 @@ def key(function: nn.Module, device: str, **parts: Any) -> str:
             {
                 **parts,
                 "code": _code(frozenset(map(_source, kinds))),
-                "options": OPTIONS,
                 "session": {kind.__qualname__: _SESSION for kind in kinds if not _source(kind)},
                 "torch": torch.__version__,
                 "device": _capability(device),
@@ -126,9 +123,7 @@ def _compile(function: nn.Module, arguments: Sequence[Tensor], axes: Sequence[in
                 dynamic_shapes={"tensors": tuple({axis: rows} for axis in axes)},
                 strict=False,
             )
-            torch._inductor.aoti_compile_and_package(
-                program, package_path=str(library), inductor_configs=OPTIONS
-            )
+            torch._inductor.aoti_compile_and_package(program, package_path=str(library))
         except (RuntimeError, OSError) as problem:
             reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
             raise DmgBmiError(f"compiling failed: {reason}") from problem

@@ -124,7 +124,9 @@ def test_the_reference_hours_of_noaas_component_come_out_in_depth_and_flow(noaa)
         actual = [step(bmi, float(r["precipitation_mm_h-1"]), float(r["temperature_K"])) for r in rows]
         expected = [[float(r["runoff_depth_m"]), float(r["streamflow_m3_s-1"])] for r in rows]
         assert len(actual) == 720
-        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=0)
+        # Both are float32, whose products differ from processor to processor: of low flow it is more.
+        for found, reference in zip(np.transpose(actual), np.transpose(expected), strict=True):
+            np.testing.assert_allclose(found, reference, rtol=1e-6, atol=1e-6 * reference.mean())
         bmi.finalize()
 
 
