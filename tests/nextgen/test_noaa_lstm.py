@@ -75,4 +75,4 @@ def test_a_realization_of_noaas_lstm_runs_unchanged_but_for_the_class_name(prepa
         assert len(rows) == len(expected) == HOURS
         for column in ("runoff_depth_m", "streamflow_m3_s-1"):
             actual, reference = ([float(row[column]) for row in series] for series in (rows, expected))
-            np.testing.assert_allclose(actual, reference, rtol=1e-6, atol=ROUNDING * np.mean(reference))
+            np.testing.assert_allclose(actual, reference, rtol=1e-6, atol=ROUNDING * max(reference))
