@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from itertools import repeat
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -16,11 +15,11 @@ BLOCK = 8
 
 
 class BlockRunner(Protocol):
-    """A callable that runs a block of `steps`: the model, then the arguments of :meth:`ProcessModel.run`."""
+    """A callable that runs a block of steps: the model, then the arguments of :meth:`ProcessModel.run`."""
 
     @property
-    def steps(self) -> int:
-        """Return the length of a block; a shorter rest of a sequence runs by the model's own code."""
+    def lengths(self) -> Sequence[int]:
+        """Return the lengths of its blocks, falling; what they leave runs by the model's own code."""
         ...
 
     def __call__(
@@ -79,32 +78,36 @@ def run(
     parameters, dynamic = _with_derived(model, parameters, dynamic or {}, dt)
     names = [f.name for f in model.declaration.fluxes if outputs is None or f.name in outputs]
     length = len(next(iter(forcing.values()), ()))
-    if model.sequence_only or length <= 1:
-        return model.run(forcing, state, parameters, static, dt, dynamic, processes, names)
-    steps = BLOCK if block is None else block.steps
+    lengths = () if block is None or model.sequence_only else block.lengths
+    cuts = [length] if model.sequence_only or length <= 1 else _cuts(length, lengths)
     blocks: list[dict[str, Tensor]] = []
-    for now, varying in _blocks(forcing, dynamic, steps):
-        whole = len(next(iter(now.values()))) == steps
-        runner = block if block is not None and whole else type(model).run
+    for steps, now, varying in zip(cuts, _split(forcing, cuts), _split(dynamic, cuts), strict=True):
+        runner = block if block is not None and steps in lengths else type(model).run
         fluxes, state = runner(model, now, state, parameters, static, dt, varying, processes, names)
         blocks.append(fluxes)
+    if len(blocks) == 1:
+        return blocks[0], state
     return {name: torch.cat([fluxes[name] for fluxes in blocks]) for name in names}, state
 
 
-def _blocks(
-    forcing: Mapping[str, Tensor], dynamic: Mapping[str, Tensor], steps: int
-) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Yield the forcing and the dynamic parameters of each block."""
-    return zip(_split(forcing, steps), _split(dynamic, steps) or repeat({}), strict=bool(dynamic))
+def _cuts(length: int, lengths: Sequence[int]) -> list[int]:
+    """Cut a sequence into as many blocks of each of `lengths` as fit, and a rest of at most :data:`BLOCK`."""
+    result: list[int] = []
+    for steps in (*lengths, BLOCK):
+        result += [steps] * (length // steps)
+        length %= steps
+    return [*result, length] if length else result
 
 
-def _split(series: Mapping[str, Tensor], steps: int) -> list[dict[str, Tensor]]:
+def _split(series: Mapping[str, Tensor], cuts: Sequence[int]) -> list[dict[str, Tensor]]:
     """Split series into one mapping per block.
 
     Splits instead of slicing: the backward of a slice fills a tensor as long as the sequence.
     """
-    columns = zip(*(tensor.split(steps) for tensor in series.values()), strict=True)
-    return [dict(zip(series, column, strict=True)) for column in columns]
+    columns = [tensor.split(list(cuts)) for tensor in series.values()]
+    return [dict(zip(series, column, strict=True)) for column in zip(*columns, strict=True)] or [
+        {} for _ in cuts
+    ]
 
 
 def _with_derived(

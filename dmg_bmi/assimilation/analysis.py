@@ -13,7 +13,7 @@ With `method: ensemble` or `particles` a filter does it instead, see :mod:`dmg_b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -73,6 +73,7 @@ def analyse(
     typical: Tensor,
     options: Assimilation | None = None,
     error: Tensor | None = None,
+    outputs: Collection[str] | None = None,
 ) -> Analysis:
     """Adjust rain and stores of a window of steps to the flow that was observed in it.
 
@@ -93,6 +94,8 @@ def analyse(
     options : Assimilation, optional
     error : Tensor ``[time, rows]``, optional
         Standard deviations of the errors of model and gauge, mm; where NaN, those of `options`.
+    outputs : collection of str, optional
+        Fluxes to keep, the flow among them; all by default.
 
     Raises
     ------
@@ -118,6 +121,7 @@ def analyse(
             typical[some],
             options,
             None if error is None else error[:, some],
+            outputs,
         )
         for some in (slice(start, start + count) for start in range(0, rows, count))
     ]
@@ -184,6 +188,7 @@ def _analyse(
     typical: Tensor,
     options: Assimilation,
     known_error: Tensor | None,
+    outputs: Collection[str] | None,
 ) -> Analysis:
     with torch.inference_mode():
         prepared = model.prepare(forcing, constants, state)
@@ -191,7 +196,7 @@ def _analyse(
         target = torch.where(seen, observed, 0.0)
         error = options.errors(observed, typical, known_error)
         if options.method in FILTERS:
-            return Analysis(*filtered(model, prepared, observed, error, options), seen.sum(0))
+            return Analysis(*filtered(model, prepared, observed, error, options, outputs), seen.sum(0))
         controls = Controls(model, options)
         weight = options.weights(observed, error)
 
@@ -203,7 +208,7 @@ def _analyse(
             slope = ((flow[:, 1:] - flow[:, :1]) / (EPSILON * controls.spread).unsqueeze(-1)).movedim(1, -1)
             x = _improve(x, slope, target * weight - flow[:, 0], controls.spread)
         x = torch.where(seen.any(0).unsqueeze(-1), x, 0.0)
-        return _apply(model, prepared, controls, x, seen.sum(0))
+        return _apply(model, prepared, controls, x, seen.sum(0), outputs)
 
 
 def _flow(model: DeltaModel, prepared: ForwardContext, controls: Controls, members: Tensor) -> Tensor:
@@ -250,13 +255,18 @@ def _improve(x: Tensor, slope: Tensor, misfit: Tensor, spread: Tensor) -> Tensor
 
 
 def _apply(
-    model: DeltaModel, prepared: ForwardContext, controls: Controls, x: Tensor, used: Tensor
+    model: DeltaModel,
+    prepared: ForwardContext,
+    controls: Controls,
+    x: Tensor,
+    used: Tensor,
+    outputs: Collection[str] | None,
 ) -> Analysis:
     """Run the window with the controls found, and add up the water that they gave."""
     context = prepared.repeat(1)
     controls.apply(context, x)
     added = water_given(model, prepared, context)
-    fluxes, state = model.finish(context)
+    fluxes, state = model.finish(context, outputs)
     return Analysis(fluxes, state, controls.named(x), added, used)
 
 

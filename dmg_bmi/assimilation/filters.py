@@ -13,6 +13,8 @@ analysis by what their mean is more than it would be, had the flow of the analys
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,12 @@ FARTHEST, FLOOR = 3.0, 1e-3
 
 
 def filtered(
-    model: DeltaModel, prepared: ForwardContext, observed: Tensor, error: Tensor, options: Assimilation
+    model: DeltaModel,
+    prepared: ForwardContext,
+    observed: Tensor,
+    error: Tensor,
+    options: Assimilation,
+    outputs: Collection[str] | None = None,
 ) -> tuple[dict[str, Tensor], State, dict[str, Tensor], Tensor]:
     """Run a window of steps, stores updated by the observations in it.
 
@@ -40,6 +47,8 @@ def filtered(
     observed, error : Tensor ``[time, rows]``
         Flow in mm per step, NaN where missing, and its standard deviation.
     options : Assimilation
+    outputs : collection of str, optional
+        Fluxes to keep, the flow among them; all by default.
 
     Returns
     -------
@@ -57,7 +66,7 @@ def filtered(
     moved = {name: torch.zeros(rows, dtype=observed.dtype) for name in ensemble.spreads}
     for k in range(steps):
         part = members.part(slice(k, k + 1), ensemble.perturbed(state, k))
-        fluxes, new = model.finish(part)
+        fluxes, new = model.finish(part, outputs)
         parts.append({name: v[:, :rows] for name, v in fluxes.items()})
         state = {**state, **new}
         if observed[k].isnan().all():
@@ -73,7 +82,7 @@ def filtered(
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     after = _first({name: state[name] for name in new}, rows)
     # Of rows that were never observed every bit is that of one run of the whole window.
-    plain, plain_after = model.finish(prepared.repeat(1))
+    plain, plain_after = model.finish(prepared.repeat(1), outputs)
     seen = ~observed.isnan().all(0)
     chosen = {name: torch.where(_rows(seen, v, 1), joined[name], v) for name, v in plain.items()}
     found = {

@@ -103,7 +103,8 @@ class Cycle:
             end = min(step, self.at + max(1, ADVANCED // self.catchments))
             with torch.inference_mode():
                 forcing = self.forcing(torch.arange(self.at, end))
-                _, self.state = self.model.run(forcing, self.constants, self.state, ())
+                # The flow, too: blocks that give other fluxes are compiled apart.
+                _, self.state = self.model.run(forcing, self.constants, self.state, (FLOW,))
             self.at = end
         return self.state
 
@@ -118,6 +119,7 @@ class Cycle:
             observed,
             self.typical.repeat(len(issues)),
             self.options,
+            outputs=(FLOW,),
         )
         return Window(found.fluxes[FLOW], found.state, found.factors)
 

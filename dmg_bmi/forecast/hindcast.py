@@ -27,6 +27,8 @@ from .parts import Parts
 RECENT = 8
 #: Typical flow of a river that hardly flows, mm per step.
 SMALLEST = 1e-3
+#: Values of states at all issues together: each takes plain code 10 us, and the compiler takes two minutes.
+WORTH_COMPILING = 2e7
 _KINDS = ("open_loop", "analysed")
 
 
@@ -175,7 +177,8 @@ def hindcast(
 ) -> Hindcast:
     """Forecast again and again over a period, with the weather that came.
 
-    Each analysis begins from the open loop, a window before its time.
+    Each analysis begins from the open loop, a window before its time. Where there is much to do the model
+    is compiled.
 
     Parameters
     ----------
@@ -215,6 +218,7 @@ def hindcast(
         constants, state = model.precompute(data.attributes, basins), model.init_state(basins)
     scale = torch.from_numpy(np.asarray(typical, dtype=np.float64))
     check_observed(observed)
+    model.compiled |= len(issues) * sum(values.numel() for values in state.values()) > WORTH_COMPILING
     cycle = Cycle(
         model,
         lambda steps: {name: values[steps] for name, values in data.forcing.items()},

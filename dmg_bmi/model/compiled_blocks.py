@@ -1,7 +1,7 @@
 """Blocks of steps compiled by PyTorch: once per model, kept on disk for later processes.
 
-The model's own code is compiled, for any number of rows. A model that cannot be compiled, and
-the rest at the end of a sequence, run eagerly with the same results.
+The model's own code is compiled, for any number of rows. A model that cannot be compiled, and with
+gradients the rest at the end of a sequence, run eagerly with the same results.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ log = logging.getLogger("dmg_bmi")
 
 Processes = Mapping[str, ProcessFunction]
 Function = Callable[[Processes, list[Tensor]], Sequence[Tensor]]
-#: The code of a gradient is several times as long. Whole years leave little rest, which would run eagerly.
-STEPS, STEPS_WITH_GRADIENT = 10, 5
+#: Lengths of blocks: twice as many steps gain little and compile twice as long. The code of a gradient is
+#: several times as long, and whole years leave little rest, which runs eagerly there.
+LENGTHS, LENGTHS_WITH_GRADIENT = (10, 1), (5,)
 #: Of forcing, dynamic parameters, state, parameters and static, in this order.
 Names = tuple[tuple[str, ...], ...]
 
@@ -34,9 +35,9 @@ class CompiledBlocks:
     """A :class:`~dmg_bmi.physics.run.BlockRunner`; nothing is compiled before a block runs."""
 
     @property
-    def steps(self) -> int:
-        """Return the steps of a block: twice as many gain little and compile twice as long."""
-        return STEPS_WITH_GRADIENT if torch.is_grad_enabled() else STEPS
+    def lengths(self) -> tuple[int, ...]:
+        """Return the lengths of blocks, falling."""
+        return LENGTHS_WITH_GRADIENT if torch.is_grad_enabled() else LENGTHS
 
     def __call__(
         self,
@@ -65,18 +66,26 @@ class CompiledBlocks:
             (t.dtype, t.shape[1 + (k < len(forcing) + len(dynamic)) :]) for k, t in enumerate(tensors)
         )
         modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), tensors[0].device.type)
-        # What is kept on disk may be of blocks of another length.
-        what = (repr(model.describe()), dt, names, kinds, tuple(outputs), self.steps)
-        key = (type(model), what, tuple(processes), gradient, modes)
+        steps = len(next(iter(forcing.values())))
+        what = (repr(model.describe()), dt, names, kinds, tuple(outputs))
+        kind = (type(model), what, tuple(processes), gradient, modes)
+        key = (*kind, steps)
         if key not in _BLOCKS:
             block = _Block(model, dt, names, tuple(outputs))
-            _BLOCKS[key] = _compile(block, processes, tensors, gradient, repr(what))
+            compiled = (
+                None if kind in _EAGER else _compile(block, processes, tensors, gradient, repr((what, steps)))
+            )
+            if compiled is None:
+                _EAGER.add(kind)
+            _BLOCKS[key] = compiled or (lambda processes, tensors: block(*tensors, processes=processes))
         results = _BLOCKS[key](processes, tensors)
         n = len(outputs)
         return dict(zip(outputs, results[:n], strict=True)), dict(zip(state, results[n:], strict=True))
 
 
 _BLOCKS: dict[tuple[object, ...], Function] = {}
+#: What could not be compiled: blocks of another length are not tried.
+_EAGER: set[tuple[object, ...]] = set()
 
 
 class _Block(nn.Module):
@@ -107,8 +116,8 @@ class _Block(nn.Module):
 
 def _compile(
     block: _Block, processes: Processes, tensors: list[Tensor], gradient: bool, what: str
-) -> Function:
-    """Compile the block, or return it as it is and log why.
+) -> Function | None:
+    """Compile the block, or return None and log why.
 
     With gradients, or with networks inside the step, whose weights may change, `torch.compile`
     is used. Otherwise it is compiled ahead of time, which is cheaper to reload and to call.
@@ -123,7 +132,7 @@ def _compile(
     except (DmgBmiError, RuntimeError, OSError) as problem:
         text = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         log.warning("%s: not compiled (%s); using the eager engine", name, text)
-        return lambda processes, tensors: block(*tensors, processes=processes)
+        return None
 
 
 def _obstacle(model: ProcessModel, device: str) -> str | None:
@@ -142,7 +151,7 @@ def _compile_ahead(block: _Block, tensors: list[Tensor], what: str) -> Function:
     folder = cache_base() / "blocks" / key[:32]
     loaded = aot_cache.load(folder, key) if (folder / aot_cache.INDEX).is_file() else "not found"
     if isinstance(loaded, str):
-        with _LogTime(block, "once for this user"):
+        with _LogTime(block, len(tensors[0]), "once for this user"):
             axes = [int(k < block.series) for k in range(len(tensors))]
             example = [_example(t, axis) for t, axis in zip(tensors, axes, strict=True)]
             aot_cache.build(block, example, axes, folder, {"key": key}, device)
@@ -173,7 +182,7 @@ def _trace(block: _Block, processes: Processes, tensors: list[Tensor]) -> Functi
     compiled: Function = torch.compile(distinct, fullgraph=True, options={"size_asserts": False})
     for k, tensor in enumerate(tensors):
         torch._dynamo.maybe_mark_dynamic(tensor, int(k < block.series))
-    with _LogTime(block, "with its gradient; later processes reload it in seconds"):
+    with _LogTime(block, len(tensors[0]), "with its gradient; later processes reload it in seconds"):
         compiled(processes, tensors)
     return compiled
 
@@ -181,11 +190,11 @@ def _trace(block: _Block, processes: Processes, tensors: list[Tensor]) -> Functi
 class _LogTime:
     """A context that logs what is compiled, and how long it took."""
 
-    def __init__(self, block: _Block, how: str) -> None:
-        self.name, self.how, self.begin = block.model.declaration.name, how, 0.0
+    def __init__(self, block: _Block, steps: int, how: str) -> None:
+        self.name, self.steps, self.how, self.begin = block.model.declaration.name, steps, how, 0.0
 
     def __enter__(self) -> None:
-        log.info("%s: compiling blocks of steps, %s; about a minute ...", self.name, self.how)
+        log.info("%s: compiling blocks of %d steps, %s; up to a minute ...", self.name, self.steps, self.how)
         self.begin = perf_counter()
 
     def __exit__(self, *problem: object) -> None:
