@@ -6,9 +6,10 @@ constructor has options that change its equations adds them to ``VARIANTS``.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from math import isfinite
@@ -25,6 +26,7 @@ from torch import Tensor
 from dmg_bmi import DeltaModel, FeatureStatistics, ParameterRole
 from dmg_bmi.model.delta_model import resolve_roles
 from dmg_bmi.model.registry import PROCESS_MODELS, build_network, build_process_model
+from dmg_bmi.synthetic import basins
 
 # Helpers that tests import stand beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -44,6 +46,27 @@ settings.register_profile("thorough", settings.get_profile("ci"), max_examples=2
 settings.load_profile("ci")
 
 Series = Mapping[str, Tensor]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _truths_once() -> Iterator[None]:
+    """Synthetic basins of the same weather and parameters have the same runoff: it is computed once.
+
+    Weather and attributes, which cost little, are made anew each time.
+    """
+    computed, compute = {}, basins._runoff
+
+    def runoff(forcing, parameters, days):
+        digest = hashlib.sha256(repr((days, [*forcing], [*parameters])).encode())
+        for values in (*forcing.values(), *parameters.values()):
+            digest.update(repr((values.shape, values.dtype)).encode() + values.tobytes())
+        if digest.digest() not in computed:
+            computed[digest.digest()] = compute(forcing, parameters, days)
+        return computed[digest.digest()].copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(basins, "_runoff", runoff)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+@cache
 def _docstring(module: str) -> str:
     """Read what a command's module says of it, without importing it."""
     source = Path(__file__).with_name(f"{module}.py").read_bytes()

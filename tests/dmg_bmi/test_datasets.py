@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from weathers import weather
 
 from dmg_bmi.cli import main
 from dmg_bmi.datasets import from_xarray, parameters, sensitivity, simulate, to_xarray
@@ -19,7 +21,6 @@ from dmg_bmi.io import netcdf
 from dmg_bmi.model.bundle import Bundle
 from dmg_bmi.model.variables import Variable
 from dmg_bmi.runtime.catchments import attributes_of
-from dmg_bmi.synthetic.basins import generate
 
 xarray = pytest.importorskip("xarray", reason="install the extra xarray")
 DEMOS = {"demo_daily": 86400.0, "demo_hourly": 3600.0}
@@ -29,8 +30,8 @@ DEMOS = {"demo_daily": 86400.0, "demo_hourly": 3600.0}
 def case(request):
     """A bundle, and 60 steps of three basins as a dataset of ours."""
     bundle, step = request.param
-    basins = generate(basins=3, years=1, step=step, seed=3)
-    return bundle, basins.period(basins.times[0], basins.times[60])
+    data = weather(("synthetic-001", "synthetic-002", "synthetic-003"), 60, step)
+    return bundle, replace(data, target={"Q": 0.3 * data.forcing["P"]}, units=data.units | {"Q": "mm"})
 
 
 def test_a_dataset_comes_back_as_it_was(case):

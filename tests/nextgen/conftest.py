@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forks import Forks
 
 from dmg_bmi.model.bundle import Bundle
 from dmg_bmi.model.delta_model import DeltaModel
@@ -196,6 +198,7 @@ def ngen():
     real = os.environ.get("DMG_BMI_NGEN")
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "PYTHON"))}
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
+    standins = None if real else Forks(plain | ascii_only)
 
     def run(folder: Path, **options) -> Run:
         (hydrofabric,) = (folder / "config").glob("*.gpkg")
@@ -205,28 +208,30 @@ def ngen():
         if real:
             (folder / "outputs" / "ngen").mkdir(parents=True, exist_ok=True)
             command = [real, divides, "all", divides, "all", realization]
+            done = subprocess.run(
+                command, cwd=folder, env=plain | ascii_only, capture_output=True, text=True, timeout=200
+            )
         else:
-            command = [sys.executable, str(HERE / "ngen_standin.py"), divides, realization]
-        for name, value in options.items():
-            command += [f"--{name.replace('_', '-')}", str(value)]
-        done = subprocess.run(
-            command, cwd=folder, env=plain | ascii_only, capture_output=True, text=True, timeout=200
-        )
+            given = [(f"--{name.replace('_', '-')}", value) for name, value in options.items()]
+            command = [HERE / "ngen_standin.py", divides, realization, *chain.from_iterable(given)]
+            done = standins.run(command, folder)
         # A signal, as a shell reports it: 134 is an abort.
         status = done.returncode if done.returncode >= 0 else 128 - done.returncode
         return Run(status, done.stdout, done.stderr, folder)
 
-    return run
+    yield run
+    if standins:
+        standins.close()
 
 
-@pytest.fixture
-def prepared(bundle, small, tmp_path):
-    """Make ``prepared(name, **plan) -> folder`` over the small domain, three days by default."""
+@pytest.fixture(scope="session")
+def small_plan(bundle, small):
+    """Make ``small_plan(output, **keys) -> Plan`` over the small domain, three days by default."""
 
-    def make(name: str = "run", before=None, **keys) -> Path:
+    def make(output: Path, **keys) -> Plan:
         plan = {
             "bundle": str(bundle()),
-            "output": tmp_path / name,
+            "output": output,
             "hydrofabric": small.hydrofabric,
             "start": np.datetime64("2015-12-01T00:00:00"),
             "end": np.datetime64("2015-12-04T00:00:00"),
@@ -234,10 +239,40 @@ def prepared(bundle, small, tmp_path):
             "pet": "penman_monteith",
             "model_params": {"phy.SUZ": [60.0, 30.0], "phy.SLZ": [40.0, 50.0]},
         }
+        return Plan(**(plan | keys))
+
+    return make
+
+
+#: What plans that are prepared once may differ in.
+SWITCHES = {"multi", "stored_forcing"}
+
+
+@pytest.fixture(scope="session")
+def prepared_once(small_plan, tmp_path_factory):
+    """Make ``prepared_once(**switches) -> folder`` that nobody changes; no path in it leads into itself."""
+
+    @cache
+    def make(**switches: bool) -> Path:
+        folder = tmp_path_factory.mktemp("prepared") / "run"
+        prepare(small_plan(folder, **switches))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def prepared(small_plan, prepared_once, tmp_path):
+    """Make ``prepared(name, **keys) -> folder``: :func:`small_plan` prepared, or a copy where one was."""
+
+    def make(name: str = "run", before=None, **keys) -> Path:
+        folder = tmp_path / name
+        if before is None and keys.keys() <= SWITCHES and not folder.exists():
+            return shutil.copytree(prepared_once(**keys), folder)
         if before is not None:
-            before(tmp_path / name)
-        prepare(Plan(**(plan | keys)))
-        return tmp_path / name
+            before(folder)
+        prepare(small_plan(folder, **keys))
+        return folder
 
     return make
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 import yaml
 from commands import CALIBRATED, PROTOCOL
+from weathers import weather
 
 from dmg_bmi import Bundle
 from dmg_bmi.cli import main, nextgen
@@ -24,7 +26,6 @@ from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.io import netcdf
 from dmg_bmi.io.timeseries import BasinDataset
 from dmg_bmi.model.bundle import SHIPPED
-from dmg_bmi.synthetic.basins import generate
 
 CONFIGS = resources.files("dmg_bmi.bmi_configs")
 OUT = ["--output", "out"]
@@ -110,23 +111,10 @@ def test_each_shipped_configuration_runs(name, tmp_path):
 
 def write_forcing(path: Path, ids: tuple[str, ...], step: float, **changes: np.ndarray) -> BasinDataset:
     """240 wet steps without snow for some catchments."""
-    some = generate(basins=len(ids), years=1, step=step, seed=3).period(
-        np.datetime64("2000-10-01"), np.datetime64("2000-10-01") + np.timedelta64(int(240 * step), "s")
-    )
-    dataset = BasinDataset(
-        ids,
-        some.times,
-        step,
-        {
-            "P": some.forcing["P"] + 5.0 * step / 86400.0,
-            "T": np.maximum(some.forcing["T"], 8.0),
-            "PET": some.forcing["PET"],
-            **changes,
-        },
-        {},
-        {},
-        some.units,
-    )
+    some = weather(ids, 240, step)
+    rain, air = some.forcing["P"] + 5.0 * step / 86400.0, np.maximum(some.forcing["T"], 8.0)
+    wet = some.forcing | {"P": rain, "T": air}
+    dataset = replace(some, forcing=wet | changes, attributes={})
     netcdf.write(path, dataset)
     return dataset
 

@@ -1,7 +1,7 @@
 """What a command needs and is not installed is told before the work, and nothing is written."""
 
 import ast
-import subprocess
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import commands
 import pytest
 import yaml
+from forks import Forks
 
 import dmg_bmi
 from dmg_bmi.io import netcdf
@@ -69,6 +70,13 @@ PICTURES, BOARD = "pictures need matplotlib: pip install", "needs TensorBoard: p
 SEARCH = ["train", "camels", "--search", "space.yaml", "--output", "out"]
 
 
+@pytest.fixture(scope="module")
+def interpreters():
+    forks = Forks(os.environ)
+    yield forks
+    forks.close()
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "said"),
     [
@@ -94,18 +102,11 @@ SEARCH = ["train", "camels", "--search", "space.yaml", "--output", "out"]
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
-def test_a_missing_extra_is_told_before_the_work(tmp_path, module, arguments, said):
+def test_a_missing_extra_is_told_before_the_work(interpreters, tmp_path, module, arguments, said):
     if arguments[:4] == SEARCH[:4] and module != "optuna":
         pytest.importorskip("optuna", reason="a search asks for Optuna before anything else")
     (tmp_path / "space.yaml").write_text(yaml.safe_dump({"training.learning_rate": [0.1, 0.01]}))
-    done = subprocess.run(
-        [sys.executable, "-c", HIDDEN, module, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        cwd=tmp_path,
-    )
+    done = interpreters.run(["-c", HIDDEN, module, *arguments], tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr

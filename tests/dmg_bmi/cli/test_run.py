@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import cache
 from importlib import resources
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from weathers import weather
 
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.cli import main
 from dmg_bmi.datasets import to_xarray
 from dmg_bmi.errors import ForcingError
 from dmg_bmi.io import netcdf
-from dmg_bmi.io.timeseries import BasinDataset
 from dmg_bmi.model.bundle import Bundle
 from dmg_bmi.plotting import hydrographs as plots
 from dmg_bmi.runtime import unfinished_run
@@ -38,11 +37,6 @@ CASES = {
 }
 
 
-@cache
-def weather(step):
-    return generate(basins=3, years=1, step=step, seed=3)
-
-
 @pytest.fixture(autouse=True)
 def no_drawing(monkeypatch):
     """Draw nothing, which takes longer than all else."""
@@ -58,10 +52,8 @@ def no_drawing(monkeypatch):
 def case(request, tmp_path):
     """A folder with a configuration and forcing of three catchments; what ``run`` is given, and the data."""
     bundle, step, special = request.param
-    some = weather(step)
-    forcing = {name: values[:STEPS] for name, values in some.forcing.items()}
-    forcing["P"] = forcing["P"] + 0.3
-    data = BasinDataset(IDS, some.times[:STEPS], step, forcing, {}, {}, some.units)
+    data = replace(weather(IDS, STEPS, step), attributes={})
+    data.forcing["P"] += 0.3
     config = {"bundle": bundle, "catchments": {"ids": [*IDS], "attributes": ATTRIBUTES}, "time_step": step}
     config["start_time"] = str(data.times[0])
     given = ["run", str(tmp_path / "run.yaml")]
@@ -351,7 +343,7 @@ def test_states_and_parameters_are_kept_beside_outputs(tmp_path):
 
 
 def test_parameters_by_another_step_than_the_model_s_are_refused(tmp_path, capsys):
-    netcdf.write(tmp_path / "forcing.nc", generate(basins=2, years=1, step=3600.0, seed=3))
+    netcdf.write(tmp_path / "forcing.nc", weather(IDS, STEPS, 3600.0))
     given = ["run", "demo_daily", "--forcing", str(tmp_path / "forcing.nc"), "--outputs", "BETA"]
     assert main([*given, "--output", str(tmp_path / "out")]) == 2
     assert "phy.BETA is a parameter, which changes by the model's step" in capsys.readouterr().err
@@ -373,9 +365,7 @@ def test_what_was_observed_stands_beside_what_was_simulated(tmp_path):
 def test_a_zarr_store_is_read_block_by_block_as_a_netcdf_file_is(tmp_path, monkeypatch, order):
     pytest.importorskip("zarr")
     blocks_of(monkeypatch, 30)
-    some = weather(86400.0)
-    forcing = {name: values[:STEPS] for name, values in some.forcing.items()}
-    data = BasinDataset(IDS, some.times[:STEPS], some.step, forcing, {}, {}, some.units)
+    data = replace(weather(IDS, STEPS, 86400.0), attributes={})
     netcdf.write(tmp_path / "forcing.nc", data)
     store = to_xarray(data).transpose(*order).chunk({"time": 40})
     store.to_zarr(tmp_path / "forcing.zarr")
