@@ -26,12 +26,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME, TESTS = "dmg_bmi/runtime", "tests/dmg_bmi"
-_GROUP = (f"{TESTS}/runtime/test_group.py", f"{TESTS}/runtime/test_model_params.py", f"{TESTS}/test_bmi.py")
+_BMI = tuple(f"{TESTS}/test_bmi{of}.py" for of in ("", "_arrays", "_refusals"))
+_GROUP = tuple(f"{TESTS}/runtime/test_{of}.py" for of in ("group", "group_states", "group_members"))
+_GROUP += (f"{TESTS}/runtime/test_model_params.py", *_BMI)
 _SPLITS = (f"{TESTS}/test_bmi_splits.py", f"{TESTS}/test_bmi_water.py", f"{TESTS}/test_bmi_forcing.py")
 _WATER = f"{TESTS}/runtime/test_ngen_protocols.py", f"{TESTS}/model/test_roles_bmi.py"
 #: Module to its tests, those first that fail soonest.
 MODULES = {
-    "dmg_bmi/bmi.py": (f"{TESTS}/test_bmi.py", "tests/fuzz/test_found.py", f"{TESTS}/test_routing_bmi.py"),
+    "dmg_bmi/bmi.py": (*_BMI, "tests/fuzz/test_found.py", f"{TESTS}/test_routing_bmi.py"),
     f"{RUNTIME}/group.py": (*_GROUP, *_SPLITS, *_WATER),
     f"{RUNTIME}/row_states.py": (*_GROUP, *_SPLITS, *_WATER),
     f"{RUNTIME}/shared_setup.py": (
@@ -41,7 +43,7 @@ MODULES = {
         f"{TESTS}/test_routing_bmi.py",
     ),
     f"{RUNTIME}/state_codec.py": (f"{TESTS}/runtime/test_state_codec.py", "tests/fuzz/test_found.py"),
-    f"{RUNTIME}/restart.py": ("tests/fuzz/test_found.py", f"{TESTS}/test_bmi.py", *_SPLITS),
+    f"{RUNTIME}/restart.py": ("tests/fuzz/test_found.py", *_BMI, *_SPLITS),
     f"{RUNTIME}/forcing/aggregation.py": (
         f"{TESTS}/runtime/forcing/test_inputs.py",
         f"{TESTS}/test_bmi_forcing.py",

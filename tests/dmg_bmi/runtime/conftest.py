@@ -1,6 +1,7 @@
 """Many components that share one configuration, each with a catchment of its own, as in NextGen."""
 
 import pytest
+from group_members import HOUR, START
 
 
 @pytest.fixture
@@ -23,5 +24,19 @@ def share(configure, bmi_run, tmp_path):
             path.write_text(text, encoding="utf-8")
             members.append(bmi_run.start(path))
         return members
+
+    return make
+
+
+@pytest.fixture
+def keys(weather, store):
+    """Make ``keys(forcing, n, days) -> (keys of a configuration, hourly series to push or None)``."""
+
+    def make(forcing: str, n: int, days: int, seed: int = 3):
+        series = weather(24 * days, n, seed=seed, step=HOUR)
+        common = {"time_step": HOUR, "start_time": START}
+        if forcing == "pushed":
+            return common, series
+        return common | {"forcing": str(store(series, n, START, HOUR))}, None
 
     return make
