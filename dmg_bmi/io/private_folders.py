@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 from ..errors import DmgBmiError
@@ -30,15 +31,19 @@ def make_private(folder: Path) -> Path:
 def private_compiler_cache() -> None:
     """Let PyTorch's compiler keep its parts in a folder of the user's own.
 
-    Its own choice is a name in the system's temporary folder that anybody can foresee and make first.
+    Its own choice is a name in the system's temporary folder that anybody can foresee and make first. It puts
+    that into the environment as soon as a part of the compiler is imported.
 
     Raises
     ------
     DmgBmiError
         If the environment names a folder that others can write into.
     """
-    folder = os.environ.setdefault(COMPILER, str(cache_base() / "inductor"))
-    refuse_shared(make_private(Path(folder)))
+    named = os.environ.get(COMPILER, "")
+    foreseen = named.startswith(os.path.join(tempfile.gettempdir(), "torchinductor_"))
+    folder = Path(named) if named and not foreseen else cache_base() / "inductor"
+    os.environ[COMPILER] = str(folder)
+    refuse_shared(make_private(folder))
 
 
 def refuse_shared(folder: Path) -> None:

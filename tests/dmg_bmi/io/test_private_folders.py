@@ -1,11 +1,19 @@
 """Compiled code is loaded from folders that nobody else can write into, whatever the umask."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from dmg_bmi.errors import DmgBmiError
-from dmg_bmi.io.private_folders import make_private, read_private, refuse_shared
+from dmg_bmi.io.private_folders import (
+    COMPILER,
+    make_private,
+    private_compiler_cache,
+    read_private,
+    refuse_shared,
+)
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes are those of POSIX")
 
@@ -43,6 +51,34 @@ def test_a_parent_into_which_anybody_can_write_is_refused_but_a_sticky_one(tmp_p
     refuse_shared(folder)
     folder.parent.chmod(0o775)  # one's own group
     refuse_shared(folder)
+
+
+@pytest.mark.parametrize("before", [None, "torch._inductor.config"])
+def test_the_compiler_s_folder_is_one_s_own_even_if_torch_has_named_its_shared_one(tmp_path, before):
+    """Importing a part of the compiler puts a name in the system's temporary folder into the environment."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop(COMPILER, None)
+    code = f"""
+import importlib, os
+{f"importlib.import_module({before!r})" if before else ""}
+from dmg_bmi.io.private_folders import COMPILER, private_compiler_cache
+private_compiler_cache()
+print(os.environ[COMPILER])
+"""
+    made = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert made.stdout.strip() == str(tmp_path / "cache" / "dmg_bmi" / "inductor")
+
+
+def test_a_folder_that_the_user_names_for_the_compiler_is_kept_or_refused(tmp_path, monkeypatch):
+    folder = make_private(tmp_path / "mine")
+    monkeypatch.setenv(COMPILER, str(folder))
+    private_compiler_cache()
+    assert os.environ[COMPILER] == str(folder)
+    folder.chmod(0o777)
+    with pytest.raises(DmgBmiError, match=r"mine can be written by others"):
+        private_compiler_cache()
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
