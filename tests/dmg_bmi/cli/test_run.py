@@ -343,7 +343,7 @@ def test_states_and_parameters_are_kept_beside_outputs(tmp_path):
 
 
 def test_parameters_by_another_step_than_the_model_s_are_refused(tmp_path, capsys):
-    netcdf.write(tmp_path / "forcing.nc", weather(IDS, STEPS, 3600.0))
+    netcdf.write(tmp_path / "forcing.nc", weather(IDS, 365 * 24, 3600.0))
     given = ["run", "demo_daily", "--forcing", str(tmp_path / "forcing.nc"), "--outputs", "BETA"]
     assert main([*given, "--output", str(tmp_path / "out")]) == 2
     assert "phy.BETA is a parameter, which changes by the model's step" in capsys.readouterr().err
