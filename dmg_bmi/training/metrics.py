@@ -16,6 +16,8 @@ from ..arrays import DAY, FloatingArray
 Metric = Callable[..., float]
 #: Steps within which only the highest peak counts.
 APART = 100
+#: The same of peaks that may be missed, and the percentile of the flow that they reach.
+APART_IF_MISSED, HIGH = 30, 80
 
 
 def _over_observed(metric: Callable[[FloatingArray, FloatingArray], float]) -> Metric:
@@ -77,6 +79,18 @@ def correlation(simulated: FloatingArray, observed: FloatingArray) -> float:
 
 
 @_over_observed
+def alpha_nse(simulated: FloatingArray, observed: FloatingArray) -> float:
+    """Ratio of standard deviations, which NSE is made of (Gupta et al., 2009, eq. 4)."""
+    return float(simulated.std() / observed.std())
+
+
+@_over_observed
+def beta_nse(simulated: FloatingArray, observed: FloatingArray) -> float:
+    """Difference of means over the observed standard deviation (Gupta et al., 2009, eq. 4)."""
+    return float((simulated.mean() - observed.mean()) / observed.std())
+
+
+@_over_observed
 def fhv(simulated: FloatingArray, observed: FloatingArray) -> float:
     """Bias of the highest 2 % of the flow duration curve, percent.
 
@@ -85,6 +99,18 @@ def fhv(simulated: FloatingArray, observed: FloatingArray) -> float:
     top = max(round(0.02 * len(observed)), 1)
     sim, obs = np.sort(simulated)[-top:], np.sort(observed)[-top:]
     return float(100.0 * np.sum(sim - obs) / np.sum(obs))
+
+
+@_over_observed
+def fms(simulated: FloatingArray, observed: FloatingArray) -> float:
+    """Bias of the slope of the flow duration curve between flows exceeded 20 and 70 % of the time, percent.
+
+    Yilmaz et al. (2008), eq. A2, in log space; flow below 1e-6 mm is taken as that.
+    """
+    high, low = (min(round(share * len(observed)), len(observed) - 1) for share in (0.2, 0.7))
+    sim, obs = (np.log(np.sort(np.maximum(q, 1e-6))[::-1]) for q in (simulated, observed))
+    slope = obs[high] - obs[low]
+    return float(100.0 * (sim[high] - sim[low] - slope) / (slope + 1e-6))
 
 
 @_over_observed
@@ -121,6 +147,38 @@ def peak_timing(simulated: FloatingArray, observed: FloatingArray, step: float =
 def peaks_compared(simulated: FloatingArray, observed: FloatingArray, step: float = DAY) -> float:
     """Return the number of observed peaks that :func:`peak_timing` is the mean of."""
     return float(len(_peaks_off(simulated, observed, step)))
+
+
+def peak_mape(simulated: FloatingArray, observed: FloatingArray, step: float = DAY) -> float:
+    """Mean absolute error of simulated flow at observed peaks, percent of them; NaN without a peak."""
+    steps = np.flatnonzero(~np.isnan(observed))
+    seen, flow = observed[steps], simulated[steps]
+    at = peaks(seen, APART, float(seen.std()) if len(seen) else 0.0)
+    return float(100.0 * np.mean(np.abs(flow[at] / seen[at] - 1.0))) if at else float("nan")
+
+
+def missed_peaks(simulated: FloatingArray, observed: FloatingArray, step: float = DAY) -> float:
+    """Share of observed peaks with no simulated peak within 12 hours, or one step if that is longer.
+
+    As in neuralhydrology: a peak is the highest flow within 30 steps, and among the highest fifth of its
+    series. One with a gap around it is not missed.
+    """
+    steps = np.flatnonzero(~np.isnan(observed))
+    if not len(steps):
+        return float("nan")
+    window = max(1, int(DAY / 2 // step))
+    high, found = (_high_peaks(series[steps]) for series in (observed, simulated))
+    missed = 0
+    for peak in high:
+        around = steps[max(peak - window, 0) : peak + window + 1]
+        whole = len(around) == 2 * window + 1 and around[-1] - around[0] == 2 * window
+        missed += whole and not any(abs(other - peak) <= window for other in found)
+    return missed / len(high) if high else 0.0
+
+
+def _high_peaks(flow: FloatingArray) -> list[int]:
+    lowest = np.percentile(flow, HIGH)
+    return [k for k in peaks(flow, APART_IF_MISSED, 0.0) if flow[k] >= lowest]
 
 
 def _peaks_off(simulated: FloatingArray, observed: FloatingArray, step: float) -> list[int]:
@@ -180,10 +238,15 @@ METRICS: Mapping[str, Metric] = {
     "RMSE": rmse,
     "bias": bias,
     "r": correlation,
+    "alpha_NSE": alpha_nse,
+    "beta_NSE": beta_nse,
     "FHV": fhv,
+    "FMS": fms,
     "FLV": flv,
     "peak_timing": peak_timing,
     "peaks": peaks_compared,
+    "peak_MAPE": peak_mape,
+    "missed_peaks": missed_peaks,
 }
 
 

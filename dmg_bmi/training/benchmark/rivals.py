@@ -160,7 +160,8 @@ def joined(finished: Sequence[Finished], basins: Sequence[str]) -> dict[str, Flo
     place = {basin: k for k, basin in enumerate(basins)}
     for run in finished:
         scores = run.scores()
-        for metric in METRICS:
+        # What an earlier version has scored may lack some.
+        for metric in METRICS.keys() & scores.values.keys():
             values[metric][[place[b] for b in scores.ids]] = scores.values[metric]
     return values
 

@@ -17,6 +17,8 @@ def test_values_worked_out_by_hand():
     assert metrics.rmse(SIMULATED, OBSERVED) == pytest.approx(np.sqrt(5))
     assert metrics.bias(SIMULATED, OBSERVED) == pytest.approx(100 * 5 / 15)
     # Covariance: (-2)(-3) + (-1)(-2) + 0 + 0 + (2)(6) = 20, over 5; correlation 4 / sqrt(2 * 10).
+    assert metrics.alpha_nse(SIMULATED, OBSERVED) == pytest.approx(np.sqrt(10 / 2))
+    assert metrics.beta_nse(SIMULATED, OBSERVED) == pytest.approx((4 - 3) / np.sqrt(2))
     r = 4 / np.sqrt(20)
     assert metrics.correlation(SIMULATED, OBSERVED) == pytest.approx(r)
     alpha, beta = np.sqrt(10) / np.sqrt(2), 4 / 3
@@ -33,6 +35,16 @@ def test_fhv_is_the_bias_of_the_two_highest_of_a_hundred():
     simulated[:98] = 0.5  # low flows do not count
     simulated[98:] *= 1.1
     assert metrics.fhv(simulated[::-1], observed) == pytest.approx(10.0)
+
+
+def test_fms_compares_slopes_of_the_middle_in_log_space():
+    observed = np.geomspace(0.1, 100.0, 100)
+    steep = observed**2
+    assert metrics.fms(steep[::-1], observed) == pytest.approx(100.0, rel=1e-5)
+    assert metrics.fms(3.0 * observed, observed) == pytest.approx(0.0, abs=1e-9)
+    ends = observed.copy()
+    ends[:29], ends[81:] = 0.01, 1e3  # neither the lowest nor the highest flows count
+    assert metrics.fms(ends, observed) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_flv_compares_the_logarithms_of_the_lowest_flows():
@@ -52,7 +64,8 @@ def test_a_perfect_simulation_has_perfect_scores(flow):
     assert metrics.nse(flow, flow) == 1.0
     assert metrics.kge(flow, flow) == pytest.approx(1.0)
     assert metrics.kge_2012(flow, flow) == pytest.approx(1.0)
-    for name in ("rmse", "bias", "fhv", "flv"):
+    assert metrics.alpha_nse(flow, flow) == 1.0
+    for name in ("rmse", "bias", "beta_nse", "fhv", "fms", "flv"):
         assert getattr(metrics, name)(flow, flow) == pytest.approx(0.0, abs=1e-9)
 
 
@@ -75,8 +88,8 @@ def test_missing_observations_leave_their_steps_out():
     observed[4, 1] = np.nan
     scores = metrics.per_basin(simulated, observed)
     np.testing.assert_allclose(scores["NSE"], [-1.5, 1.0])
-    names = {"NSE", "KGE", "KGE_2012", "RMSE", "bias", "r", "FHV", "FLV", "peak_timing", "peaks"}
-    assert {*scores} == names == {*metrics.METRICS}
+    assert {*scores} == {*metrics.METRICS}
+    assert {"NSE", "KGE", "FHV", "FMS", "FLV", "missed_peaks"} < {*scores}
 
 
 def test_a_basin_without_observations_or_variation_has_no_score():
@@ -141,6 +154,26 @@ def test_peaks_beside_a_gap_or_an_end_or_a_higher_peak_or_too_low_do_not_count()
     assert metrics.peaks_compared(simulated, observed, 3600.0) == 0
     assert np.isnan(metrics.peak_timing(np.ones(50), np.ones(50)))
     assert np.isnan(metrics.peak_timing(np.ones(2), np.full(2, np.nan)))
+
+
+def test_the_error_at_peaks_is_that_of_their_steps():
+    observed, simulated = np.ones(1000), np.ones(1000)
+    observed[[200, 500, 800]] = 10.0
+    simulated[[200, 501, 800]] = [8.0, 10.0, 13.0]  # the second is a step late
+    observed[400] = np.nan
+    assert metrics.peak_mape(simulated, observed) == pytest.approx(100 * (0.2 + 0.9 + 0.3) / 3)
+    assert np.isnan(metrics.peak_mape(np.ones(50), np.ones(50)))
+
+
+def test_a_peak_is_missed_if_none_is_simulated_within_a_step_or_half_a_day():
+    observed, simulated = np.ones(1000), np.ones(1000)
+    observed[[200, 400, 600, 800, 900]] = 10.0
+    simulated[[201, 402, 590]] = 5.0
+    observed[901] = np.nan  # of a peak with a gap beside it nothing is said, but it is one
+    assert metrics.missed_peaks(simulated, observed) == pytest.approx(3 / 5)
+    assert metrics.missed_peaks(simulated, observed, 6 * 3600.0) == pytest.approx(2 / 5)
+    assert metrics.missed_peaks(simulated, np.ones(1000)) == 0.0
+    assert np.isnan(metrics.missed_peaks(simulated, np.full(1000, np.nan)))
 
 
 @pytest.mark.parametrize(("apart", "prominence", "plateau"), [(100, 0.5, 1), (100, 0.5, 2), (7, 0.1, 1)])
