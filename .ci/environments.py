@@ -75,8 +75,16 @@ def copy_of_base(name: str) -> Path:
     run(sys.executable, "-m", "venv", "--clear", "--without-pip", folder)
     (packages,) = (VENVS / "base").glob("lib/python*/site-packages")
     target = folder / packages.relative_to(VENVS / "base")
-    shutil.copytree(packages, target, copy_function=os.link, dirs_exist_ok=True)
+    shutil.copytree(packages, target, copy_function=link, dirs_exist_ok=True)
     return folder / "bin" / "python"
+
+
+def link(source: str, target: str) -> None:
+    """Link a file, or copy it where the file system knows no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def environment(name: str, *packages: str) -> Path:
