@@ -60,7 +60,8 @@ def _course(forecasts: Hindcast) -> list[FloatArray]:
         columns += [flow[:, ahead - back] for back in BACK]
         columns.append(flow[:, ahead] - flow[:, [RECENT - 1]])
     for name, series in forecasts.weather.items():
-        shown = np.log1p(series) if name == "P" else series
+        # Rain of other sources and of the next step, P_next, is rain too.
+        shown = np.log1p(series) if name.partition("_")[0] == "P" else series
         columns += [shown[:, ahead - back] for back in BACK]
         if name == "P":
             total = np.pad(series, ((0, 0), (1, 0), (0, 0))).cumsum(1)
