@@ -85,7 +85,7 @@ def test_names_in_the_table_are_unique_and_every_output_is_there(model):
 
 @torch.no_grad()
 def test_an_output_can_be_asked_for_alone(model, data):
-    forcing, attributes = data(model, time=8)
+    forcing, attributes = data(model, time=2)
     everything, _ = model(forcing, attributes)
     for name, series in everything.items():
         alone, _ = model(forcing, attributes, outputs=(name,))
