@@ -333,9 +333,10 @@ class RoleBinding:
         """Hold in the state the static parameters at the end of the block."""
 
     def outputs(self, network: Network, context: ForwardContext) -> Tensor:
-        """Return physical values ``[time, rows, n_outputs]``; a single step if they are constant."""
+        """Return physical values ``[time, rows, n_outputs]``."""
         if self.constant:
-            return context.constants[f"{self.key}.values"].unsqueeze(0)
+            steps = len(next(iter(context.forcing.values())))
+            return context.constants[f"{self.key}.values"].expand(steps, -1, -1)
         return self.to_physical(self.raw_outputs(network, context), context.dtype)
 
     def raw_outputs(self, network: Network, context: ForwardContext) -> Tensor:

@@ -206,14 +206,23 @@ class InputCorrection(_CorrectionBinding):
 class OutputCorrection(_CorrectionBinding):
     """A bound :class:`CorrectOutputRole`."""
 
+    def before_physics(self, network: Network, context: ForwardContext) -> None:
+        """Run the network: before, since an analysis changes what the process models see, and not this."""
+        context.fluxes[""] |= {
+            self._factor(name): value for name, value in self.by_name(network, context).items()
+        }
+
     def after_physics(self, network: Network, context: ForwardContext) -> None:
         """Multiply those of the fluxes that were computed."""
         fluxes = context.fluxes[self.model]
-        for name, factor in self.by_name(network, context).items():
+        for name in self._corrects:
             if name in fluxes:
                 simulated = fluxes[name]
-                fluxes[name] = simulated * factor
+                fluxes[name] = simulated * context.fluxes[""][self._factor(name)]
                 fluxes[correction(name)] = fluxes[name] - simulated
+
+    def _factor(self, name: str) -> str:
+        return f"{self.key}.{name}"
 
 
 def correction(name: str) -> str:

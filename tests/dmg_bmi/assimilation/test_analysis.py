@@ -153,6 +153,19 @@ MODELS = {
             },
         ],
     ).eval(),
+    "corrected output by attributes": lambda: DeltaModel.build(
+        nn={"given": {"name": "mlp"}, "flow": {"name": "mlp"}},
+        phy_model={"name": "hbv", "nmul": 2, "routing": 15},
+        roles=[
+            {"network": "given", "attributes": ["slope"]},
+            {
+                "role": "correct_output",
+                "network": "flow",
+                "attributes": ["slope"],
+                "corrects": {"Q": [0.5, 1.5]},
+            },
+        ],
+    ).eval(),
     "weighed": lambda: DeltaModel.build(
         nn={k: {"name": "mlp", "hidden_sizes": [4]} for k in ("one", "two", "share")},
         phy_model={
@@ -226,6 +239,16 @@ def test_a_member_that_differs_from_a_step_on_is_that_of_a_run_of_the_whole_wind
     monkeypatch.setattr(Controls, "__init__", whole)
     for name, value in case.analyse(observed).factors.items():
         assert torch.allclose(late.factors[name], value, rtol=1e-9, atol=1e-12), name
+
+
+@pytest.mark.parametrize("kind", ["corrected input", "corrected output"])
+def test_a_network_that_sees_weather_runs_through_the_window_once(kind, options):
+    case = Case(MODELS[kind]())
+    network = case.model.networks["gauge" if "input" in kind else "flow"]
+    seen = []
+    network.register_forward_hook(lambda network, given, output: seen.append(given[0].shape[:2]))
+    case.analyse(1.5 * case.plain["Q"] + 0.1, options)
+    assert seen == [(WINDOW, ROWS)]
 
 
 def test_gaps_are_ignored_and_counted(case, options):
