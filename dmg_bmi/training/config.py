@@ -193,9 +193,6 @@ class Training:
         Number of copies of each process model to train side by side, each with networks of its own and
         by its own loss on the same windows; the bundle is the mean of all. Time grows in proportion, here
         and in a run.
-    mean_weight : float
-        Weight of the loss of the mean of an ensemble's members, beside the mean of their own losses: members
-        err less together, but their mean varies less than each; 0 lets each learn for itself.
     starts : int
         Random starts of each basin in a calibration, of which the best is kept.
     validate_every : int
@@ -228,7 +225,6 @@ class Training:
     engine: Literal["auto", "eager", "compiled"] = "auto"
     ema: float = 0.0
     ensemble: int = 1
-    mean_weight: float = 0.0
     starts: int = 8
     validate_every: int = 50
     patience: int = 0
@@ -250,14 +246,7 @@ class Training:
         ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above zero, it is {getattr(self, name)}")
-        for name in (
-            "tbptt",
-            "activation_checkpointing",
-            "patience",
-            "weight_decay",
-            "range_penalty",
-            "mean_weight",
-        ):
+        for name in ("tbptt", "activation_checkpointing", "patience", "weight_decay", "range_penalty"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must not be negative, it is {getattr(self, name)}")
         if self.engine == "compiled" and self.activation_checkpointing:

@@ -167,9 +167,6 @@ class _Loop:
             each = split_members(model, simulated)
             losses = [self.objective(fluxes, observed, batch.basins) for fluxes in each]
             loss = torch.stack(losses).mean()
-            if options.mean_weight and len(each) > 1:
-                mean = {name: simulated[name] for name in batch.target}
-                loss = loss + options.mean_weight * self.objective(mean, observed, batch.basins)
             if options.range_penalty:
                 loss = loss + options.range_penalty / distributed.size() * range_penalty(parameters)
             model.zero_grad()
@@ -192,9 +189,7 @@ class _Loop:
     def _simulate(self, batch: Batch) -> dict[str, Tensor]:
         """Return the fluxes of all rows, those of other processes without gradient."""
         options, per_day = self.options, 1.0 / self.model.dt
-        keys = [f"{key}." for key in members(self.model)]
-        if options.mean_weight or not keys:
-            keys.append("")
+        keys = [f"{key}." for key in members(self.model)] or [""]
         wanted = [key + target for key in keys for target in batch.target]
         given = {flux.name for flux in self.model.declaration.fluxes}
         simulated = simulate(

@@ -1,7 +1,6 @@
 """Ensembles in one bundle: members learn as if alone, and the model is their mean."""
 
 import csv
-from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 
@@ -88,28 +87,6 @@ def test_flow_is_the_mean_of_members_that_differ(data):
     assert len(flows) == 3
     assert (flows - flows[0]).abs()[1:].amax((1, 2)).min() > 1e-3
     torch.testing.assert_close(fluxes["Q"], flows.mean(0))
-
-
-def test_the_mean_counts_by_its_own_error_which_is_less_by_what_members_differ(data):
-    """Squared error of a mean: that of its members less their variance (Krogh & Vedelsby, 1995)."""
-    data = replace(data, forcing=data.forcing | {"P": 20 * data.forcing["P"]})  # runs off at once
-    torch.manual_seed(0)
-    model = make(replicate(SPEC, 3, ["aridity"]))
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn_like(weight))
-    equalize(model)
-    with torch.no_grad():
-        fluxes, _ = model(data.forcing, data.attributes, outputs=("Q", *(f"phy_{k}.Q" for k in (1, 2, 3))))
-    flows = torch.stack([fluxes[f"phy_{k}.Q"][10:] for k in (1, 2, 3)])
-    differ = (flows - flows.mean(0)).square().mean()
-    whole = replace(OPTIONS, batch_size=3, max_steps=1, loss={"mse": 1.0})  # a window is all there is
-    plain, weighed = (
-        fit(deepcopy(model), data, replace(whole, mean_weight=w), window=80, spin_up=10).loss[0]
-        for w in (0.0, 2.0)
-    )
-    assert differ > 1e-3
-    assert weighed == pytest.approx(plain + 2.0 * (plain - float(differ)), rel=1e-4)
 
 
 def test_members_of_several_process_models_have_each_its_own_networks_and_one_mean(data):
