@@ -158,7 +158,7 @@ class Hindcast:
         """Return a metric of forecasts, ``[leads, basins]``."""
         return np.stack(
             [
-                per_basin(forecasts[:, lead], self.observed[:, lead], self.step)[metric]
+                per_basin(forecasts[:, lead], self.observed[:, lead], self.step, [metric])[metric]
                 for lead in range(self.observed.shape[1])
             ]
         )

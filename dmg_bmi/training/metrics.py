@@ -6,7 +6,7 @@ nothing was observed, and the seconds of a step, which matter to the timing of p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 
 import numpy as np
@@ -251,9 +251,12 @@ METRICS: Mapping[str, Metric] = {
 
 
 def per_basin(
-    simulated: FloatingArray, observed: FloatingArray, step: float = DAY
+    simulated: FloatingArray,
+    observed: FloatingArray,
+    step: float = DAY,
+    names: Collection[str] = METRICS.keys(),
 ) -> dict[str, FloatingArray]:
-    """Compute every metric of every basin.
+    """Compute metrics of every basin.
 
     Parameters
     ----------
@@ -261,6 +264,8 @@ def per_basin(
         NaN in `observed` is missing and leaves the step out.
     step : float
         Seconds.
+    names : collection of str
+        Of :data:`METRICS`; all by default.
 
     Returns
     -------
@@ -268,12 +273,12 @@ def per_basin(
         NaN for a basin with fewer than two observations, and where a metric is not defined
         (an observed flow that never changes has no NSE).
     """
-    result = {name: np.full(observed.shape[1], np.nan) for name in METRICS}
+    result = {name: np.full(observed.shape[1], np.nan) for name in names}
     enough = (~np.isnan(observed)).sum(axis=0) > 1
     for column in np.flatnonzero(enough):
         with np.errstate(divide="ignore", invalid="ignore"):
-            for name, metric in METRICS.items():
-                value = metric(simulated[:, column], observed[:, column], step)
+            for name in names:
+                value = METRICS[name](simulated[:, column], observed[:, column], step)
                 result[name][column] = value if np.isfinite(value) else np.nan
     return result
 
