@@ -157,7 +157,7 @@ def test_the_water_of_a_filter_is_booked(case, bmi_run, step):
 
 
 @BY_METHOD
-@pytest.mark.parametrize("step", STEPPING)
+@pytest.mark.parametrize("step", [DAY, pytest.param(6 * HOUR, marks=pytest.mark.slow)])
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.integers(0, 2**20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_split_saved_and_restored_in_mid_window_it_is_the_same_bit_for_bit(case, step, options, shares, seed):

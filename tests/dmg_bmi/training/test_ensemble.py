@@ -148,6 +148,7 @@ def test_a_mixed_in_network_without_a_target_is_refused(tmp_path):
         train(tmp_path / "small.yaml", tmp_path / "run", settings)
 
 
+@pytest.mark.slow
 def test_models_of_which_no_role_makes_one_flow_are_members_that_learn_what_each_learns_alone(tmp_path):
     (tmp_path / "small.yaml").write_text(CONFIG)
     described = {

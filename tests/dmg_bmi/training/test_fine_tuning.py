@@ -69,6 +69,7 @@ def test_only_the_named_networks_learn(trained, tmp_path):
     assert moved == {"static_1", "static_2"}
 
 
+@pytest.mark.slow
 def test_an_interrupted_one_ends_with_the_same_weights(trained, tmp_path, monkeypatch):
     config, overrides = written(tmp_path, "second", 8, steps=6), further(trained)
     whole = train(config, tmp_path / "whole", overrides)

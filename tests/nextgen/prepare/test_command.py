@@ -26,7 +26,9 @@ def run_folder(juniata, tmp_path):
     return root
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["pushed", "own"])
+@pytest.mark.parametrize(
+    "own", [pytest.param(False, marks=pytest.mark.slow, id="pushed"), pytest.param(True, id="own")]
+)
 def test_a_run_folder_is_read_written_and_run(run_folder, bundle, ngen, own):
     command = ["nextgen", "prepare", str(bundle("hybrid")), "--ngiab", str(run_folder), "--pet", "oudin"]
     original = (run_folder / "config" / "gage_subset.gpkg").read_bytes()
