@@ -219,7 +219,7 @@ def peaks(flow: FloatingArray, apart: int, prominence: float) -> list[int]:
     for k in np.argsort(flow[maxima], kind="stable")[::-1]:
         if kept[k]:
             kept &= (np.abs(maxima - maxima[k]) >= apart) | (np.arange(len(maxima)) == k)
-    return [int(k) for k in maxima[kept] if _prominence(flow, k) >= prominence]
+    return [int(k) for k in maxima[kept] if not prominence or _prominence(flow, k) >= prominence]
 
 
 def _prominence(flow: FloatingArray, peak: int) -> float:

@@ -35,7 +35,9 @@ def excess(actual, expected, dtype):
     return over, largest
 
 
-@pytest.mark.parametrize(("n", "days"), [(1, 400), (5, FIVE_YEARS)])
+@pytest.mark.parametrize(
+    ("n", "days"), [(1, 400), (5, FIVE_YEARS), pytest.param(1, FIVE_YEARS, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_five_years_of_single_updates_are_one_forward(
     configure, bundles, attributes, weather, bmi_run, dtype, n, days

@@ -173,8 +173,15 @@ KINDS = {
 }
 
 
+LENGTHS = [
+    ("lstm", 1826),
+    ("lstm and mlp", 400),
+    pytest.param("lstm and mlp", 1826, marks=pytest.mark.slow),
+]
+
+
 @PRECISIONS
-@pytest.mark.parametrize(("kind", "days"), [("lstm", 1826), ("lstm and mlp", 400)])
+@pytest.mark.parametrize(("kind", "days"), LENGTHS)
 def test_five_years_of_single_steps_are_one_forward(hybrids, case, weights, dtype, tolerance, kind, days):
     """HBV of four components with routing; the threshold is known and no temperature near it.
 
