@@ -5,13 +5,16 @@ assimilation), and what is left of the error is carried on; the weather ahead is
 corrections are fitted in the training period. Beside it stand persistence, the model without observations
 (open loop), and the open loop with its errors corrected; and a network that learns in the training period
 how far forecasts are off, and how sure that is. Its quantiles are calibrated in the validation period.
+
+A model errs less in the years that it was trained on than it will in others. With --cross-fit the training is
+repeated without each part of its years, and errors are those of the years left out.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .options import BUNDLE
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from ..forecast import Assimilation, Distribution, Hindcast, LearnedError
     from ..io.timeseries import BasinDataset
     from ..model.delta_model import DeltaModel
+    from ..training.config import Period
     from ..training.experiment import Experiment
 
 SHOWN = ("NSE", "KGE", "bias")
@@ -49,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fit-every", type=int, default=2, help="the same in training and validation (default: 2)"
     )
+    parser.add_argument(
+        "--cross-fit",
+        type=int,
+        metavar="N",
+        help="train N times again, each time without another part of the training period, and learn from "
+        "errors in the parts left out; run folders are made below --output",
+    )
     parser.add_argument("--assimilation", type=Path, metavar="YAML", help="options of the analysis")
     parser.add_argument(
         "--save-bundle",
@@ -62,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(arguments: argparse.Namespace) -> None:
     """Run ``dmg-bmi hindcast``."""
     from ..errors import ConfigError
-    from ..forecast import Assimilation, LearnedError, hindcast, stored_error
+    from ..forecast import Assimilation, LearnedError, stored_error
     from ..forecast.parts import forget
     from ..io.atomic import make_folder, replacing_together
     from ..io.typed_yaml import from_mapping, read_yaml
@@ -82,30 +93,72 @@ def command(arguments: argparse.Namespace) -> None:
     if unknown:
         raise ConfigError(f"no split {unknown[0]}; available: {', '.join(experiment.splits)}")
     info, model = info.load()
-    parts = {
-        name: _part(experiment, model, name, arguments.split, options)
-        for name in dict.fromkeys(("train", "validation", arguments.split))
-        if name in experiment.splits
-    }
+    work = _Work(arguments, experiment, options, model)
     if arguments.save_bundle is not None:
         make_folder(arguments.save_bundle)  # whether there is a place for it shows before the work
-    results, kept = [arguments.output / name for name in RESULTS], arguments.output / KEPT
-
-    def made_of(name: str, every: int) -> Hindcast:
-        return hindcast(model, *parts[name], options, arguments.leads, every, kept / f"{name}-{every}")
-
+    results = [arguments.output / name for name in RESULTS]
     with replacing_together(results) as made:
-        fit = made_of("train", arguments.fit_every)
-        scored = made_of(arguments.split, arguments.every)
+        fit = work.learned_from()
+        scored = work.forecasts(arguments.split, arguments.every)
         error = LearnedError.fit(fit)
-        if "validation" in parts and arguments.split != "validation":
-            error = error.calibrated(made_of("validation", arguments.fit_every))
+        if "validation" in work.parts and arguments.split != "validation":
+            error = error.calibrated(work.forecasts("validation", arguments.fit_every))
         said = _write_all(made[0].parent, scored, fit, error, info.name)
     print(said)
     print(results[-1])
     if arguments.save_bundle is not None:
         print(info.copy(arguments.save_bundle, stored_error.to_part(error, info)).path)
-    forget(kept)  # last: where the bundle has no place, the same command goes on from there
+    forget(
+        arguments.output / KEPT
+    )  # last: where the bundle has no place, the same command goes on from there
+
+
+class _Work:
+    """What a command hindcasts; all that can be refused is, before the work."""
+
+    def __init__(
+        self, arguments: argparse.Namespace, experiment: Experiment, options: Assimilation, model: DeltaModel
+    ) -> None:
+        from ..training.cross_fitting import parts
+
+        self.arguments, self.experiment, self.options, self.model = arguments, experiment, options, model
+        if arguments.cross_fit is not None:
+            parts(experiment.config.periods.train, arguments.cross_fit)
+        self.parts = {
+            name: self._part(model, experiment.splits[name].period)
+            for name in dict.fromkeys(("train", "validation", arguments.split))
+            if name in experiment.splits
+        }
+
+    def _part(self, model: DeltaModel, period: Period) -> Part:
+        return _part(self.experiment, model, period, self.arguments.split, self.options)
+
+    def forecasts(self, split: str, every: int) -> Hindcast:
+        """Hindcast the period of a split."""
+        return self._hindcast(self.model, self.parts[split], every, split)
+
+    def learned_from(self) -> Hindcast:
+        """Hindcast the training period: by the model, or by those that were trained without its parts."""
+        from ..forecast import Hindcast
+        from ..model.bundle import BundleInfo
+        from ..training.cross_fitting import cross_fit
+        from ..training.run_folder import BUNDLE as OF_RUN
+
+        arguments = self.arguments
+        if arguments.cross_fit is None:
+            return self.forecasts("train", arguments.fit_every)
+        found = []
+        for period, files in cross_fit(self.experiment.config, arguments.output, arguments.cross_fit):
+            model = BundleInfo.read(files / OF_RUN).load()[1]
+            part = self._part(model, period)._replace(typical=self.parts["train"].typical)
+            found.append(self._hindcast(model, part, arguments.fit_every, files.path.name))
+        return Hindcast.joined(found)
+
+    def _hindcast(self, model: DeltaModel, part: Part, every: int, name: str) -> Hindcast:
+        from ..forecast import hindcast
+
+        keep = self.arguments.output / KEPT / f"{name}-{every}"
+        return hindcast(model, *part, self.options, self.arguments.leads, every, keep)
 
 
 def _write_all(folder: Path, scored: Hindcast, fit: Hindcast, error: LearnedError, bundle: str) -> str:
@@ -120,13 +173,19 @@ def _write_all(folder: Path, scored: Hindcast, fit: Hindcast, error: LearnedErro
     return f"{_table(scored, forecasts)}\n{said}"
 
 
-def _part(
-    experiment: Experiment, model: DeltaModel, period: str, basins: str, options: Assimilation
-) -> tuple[BasinDataset, np.datetime64, np.datetime64, FloatArray]:
-    """Return what is hindcast over the period of one split, for the basins of another.
+class Part(NamedTuple):
+    """What is hindcast: data from the begin of the spin-up on, the first and the last issue, typical flow."""
 
-    These are the data from the begin of the spin-up on, the first and the last issue, and typical flow.
-    """
+    dataset: BasinDataset
+    first: np.datetime64
+    last: np.datetime64
+    typical: FloatArray
+
+
+def _part(
+    experiment: Experiment, model: DeltaModel, period: Period, basins: str, options: Assimilation
+) -> Part:
+    """Return what is hindcast of a period, for the basins of a split."""
     import numpy as np
 
     from ..errors import ForcingError
@@ -136,7 +195,7 @@ def _part(
     from ..training.losses import FLOW
 
     columns = experiment.splits[basins].columns
-    start, end = bounds(experiment.splits[period].period)
+    start, end = bounds(period)
     dataset = experiment.dataset.columns(columns)
     spin_up = np.timedelta64(round((experiment.spin_up + options.window) * dataset.step), "s")
     dataset = dataset.period(max(dataset.times[0], start - spin_up), end)
@@ -149,7 +208,7 @@ def _part(
             f"basin {dataset.ids[unknown[0]]}: no flow was observed in the training period, which tells its "
             f"typical flow (nor for {len(unknown) - 1} more basins); leave it out of data.basins"
         )
-    return dataset, max(start, dataset.times[0] + spin_up), end, np.nanmean(known, axis=0)
+    return Part(dataset, max(start, dataset.times[0] + spin_up), end, np.nanmean(known, axis=0))
 
 
 def _kinds(scored: Hindcast, fit: Hindcast) -> dict[str, tuple[FloatArray, str]]:

@@ -76,6 +76,12 @@ class BasinDataset:
             )
         return slice(int(first), int(last))
 
+    def unobserved(self, start: np.datetime64, end: np.datetime64) -> Self:
+        """Return the data without observations of the steps that begin in ``[start, end)``."""
+        hidden = (self.times >= start) & (self.times < end)
+        target = {name: np.where(hidden[:, None], np.nan, values) for name, values in self.target.items()}
+        return replace(self, target=target)
+
     def basins(self, ids: Iterable[str]) -> Self:
         """Select basins by id, in the order asked for."""
         ids = tuple(ids)

@@ -362,7 +362,7 @@ class _Group:
         split = experiment.splits.get("validation", experiment.splits["train"])
         start, end = bounds(split.period)
         observed = experiment.observed
-        dataset = observed.period(observed.times[0], end)
+        dataset = split.seen(observed.period(observed.times[0], end))
         data = self._tensors(model, dataset, device)
         steps = slice(max(dataset.steps(start, end).start, spin_up), None)
         objective = Objective(

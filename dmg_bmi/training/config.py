@@ -33,6 +33,8 @@ class Periods:
     ----------
     train : two dates
         Statistics come from here alone.
+    withheld : two dates, optional
+        Part of it whose observations are not learned from, but scored apart.
     validation : two dates, optional
         Chooses the weights that are kept; without it they are those of the last step.
     test : two dates, optional
@@ -43,6 +45,7 @@ class Periods:
     """
 
     train: Period
+    withheld: Period | None = None
     validation: Period | None = None
     test: Period | None = None
     spin_up: int = 365
@@ -51,12 +54,24 @@ class Periods:
         for name, (start, end) in self.named().items():
             if end <= start:
                 raise ConfigError(f"{name} ends on {end:%Y-%m-%d}, before it starts on {start:%Y-%m-%d}")
+        if self.withheld is not None:
+            first, last = (f"{date:%Y-%m-%d}" for date in self.train)
+            if (
+                self.withheld == self.train
+                or not self.train[0] <= self.withheld[0] < self.withheld[1] <= self.train[1]
+            ):
+                raise ConfigError(f"withheld must be a part of train, which is from {first} to {last}")
         if self.spin_up < 0:
             raise ConfigError(f"spin_up must not be negative, it is {self.spin_up}")
 
     def named(self) -> dict[str, Period]:
         """Return the periods that are set, by the name of their split."""
-        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        splits = {
+            "train": self.train,
+            "withheld": self.withheld,
+            "validation": self.validation,
+            "test": self.test,
+        }
         return {name: period for name, period in splits.items() if period is not None}
 
 

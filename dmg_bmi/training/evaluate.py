@@ -80,8 +80,9 @@ def evaluate(
                 start, end = bounds(split.period)
                 steps = part.steps(max(start, first), end)
                 ids[split.name] = ids.get(split.name, ()) + part.ids
+                seen = split.seen(part).target
                 for target in targets:
-                    observed = part.target[target][steps]
+                    observed = seen[target][steps]
                     scores = per_basin(simulated[target][steps], observed, dataset.step)
                     parts.setdefault((split.name, target), []).append(scores)
     return [

@@ -78,8 +78,9 @@ class Experiment:
 
     @property
     def training_period(self) -> BasinDataset:
-        """Return the data of the training period."""
-        return self.dataset.period(*bounds(self.splits["train"].period))
+        """Return the data of the training period, as far as they may be learned from."""
+        split = self.splits["train"]
+        return split.seen(self.dataset.period(*bounds(split.period)))
 
     @property
     def spin_up(self) -> int:

@@ -137,6 +137,23 @@ class RunFolder:
                 "or resume that run by giving its configuration"
             )
 
+    def holds(self, config: TrainingConfig) -> bool:
+        """Return whether the folder holds the finished run of a configuration.
+
+        Raises
+        ------
+        TrainingError
+            If it holds that of another.
+        """
+        if not self.is_finished:
+            return False
+        differences = self.compare(config)
+        if differences:
+            raise TrainingError(
+                f"{self.path}: holds a finished run with {differences}; choose another folder or remove it"
+            )
+        return True
+
     def compare(self, requested: TrainingConfig) -> str:
         """Tell the first keys in which the run's configuration differs from another; empty if it does not.
 

@@ -30,11 +30,18 @@ class Split:
         First and last day.
     columns : list of int
         Indices of the basins in the dataset.
+    withheld : two dates, optional
+        Part of the period whose observations do not belong to it.
     """
 
     name: str
     period: Period
     columns: list[int]
+    withheld: Period | None = None
+
+    def seen(self, dataset: BasinDataset) -> BasinDataset:
+        """Return data without the observations that are withheld."""
+        return dataset if self.withheld is None else dataset.unobserved(*bounds(self.withheld))
 
 
 def splits(config: TrainingConfig, dataset: BasinDataset) -> dict[str, Split]:
@@ -43,8 +50,8 @@ def splits(config: TrainingConfig, dataset: BasinDataset) -> dict[str, Split]:
     Returns
     -------
     dict of str to Split
-        ``train``, ``validation`` and ``test`` as far as there are periods of these names: of the
-        training basins; the validation of its own basins if it has any. ``ungauged`` are
+        ``train``, ``withheld``, ``validation`` and ``test`` as far as there are periods of these names: of
+        the training basins; the validation of its own basins if it has any. ``ungauged`` are
         the basins held out, in the test period or else the latest one.
 
     Raises
@@ -59,7 +66,8 @@ def splits(config: TrainingConfig, dataset: BasinDataset) -> dict[str, Split]:
     periods = config.periods.named()
     for name, period in periods.items():
         validation = columns["validation"] if name == "validation" else []
-        result[name] = Split(name, period, validation or columns["train"])
+        withheld = config.periods.withheld if name == "train" else None
+        result[name] = Split(name, period, validation or columns["train"], withheld)
     if columns["test"]:
         result[UNGAUGED] = Split(UNGAUGED, [*periods.values()][-1], columns["test"])
     return result

@@ -185,12 +185,7 @@ def _finished(rival: Rival, config: TrainingConfig, files: RunFolder, minutes: f
     """Train or calibrate, go on, or find that this has been done."""
     if minutes:
         config = _within(rival, config, files, minutes)
-    if files.is_finished:
-        differences = files.compare(config)
-        if differences:
-            raise TrainingError(
-                f"{files.path}: holds a finished run with {differences}; choose another folder or remove it"
-            )
+    if files.holds(config):
         return files
     log.info("%s: %s", files.path, "calibrates" if rival.calibrate else "trains")
     with _timed(files):

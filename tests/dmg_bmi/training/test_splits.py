@@ -222,3 +222,45 @@ def test_lists_that_cannot_be_meant_are_refused(tmp_path, content, said):
         read_ids(file, "data.basins")
     with pytest.raises(ConfigError, match=r"data\.basins lists a more than once"):
         read_ids(("a", "a"), "data.basins")
+
+
+WITHHELD = (datetime(2001, 4, 1), datetime(2001, 6, 30))
+
+
+def withholding(config):
+    return replace(config, periods=replace(config.periods, withheld=WITHHELD))
+
+
+def test_what_is_withheld_of_the_training_period_is_neither_learned_from_nor_scored_with_it(config, dataset):
+    experiment = Experiment.load(withholding(config), dataset)
+    seen, whole = experiment.training_period, Experiment.load(config, dataset).training_period
+    hidden = (seen.times >= np.datetime64("2001-04-01")) & (seen.times < np.datetime64("2001-07-01"))
+    assert np.isnan(seen.target["Q"][hidden]).all()
+    assert np.array_equal(seen.target["Q"][~hidden], whole.target["Q"][~hidden])
+    assert np.array_equal(seen.forcing["P"], whole.forcing["P"])
+    model = experiment.build_model()
+    scores = {part.split: part.values["NSE"] for part in experiment.score(model, experiment.splits.values())}
+    assert [*scores] == ["train", "withheld", "test"]
+    data = experiment.observed
+    flow, steps = predict(model, data)["Q"], {}
+    for name, start, end in (
+        ("train", "2000-10-01", "2001-10-01"),
+        ("withheld", "2001-04-01", "2001-07-01"),
+    ):
+        steps[name] = (data.times >= np.datetime64(start)) & (data.times < np.datetime64(end))
+    steps["train"] &= ~steps["withheld"]
+    for name, some in steps.items():
+        expected = [nse(flow[some, k], data.target["Q"][some, k]) for k in range(7)]
+        np.testing.assert_allclose(scores[name], expected, rtol=1e-5)
+
+
+def test_observations_that_are_withheld_change_no_weight(config, dataset, tmp_path):
+    other = dataset.target["Q"].copy()
+    hidden = (dataset.times >= np.datetime64("2001-04-01")) & (dataset.times < np.datetime64("2001-07-01"))
+    other[hidden] *= 7.0
+    bundles = [
+        Bundle.load(train(withholding(config), tmp_path / name, data=data).bundle)
+        for name, data in (("one", dataset), ("other", replace(dataset, target={"Q": other})))
+    ]
+    one, two = (bundle.model.state_dict() for bundle in bundles)
+    assert all(torch.equal(one[name], two[name]) for name in one)

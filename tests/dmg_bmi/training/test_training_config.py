@@ -111,6 +111,12 @@ def test_overrides_take_the_place_of_what_the_file_says(written):
         ({"periods.train": ["2003-10-01", "1993-10-01"]}, "train ends on 1993-10-01, before it starts"),
         ({"periods.test": ["soon", "later"]}, r"'periods.test\[0\]' must be a date such as 2000-10-01"),
         ({"periods.spin_up": -1}, "spin_up must not be negative"),
+        (
+            {"periods.withheld": ["2003-09-01", "2003-10-31"]},
+            "withheld must be a part of train, which is from 1993-10-01",
+        ),
+        ({"periods.withheld": ["1993-10-01", "2003-09-30"]}, "withheld must be a part of train"),
+        ({"periods.withheld": ["1995-10-01", "1994-09-30"]}, "withheld ends on 1994-09-30, before it starts"),
         ({"model.step": 3600}, "unknown key 'model.step'"),
         ({"training.max_steps": 0}, "max_steps must be above zero"),
         ({"training.max_steps": 1.5}, "'training.max_steps' must be a whole number"),
