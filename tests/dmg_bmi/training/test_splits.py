@@ -244,7 +244,7 @@ def test_what_is_withheld_of_the_training_period_is_neither_learned_from_nor_sco
     data = experiment.observed
     flow, steps = predict(model, data)["Q"], {}
     for name, start, end in (
-        ("train", "2000-10-01", "2001-10-01"),
+        ("train", "2000-11-30", "2001-10-01"),  # after the spin-up
         ("withheld", "2001-04-01", "2001-07-01"),
     ):
         steps[name] = (data.times >= np.datetime64(start)) & (data.times < np.datetime64(end))
