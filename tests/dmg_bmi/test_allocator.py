@@ -29,6 +29,7 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="resource is for Unix")
 def test_pages_are_not_asked_for_again_in_each_step():
     pages = 5 * 3 * 40_000_000 // 4096

@@ -92,6 +92,7 @@ def test_no_step_goes_beyond_the_end(configure, bmi_run):
 # -- arrays --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pointers_are_one_object_through_ten_thousand_updates(configure, bundles, bmi_run):
     n = 3
     bmi = bmi_run.start(configure(bundles("column"), n))

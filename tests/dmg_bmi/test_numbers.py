@@ -27,6 +27,7 @@ def test_volumes_stay_within_a_thousandth_of_all_float64(precision):
     assert min(report["mm"]["ET"].values()) > 50
 
 
+@pytest.mark.slow
 def test_storages_do_not_drift_under_repeated_forcing(configure, bundles, bmi_run):
     """The same 60 days again and again: stores come back to where they were."""
     day = np.arange(60)[:, None]

@@ -116,6 +116,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bytes(given):
     assert content(killed) == content(whole)
 
 
+@pytest.mark.slow
 def test_whatever_call_fails_it_resumes_to_the_same_bytes(given):
     whole = given.folder / "whole"
     keys = {"lags": 2, "last": "2001-03-24"}

@@ -59,6 +59,7 @@ def test_a_cell_of_a_gigabyte_is_refused(written):
         columns(path)
 
 
+@pytest.mark.slow
 def test_a_computed_column_is_not_read(written):
     path = written(
         "CREATE TABLE divides (n, a TEXT GENERATED ALWAYS AS (printf('%.*c', n, 'x')))",

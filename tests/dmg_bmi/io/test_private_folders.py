@@ -53,6 +53,7 @@ def test_a_parent_into_which_anybody_can_write_is_refused_but_a_sticky_one(tmp_p
     refuse_shared(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [None, "torch._inductor.config"])
 def test_the_compiler_s_folder_is_one_s_own_even_if_torch_has_named_its_shared_one(tmp_path, before):
     """Importing a part of the compiler puts a name in the system's temporary folder into the environment."""

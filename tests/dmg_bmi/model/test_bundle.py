@@ -87,6 +87,7 @@ def test_saving_over_a_bundle_replaces_it_and_leaves_no_old_weights(bundles, tmp
     assert BundleInfo.read(tmp_path).name == "b"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 @pytest.mark.parametrize("locks", [True, False])
 def test_of_several_that_save_into_one_folder_the_last_wins_whole(

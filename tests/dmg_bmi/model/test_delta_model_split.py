@@ -174,18 +174,18 @@ KINDS = {
 
 
 LENGTHS = [
-    ("lstm", 1826),
-    ("lstm and mlp", 400),
-    pytest.param("lstm and mlp", 1826, marks=pytest.mark.slow),
+    pytest.param(kind, days, marks=[pytest.mark.slow] if days > 400 else [])
+    for kind in ("lstm", "lstm and mlp")
+    for days in (400, 1826)
 ]
 
 
 @PRECISIONS
 @pytest.mark.parametrize(("kind", "days"), LENGTHS)
-def test_five_years_of_single_steps_are_one_forward(hybrids, case, weights, dtype, tolerance, kind, days):
+def test_years_of_single_steps_are_one_forward(hybrids, case, weights, dtype, tolerance, kind, days):
     """HBV of four components with routing; the threshold is known and no temperature near it.
 
-    Where two networks share the parameters, nothing grows with time that does not with one: a year shows it.
+    A year, and five among the slow tests.
     """
     networks, *roles = KINDS[kind]
     model = hybrids.hybrid(

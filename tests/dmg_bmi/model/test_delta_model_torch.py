@@ -86,6 +86,7 @@ def test_gradients_reach_every_weight(model, data):
         assert weight.grad.any(), name
 
 
+@pytest.mark.slow
 def test_plain_optimisation_finds_a_hidden_truth(model, data, hybrids):
     networks, *roles = KINDS["lstm" if len(model.networks) == 1 else "lstm and mlp"]
     truth = hybrids.hybrid(Catchment(HBV(), 2, 5), networks, *roles, weights=torch.float32, seed=9)

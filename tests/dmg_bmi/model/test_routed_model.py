@@ -81,6 +81,7 @@ def errors(model, truth, reaches):
     return {p: float((found[f"phy.{p}"] / right[f"phy.{p}"] - 1).abs().mean()) for p in ("n", "ChSlp")}
 
 
+@pytest.mark.slow
 def test_roughness_and_shape_are_found_again_from_three_gauges(fabric, reaches, truth):
     """With runoff known, by a network that sees the size and the slope of the reaches."""
     right, _ = truth

@@ -54,7 +54,8 @@ def case(configure, bundles, weather, bmi_run):
 
 STEPPING = [DAY, 6 * HOUR]
 METHODS = [ASSIMILATION, *({**ASSIMILATION, "method": m, "members": 8} for m in ("ensemble", "particles"))]
-BY_METHOD = pytest.mark.parametrize("options", METHODS, ids=["variational", "ensemble", "particles"])
+NAMES = ("variational", "ensemble", "particles")
+BY_METHOD = pytest.mark.parametrize("options", METHODS, ids=NAMES)
 
 
 @BY_METHOD
@@ -156,7 +157,13 @@ def test_the_water_of_a_filter_is_booked(case, bmi_run, step):
     assert np.abs(increments).min() > 1e-3
 
 
-@BY_METHOD
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=[pytest.mark.slow] if name != NAMES[0] else [])
+        for name, options in zip(NAMES, METHODS, strict=True)
+    ],
+)
 @pytest.mark.parametrize("step", [DAY, pytest.param(6 * HOUR, marks=pytest.mark.slow)])
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.integers(0, 2**20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -8,9 +8,9 @@ import netCDF4
 import numpy as np
 import pytest
 import torch
+from commands import SMALL as CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
-from commands import SMALL as CONFIG
 
 from dmg_bmi import Bundle
 from dmg_bmi.cli import main

@@ -120,6 +120,7 @@ def test_a_bundle_names_no_folder_of_the_one_it_came_from(trained, tmp_path):
     assert replace(config, model=Model(bundle=trained)).model.learns == ()
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_bundle_and_what_may_move(trained, tmp_path, capsys):
     arguments = ["train", str(written(tmp_path, "second", 8)), "--output", str(tmp_path / "run")]
     assert main([*arguments, "--learns", "static_1"]) == 2

@@ -78,6 +78,7 @@ def test_an_old_value_of_missing_forcing_is_refused_with_the_new_one(small):
         TrainingConfig.read(small, changes)
 
 
+@pytest.mark.slow
 def test_a_run_folder_and_a_bundle_with_old_keys_are_read(small, tmp_path):
     run = train(small, tmp_path / "run")
     expected = TrainingConfig.read(small)

@@ -58,6 +58,7 @@ def test_a_search_that_cannot_be_is_refused(config, tmp_path, space, overrides, 
     assert not list((tmp_path / "study").glob("trial-*"))
 
 
+@pytest.mark.slow
 def test_tensorboard_sees_losses_rates_and_scores(config, tmp_path):
     pytest.importorskip("tensorboard", reason="extra `train`")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -179,6 +179,7 @@ def test_a_mistake_in_the_configuration_leaves_no_folder(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_in_the_data_leaves_no_bundle_and_the_folder_usable(config, tmp_path):
     with pytest.raises(ConfigError, match="no data from 1980"):
         train(config, tmp_path / "run", ["periods.train=[1980-01-01, 1981-01-01]"])
@@ -266,6 +267,7 @@ training: {{max_steps: 3, batch_size: 2, seq_length: 150}}
 """
 
 
+@pytest.mark.slow
 def test_hbv_2_trains_on_camels_by_renamed_and_categorical_attributes(tmp_path, shared_data, capsys):
     (tmp_path / "hbv_2.yaml").write_text(HBV_2.format(camels=shared_data / "camels_us"))
     assert main(["train", str(tmp_path / "hbv_2.yaml"), "--output", str(tmp_path / "run")]) == 0

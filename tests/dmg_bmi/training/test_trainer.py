@@ -105,6 +105,7 @@ def test_averaged_weights_are_the_running_average(data):
     assert not torch.allclose(kept[4], steps[4])
 
 
+@pytest.mark.slow
 def test_each_target_of_the_loss_is_learned(data):
     with torch.no_grad():
         both, _ = make_model(seed=7).eval()(data.forcing, outputs=("Q", "ET"))

@@ -282,6 +282,7 @@ def test_a_small_wave_takes_length_over_celerity(flow, slope):
     assert (centre[1] - centre[0]).item() == pytest.approx(40000 / celerity.item() / 3600, rel=0.02)
 
 
+@pytest.mark.slow
 def test_how_finely_time_is_cut_hardly_matters(juniata):
     parameters, static = juniata.tensors()
     lateral = torch.cat([storm(juniata.area, 30), storm(juniata.area, 30)[:1].expand(18, -1)])
@@ -352,7 +353,13 @@ def test_a_description_builds_the_same_model(kernel):
 
 
 @kernels
-@pytest.mark.parametrize("length", [400.0, 6000.0], ids=["short reaches", "long reaches"])
+@pytest.mark.parametrize(
+    "length",
+    [
+        pytest.param(400.0, marks=pytest.mark.slow, id="short reaches"),
+        pytest.param(6000.0, id="long reaches"),
+    ],
+)
 def test_gradients_through_a_network_are_those_of_finite_differences(kernel, length):
     """Two steps of a tree of five reaches, in their banks and over them, with respect to everything."""
     g = torch.Generator().manual_seed(3)

@@ -99,6 +99,7 @@ def test_what_does_not_fit_is_refused(dataset, truth, tmp_path):
         with_observations(dataset, tmp_path / "absent.nc")
 
 
+@pytest.mark.slow
 def test_a_calibration_is_held_to_all_targets_and_each_is_scored(dataset, truth, tmp_path):
     # Half of the days of one basin are missing: they count in no loss and no score.
     swe = truth["SWE"].copy()
