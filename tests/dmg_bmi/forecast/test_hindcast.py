@@ -68,6 +68,18 @@ def test_without_observations_forecasts_are_those_of_the_open_loop(model, datase
     assert np.array_equal(found.analysed.flow, found.open_loop.flow)
 
 
+@pytest.mark.slow
+def test_compiled_too_forecasts_without_observations_are_those_of_the_open_loop(dataset):
+    blind = replace(dataset, target={"Q": np.full_like(dataset.target["Q"], np.nan)})
+    plain = run(Bundle.load("demo_daily").model, blind)
+    model = Bundle.load("demo_daily").model
+    model.compiled = True
+    found = run(model, blind)
+    assert np.array_equal(found.analysed.flow, found.open_loop.flow)
+    assert np.array_equal(found.analysed.recent, found.open_loop.recent)
+    np.testing.assert_allclose(found.open_loop.flow, plain.open_loop.flow, rtol=1e-9)
+
+
 def test_one_who_has_no_observations_is_blind(model, dataset):
     blind = replace(dataset, target={"Q": np.full_like(dataset.target["Q"], np.nan)})
     found, expected = run(model, blind), run(model, dataset).blind()
