@@ -19,7 +19,8 @@ import yaml
 from dmg_bmi import errors
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.errors import DmgBmiError
-from dmg_bmi.model.bundle import SHIPPED, BundleInfo
+from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.model.bundle_files import SHIPPED
 
 PAGE = Path(__file__).parent / "errors.md"
 ATTRIBUTES = {"elev_mean": 640.0, "area": 320.0, "aridity": 0.8}

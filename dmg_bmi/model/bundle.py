@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,12 +22,13 @@ import torch
 
 from .. import __version__
 from ..errors import BundleError, ConfigError
-from ..io.files import as_path, read_yaml, sha256
-from ..physics import ProcessModel
+from ..io.files import read_yaml, sha256
+from .bundle_checks import check_finite, check_sizes, check_steps, round_networks
 from .bundle_files import (
     DESCRIPTION,
     LearnedPart,
     checksum_of,
+    find,
     fingerprint_of,
     read,
     read_checked,
@@ -41,12 +41,9 @@ from .spin_up import build_model
 from .variables import Kind, Variable, check_table, from_plain, to_plain, variable_table
 
 FORMAT = 1
-#: Folder of the bundle in that of a training.
-OF_RUN = "bundle"
 #: Attempts to read a bundle that another process keeps replacing.
 RETRIES = 5
 T = TypeVar("T")
-SHIPPED = Path(__file__).parent.parent / "bundles"
 log = logging.getLogger("dmg_bmi")
 _KEYS = {"format", "name", "summary", "model", "variables", "provenance", "weights", "checksum"}
 #: Of bundles that have been hindcast.
@@ -250,8 +247,8 @@ class BundleInfo:
         content = self._weights()
         try:
             weights = safetensors.torch.load(content)
-            _check_sizes(self.description, weights)
-            _check_finite(weights)
+            check_sizes(self.description, weights)
+            check_finite(weights)
             model = build_model(self.description)
             dtype = next((w.dtype for w in weights.values() if w.is_floating_point()), torch.float32)
             model.to(dtype).load_state_dict(weights)
@@ -261,9 +258,9 @@ class BundleInfo:
         except Exception as problem:  # a description may be wrong in any way
             raise BundleError(f"{self.path}: weights and description do not fit: {problem}") from problem
         self._check_variables(derived)
-        _check_steps(model, self.name)
+        check_steps(model, self.name)
         if self.network_precision is not None:
-            _round(model, self.name)
+            round_networks(model, self.name)
         return model.eval().requires_grad_(False)
 
     def _check_variables(self, derived: Mapping[tuple[Kind, str], tuple[int, str]]) -> None:
@@ -401,10 +398,10 @@ class Bundle:
 
     def _weights(self) -> bytes:
         """Return the weights as the content of a file; BundleError if no component could use them."""
-        _check_steps(self.model, self.name)
+        check_steps(self.model, self.name)
         state = {k: v.detach().contiguous().cpu() for k, v in self.model.state_dict().items()}
         try:
-            _check_finite(state)
+            check_finite(state)
         except ConfigError as problem:
             raise BundleError(f"{self.name}: cannot be saved: {problem}") from problem
         return safetensors.torch.save(state)
@@ -421,81 +418,5 @@ class _InMemory(BundleInfo):
         assert self.model is not None  # noqa: S101  only to follow fields that have a default
         model = copy.deepcopy(self.model)
         if self.network_precision is not None:
-            _round(model, self.name)
+            round_networks(model, self.name)
         return model.eval().requires_grad_(False)
-
-
-def find(path: str | Path) -> Path:
-    """Return the folder that `path` names: itself, the bundle of a run's folder, or the shipped one."""
-    folder = as_path(path, BundleError)
-    if folder.name == DESCRIPTION:
-        folder = folder.parent
-    if not os.path.isfile(folder / DESCRIPTION):
-        if os.path.isfile(folder / OF_RUN / DESCRIPTION):
-            return folder / OF_RUN
-        shipped = SHIPPED / str(path)
-        if os.path.isfile(shipped / DESCRIPTION):
-            if os.path.exists(folder):
-                log.warning("%s: is not a bundle; the shipped bundle of that name is taken", folder)
-            return shipped
-        raise BundleError(
-            f"{folder}: no bundle found (no {DESCRIPTION}); shipped: {', '.join(shipped_names()) or 'none'}"
-        )
-    return folder
-
-
-def shipped_names() -> list[str]:
-    """List the names of shipped bundles."""
-    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}"))
-
-
-def _check_sizes(description: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
-    """Refuse a description that does not fit the weights, before memory is allocated for it."""
-    try:
-        with torch.device("meta"):
-            described = build_model(description).state_dict()
-    except Exception:  # what cannot be built without memory is checked when it is built with it
-        return
-    differing = [
-        k
-        for k in {*described, *weights}
-        if k not in described or k not in weights or described[k].shape != weights[k].shape
-    ]
-    if differing:
-        raise ConfigError(f"other names or sizes: {', '.join(sorted(differing)[:3])}")
-
-
-def _check_finite(weights: Mapping[str, torch.Tensor]) -> None:
-    """Refuse weights that are not finite, naming the first such tensor."""
-    for name, values in weights.items():
-        # The sum is one pass; since it may also overflow, only then is each number checked.
-        if values.is_floating_point() and not values.sum().isfinite():
-            bad = int((~values.isfinite()).sum())
-            if bad:
-                raise ConfigError(
-                    f"tensor {name!r} has {bad} of {values.numel()} values that are NaN or infinite; "
-                    "train the model again, or take an earlier bundle of it"
-                )
-
-
-def _check_steps(model: DeltaModel, name: str) -> None:
-    """Refuse a model that the BMI, which steps, could not run."""
-    for part in model.modules():
-        if isinstance(part, ProcessModel) and part.sequence_only:
-            raise BundleError(
-                f"{name}: process model {part.declaration.name!r} trains and runs forward, but a bundle "
-                f"and the BMI require one that steps: {part.sequence_only}"
-            )
-
-
-def _round(model: DeltaModel, name: str) -> None:
-    """Round the weights of networks to bfloat16."""
-    if not model.networks:
-        raise ConfigError(f"network_precision: {name} has no networks; leave it out")
-    for key, network in model.networks.items():
-        if not network.takes_bfloat16:
-            raise ConfigError(
-                f"network_precision: network {key!r} ({type(network).__name__}) runs only in its training "
-                "precision; leave it out"
-            )
-        network.to(torch.bfloat16)

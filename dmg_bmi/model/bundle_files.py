@@ -1,7 +1,9 @@
-"""Files of a bundle: its description with a checksum, and weights that are written before it."""
+"""Files of a bundle: where they are, its description with a checksum, and weights, written before it."""
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +14,13 @@ import yaml
 
 from ..errors import BundleError
 from ..io.atomic import LOCK, create, locked, make_folder, put
-from ..io.files import canonical, read_bytes, sha256
+from ..io.files import as_path, canonical, read_bytes, sha256
 
+log = logging.getLogger("dmg_bmi")
 DESCRIPTION = "bundle.yaml"
+#: Folder of the bundle in that of a training.
+OF_RUN = "bundle"
+SHIPPED = Path(__file__).parent.parent / "bundles"
 MAX_WEIGHTS = 8 * 2**30
 #: The name of a file of weights, whose digits are the first of its checksum.
 _WEIGHTS = re.compile(r"(weights|error)-[0-9a-f]{12}\.safetensors")
@@ -91,3 +97,27 @@ def write(folder: Path, files: Mapping[str, bytes], description: bytes) -> None:
 def fingerprint_of(description: Mapping[str, Any], weights_sha256: str) -> str:
     """Compute the fingerprint of a model: description and weights."""
     return sha256(canonical({"model": description, "weights": weights_sha256}))
+
+
+def find(path: str | Path) -> Path:
+    """Return the folder that `path` names: itself, the bundle of a run's folder, or the shipped one."""
+    folder = as_path(path, BundleError)
+    if folder.name == DESCRIPTION:
+        folder = folder.parent
+    if not os.path.isfile(folder / DESCRIPTION):
+        if os.path.isfile(folder / OF_RUN / DESCRIPTION):
+            return folder / OF_RUN
+        shipped = SHIPPED / str(path)
+        if os.path.isfile(shipped / DESCRIPTION):
+            if os.path.exists(folder):
+                log.warning("%s: is not a bundle; the shipped bundle of that name is taken", folder)
+            return shipped
+        raise BundleError(
+            f"{folder}: no bundle found (no {DESCRIPTION}); shipped: {', '.join(shipped_names()) or 'none'}"
+        )
+    return folder
+
+
+def shipped_names() -> list[str]:
+    """List the names of shipped bundles."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{DESCRIPTION}"))

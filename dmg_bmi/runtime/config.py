@@ -313,7 +313,7 @@ def find(what: str | Path) -> Path:
         If it is none of these; it then names those that are shipped.
     """
     # With torch, which those do not load who read the dataclasses alone.
-    from ..model import bundle
+    from ..model import bundle_files
     from ..model.bundle_files import DESCRIPTION
 
     path = as_path(what, ConfigError)
@@ -327,11 +327,11 @@ def find(what: str | Path) -> Path:
     if (is_other or path.suffix in (".yaml", ".yml")) and path.name != DESCRIPTION:
         return path  # reading says what is wrong with it
     try:
-        return bundle.find(path)
+        return bundle_files.find(path)
     except BundleError as problem:
         raise ConfigError(
             f"{path}: no such file, and no folder of a run or a bundle; shipped are the configurations "
-            f"{', '.join(shipped_names())} and the bundles {', '.join(bundle.shipped_names())}"
+            f"{', '.join(shipped_names())} and the bundles {', '.join(bundle_files.shipped_names())}"
         ) from problem
 
 

@@ -18,7 +18,7 @@ from ..io import netcdf
 from ..io.atomic import write_atomic
 from ..io.timeseries import BasinDataset
 from ..io.typed_yaml import read_yaml
-from ..model.bundle import OF_RUN
+from ..model.bundle_files import OF_RUN
 from ..runtime import config as run_config
 from . import checkpoint
 from .config import Overrides, TrainingConfig, settings

@@ -23,8 +23,8 @@ from ...io.atomic import create, locked, make_folder, recover, refuse_foreign, w
 from ...io.files import opened, require_file_name
 from ...io.journal import exchange
 from ...io.ngen_forcing import Forcing, open_forcing
-from ...model.bundle import SHIPPED, BundleInfo, find
-from ...model.bundle_files import is_weights
+from ...model.bundle import BundleInfo
+from ...model.bundle_files import SHIPPED, find, is_weights
 from ...model.variables import RUNOFF, Variable
 from ...physics.forcings import PET
 from ...progress import progress

@@ -25,7 +25,7 @@ from dmg_bmi.errors import NextGenError
 from dmg_bmi.hydrofabric import reader as hydrofabric
 from dmg_bmi.io import netcdf
 from dmg_bmi.io.timeseries import BasinDataset
-from dmg_bmi.model.bundle import SHIPPED
+from dmg_bmi.model.bundle_files import SHIPPED
 
 CONFIGS = resources.files("dmg_bmi.bmi_configs")
 OUT = ["--output", "out"]

@@ -11,7 +11,7 @@ from dmg_bmi import Bundle
 from dmg_bmi.cli import main
 from dmg_bmi.errors import ConfigError
 from dmg_bmi.interop.importers import import_model, recognise
-from dmg_bmi.model.bundle import SHIPPED
+from dmg_bmi.model.bundle_files import SHIPPED
 
 
 @pytest.fixture

@@ -326,7 +326,7 @@ def test_bundle_descriptions_are_plain_data_under_one_checksum(bundles):
 
 def test_a_shipped_bundle_is_found_by_its_name(bundles, monkeypatch, tmp_path):
     shutil.copytree(bundles("fixed").path, tmp_path / "shipped" / "hill")
-    monkeypatch.setattr("dmg_bmi.model.bundle.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("dmg_bmi.model.bundle_files.SHIPPED", tmp_path / "shipped")
     assert BundleInfo.read("hill").name == "fixed"
     with pytest.raises(BundleError, match="shipped: hill"):
         BundleInfo.read("valley")

@@ -102,7 +102,7 @@ def test_a_component_of_a_bundle_that_names_it_is_refused(tmp_path, monkeypatch)
     """One that something else wrote: what a component loads can step."""
     monkeypatch.setitem(PROCESS_MODELS, "convolution", f"{__name__}:Convolution")
     with monkeypatch.context() as careless:
-        careless.setattr(bundle, "_check_steps", lambda *_: None)
+        careless.setattr(bundle, "check_steps", lambda *_: None)
         Bundle(DeltaModel(None, Convolution(), fixed={"k": 0.3}), "mine").save(tmp_path / "mine")
     config = tmp_path / "run.yaml"
     config.write_text(yaml.safe_dump({"bundle": "mine", "catchments": {"ids": ["a"]}}))

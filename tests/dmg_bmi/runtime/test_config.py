@@ -10,7 +10,7 @@ import pytest
 
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.errors import AttributeTableError, BundleError, ConfigError, DmgBmiError
-from dmg_bmi.model.bundle import SHIPPED
+from dmg_bmi.model.bundle_files import SHIPPED
 from dmg_bmi.model.delta_model import DAY
 from dmg_bmi.runtime.config import RunConfig, shipped_folder
 
