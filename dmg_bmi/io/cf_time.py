@@ -113,6 +113,30 @@ def parse_dates(
     )
 
 
+def whole_days(times: TimeArray, source: str, error: type[DmgBmiError]) -> TimeArray:
+    """Return the days of daily records in order, whose times are dates, or noons.
+
+    Parameters
+    ----------
+    times : array of datetime64[s]
+        In UTC.
+    source : str
+        What a message begins with.
+    error : type of DmgBmiError
+        What days out of order raise, and times so late that they are midnights of another zone.
+    """
+    days: TimeArray = times.astype("datetime64[D]")
+    late = times - days > np.timedelta64(12 * 3600, "s")
+    if late.any():
+        raise error(
+            f"{source}: a record of a day begins at {times[late][0]} UTC, which may be midnight of another "
+            "zone; write dates without time and zone"
+        )
+    if not len(days) or (np.diff(days).astype(int) <= 0).any():
+        raise error(f"{source}: its days are not in order")
+    return days
+
+
 def _zone(text: str | None) -> np.timedelta64:
     digits = re.fullmatch(r"([+-])(\d{1,2}):?(\d{2})?", text or "")
     if digits is None:

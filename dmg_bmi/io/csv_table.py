@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 from typing import Self
 
@@ -18,8 +21,12 @@ from .files import read_text
 
 #: What separates cells in the wild.
 DELIMITERS = (",", ";", "\t", "|")
-#: Cells of a table in which nothing is known, as spreadsheets, R and pandas write them.
-MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null"})
+#: Cells in which nothing is known, in lower case, as spreadsheets, R, pandas and data bases write them.
+MISSING = frozenset(
+    {"", "-", "--", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#na", "#n/a", "1.#ind", "-1.#ind"}
+)
+#: A decimal comma, or commas between thousands.
+_COMMAS = re.compile(r"[+-]?\d[\d.]*(?:,\d+)+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ class CsvTable:
             cells = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
         except csv.Error as problem:
             raise error(f"{path}: cannot be read: {problem}") from problem
-        lines = {line: row for line, row in cells if any(row)}
+        lines = _without_comments({line: row for line, row in cells if any(row)})
         if len(lines) < 2:
             raise error(f"{path}: needs a header line, and a line for each row of the table")
         header = lines.pop(next(iter(lines)))
@@ -95,14 +102,10 @@ class CsvTable:
         column = self.columns[name]
         values = np.full(len(rows), np.nan)
         for k, row in enumerate(rows):
-            if column[row] in MISSING:
-                continue
-            values[k] = _number(column[row])
-            if not np.isfinite(values[k]):
-                raise self.error(
-                    f"{self.path}, line {self.lines[row]}: {name} is {column[row]!r}, not a number; "
-                    "correct it or choose another column"
-                )
+            try:
+                values[k] = number(column[row])
+            except ValueError as problem:
+                raise self.error(f"{self.path}, line {self.lines[row]}: {name} is {problem}") from problem
         return values
 
     def codes(self, name: str, rows: Sequence[int], classes: Sequence[str]) -> FloatArray:
@@ -110,7 +113,7 @@ class CsvTable:
         column = self.columns[name]
         place = {text: float(code) for code, text in enumerate(classes)}
         for row in rows:
-            if column[row] not in place and column[row] not in MISSING:
+            if column[row] not in place and not is_missing(column[row]):
                 raise self.error(
                     f"{self.path}, line {self.lines[row]}: {name} is {column[row]!r}; "
                     f"write one of {', '.join(classes)}"
@@ -132,9 +135,40 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     write_atomic(path, text.getvalue().encode("utf-8"))
 
 
-def _number(text: str) -> float:
-    """Parse a number, NaN for anything else; Python would take ``1_0`` for ten."""
-    try:
-        return float(text) if text.isascii() and "_" not in text else np.nan
-    except ValueError:
-        return np.nan
+def is_missing(cell: str) -> bool:
+    """Tell whether a cell marks a value that is not known."""
+    return cell.lower() in MISSING
+
+
+def number(cell: str) -> float:
+    """Parse a cell, NaN where it marks a missing value; ValueError, saying what to write, for other text."""
+    # Python would take 1_0 for ten.
+    with suppress(ValueError):
+        if isfinite(value := float(cell)) and cell.isascii() and "_" not in cell:
+            return value
+    if is_missing(cell):
+        return nan
+    remedy = "correct it or choose another column"
+    if _COMMAS.fullmatch(cell):
+        remedy = "write a decimal point, and thousands without commas"
+    elif cell.endswith("%"):
+        remedy = "write it without the percent sign, in the units of the column"
+    raise ValueError(f"{cell!r}, not a number; {remedy}")
+
+
+def _without_comments(lines: dict[int, list[str]]) -> dict[int, list[str]]:
+    """Drop lines that begin with a hash mark, but for a header that does so: numbers are right below it."""
+    kept = {line: row for line, row in lines.items() if not row[0].startswith("#")}
+    if not kept:
+        return kept
+    first, below = next(iter(kept.items()))
+    last = max((line for line in lines if line < first), default=None)
+    if last is not None and len(lines[last]) == len(below) > 1 and any(map(_is_number, below[1:])):
+        return {last: lines[last], **kept}
+    return kept
+
+
+def _is_number(cell: str) -> bool:
+    with suppress(ValueError):
+        return isfinite(number(cell))
+    return False

@@ -8,7 +8,7 @@ offline and by the command line: a NetCDF wheel loaded within ngen crashes it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -111,7 +111,7 @@ class Reader(NetcdfReader):
         variables = self.data.variables
         for name in ("time", "catchment"):
             if name not in variables or name not in self.data.dimensions:
-                raise ForcingError(f"{self.path}: has no dimension and variable {name!r}")
+                raise ForcingError(no_dimension(str(self.path), name, self.data.dimensions))
             if variables[name].dimensions[:1] != (name,):
                 along = ", ".join(variables[name].dimensions)
                 raise ForcingError(f"{self.path}: {name} has dimensions ({along}); it must lie along {name}")
@@ -120,7 +120,7 @@ class Reader(NetcdfReader):
         self.step = step_of(self.times, str(self.path))
         self.units = {name: str(getattr(variable, "units", "")) for name, variable in variables.items()}
         for name, variable in variables.items():
-            if variable.dtype is str or getattr(variable.dtype, "kind", "") not in "fiu":
+            if not isinstance(variable.datatype, np.dtype) or variable.dtype.kind not in "fiu":
                 continue  # names and notes
             if variable.dimensions == ("catchment",) and name != "catchment":
                 self.attributes.append(name)
@@ -145,9 +145,8 @@ class Reader(NetcdfReader):
             if edges.shape != (len(times), 2):
                 raise ForcingError(f"{self.path}: {bounds} has shape {edges.shape}, not {(len(times), 2)}")
             starts, absent = decoded_times(edges, self.path, ForcingError, (slice(None), 0), variable)
-            if (starts > times).any():
-                late = times[starts > times][0]
-                raise ForcingError(f"{self.path}: {bounds} begins after its time at {late}")
+            ends, _ = decoded_times(edges, self.path, ForcingError, (slice(None), 1), variable)
+            require_bounds(times, starts, ends, f"{self.path}: {bounds}")
             times = starts
         self._of_file = np.arange(len(times))
         if absent.size:
@@ -357,6 +356,35 @@ def step_of(times: TimeArray, path: str) -> float:
         k = int(np.argmax((gaps != gaps[0]) | (gaps <= 0))) + 1
         raise ForcingError(f"{path}: its records are not evenly spaced: see {times[k]}")
     return float(gaps[0])
+
+
+def no_dimension(source: str, name: str, dimensions: Collection[Hashable]) -> str:
+    """Return the message for a dimension that series do not have under its name."""
+    held = ", ".join(map(str, dimensions)) or "none"
+    if name in dimensions:
+        return f"{source}: has no coordinate of its dimension {name!r}; add it"
+    return f"{source}: has no dimension and coordinate {name!r}, its dimensions are {held}; rename them"
+
+
+def require_bounds(times: TimeArray, starts: TimeArray, ends: TimeArray, where: str) -> None:
+    """Refuse bounds that do not hold their times, or records that overlap.
+
+    Raises
+    ------
+    ForcingError
+        Naming the first record that is wrong.
+    """
+    if (outside := (starts > times) | (ends < times)).any():
+        k = int(np.argmax(outside))
+        raise ForcingError(
+            f"{where} are {starts[k]} to {ends[k]} for the time {times[k]}, which lies outside; correct them"
+        )
+    if (overlaps := ends[:-1] > starts[1:]).any():
+        k = int(np.argmax(overlaps))
+        raise ForcingError(
+            f"{where}: the record from {starts[k]} to {ends[k]} overlaps the next, from {starts[k + 1]}; "
+            "give records that follow each other, not sums since a start or moving means"
+        )
 
 
 def _create_coordinates(data: netCDF4.Dataset, ids: Sequence[str]) -> None:

@@ -14,9 +14,10 @@ import netCDF4
 import numpy as np
 
 from ..arrays import TimeArray
-from ..errors import DmgBmiError, ForcingError, WriteError, repeated
+from ..errors import DmgBmiError, ForcingError, WriteError
 from .cf_time import decode
 from .files import opened
+from .identifiers import ids_from
 from .netcdf3 import TornError, missing_bytes
 
 _OF_TIME = (("units", ""), ("calendar", "standard"))
@@ -110,37 +111,17 @@ def ids_of(
     values = np.ma.getdata(values)
     if values.dtype.kind == "S" and values.ndim == 2:
         values = netCDF4.chartostring(values, encoding="bytes")
-    if values.ndim != 1 or values.dtype.kind not in "SUOiuf":
-        raise error(
-            f"{path}: {variable.name} must hold one id each, not {values.dtype} of shape {values.shape}"
-        )
-    if values.dtype.kind == "f":
-        # Beyond, neighbouring whole numbers are one.
-        most = 2.0 ** (np.finfo(values.dtype).nmant + 1)
-        wrong = ~((values == np.round(values)) & (np.abs(values) < most))
-        if wrong.any():
-            raise error(
-                f"{path}: {variable.name} holds numbers that are not ids, such as {values[wrong][0]:.16g}; "
-                "store ids as text or as integers"
-            )
-        values = values.astype(np.int64)
-    try:
-        ids = [i.decode("utf-8") if isinstance(i, bytes) else str(i) for i in values.tolist()]
-    except UnicodeDecodeError as problem:
-        raise error(f"{path}: {variable.name} holds an id that is not UTF-8 text") from problem
-    ids = [name.rstrip("\0").strip() for name in ids]
-    if not all(ids):
-        raise error(f"{path}: {variable.name} has rows without an id")
-    if twice := repeated(ids):
-        raise error(f"{path}: {variable.name} has {twice[0]!r} twice; ids must be unique")
-    return tuple(ids)
+    return ids_from(values, f"{path}: {variable.name}", error)
 
 
 def part_of(variable: netCDF4.Variable[Any], part: Any, path: str | Path, error: type[DmgBmiError]) -> Any:
     """Read values of a variable; raise `error`, naming it, for what the library says of a damaged file."""
     for name in ("scale_factor", "add_offset"):
-        if isinstance(packed := getattr(variable, name, 1.0), str):
-            raise error(f"{path}: {variable.name} has {name} {packed!r}, which is not a number")
+        packed = getattr(variable, name, 1.0)
+        number = not isinstance(packed, str) and np.ndim(packed) == 0 and np.isfinite(packed)
+        shown = repr(packed) if isinstance(packed, str) else packed
+        if not number or (name == "scale_factor" and packed == 0):
+            raise error(f"{path}: {variable.name} has {name} {shown}, which is not a number to scale by")
     try:
         return variable[part]
     except (OSError, IndexError, RuntimeError, ValueError, AttributeError, MemoryError) as problem:

@@ -46,6 +46,8 @@ _OTHERS: dict[str, tuple[float, Exponents]] = {
     "atm": (101325.0, (-1, -2, 0, 1, 0)),
     "psi": (6894.757293168361, (-1, -2, 0, 1, 0)),
     "mmHg": (133.322387415, (-1, -2, 0, 1, 0)),
+    "inHg": (3386.388640341, (-1, -2, 0, 1, 0)),
+    "ppm": (1e-6, (0, 0, 0, 0, 0)),
     "degree": (0.017453292519943295, (0, 0, 0, 0, 0)),
     "rad": (1.0, (0, 0, 0, 0, 0)),
 }
@@ -88,6 +90,10 @@ _WORDS = {
     "kelvin": "K",
     "kt": "knot",
     "mmhg": "mmHg",
+    "inhg": "inHg",
+    "torr": "mmHg",
+    "kmh": "kph",
+    "kg": "kg",
     "mb": "hPa",
     "millibar": "hPa",
     "hpa": "hPa",
@@ -128,23 +134,29 @@ _WHOLE = {
     "ft3/sec": "ft3 s-1",
 }
 _DEGREES = r"(?:[°º] ?|deg(?:rees?|s)?\.?[ _]?)"
-_CELSIUS = re.compile(rf"{_DEGREES}?(?:celsius|centigrade)|{_DEGREES}c|℃", re.IGNORECASE)
+_CELSIUS = re.compile(rf"{_DEGREES}?(?:celsius|centigrade)|{_DEGREES}c|oc|℃", re.IGNORECASE)
 _FAHRENHEIT = re.compile(rf"{_DEGREES}?fahrenheit|{_DEGREES}f|℉", re.IGNORECASE)
+#: 0.1 degC, to UDUNITS tenths of a kelvin, to files that are packed tenths above the zero of Celsius.
+_SCALED = re.compile(rf"[\d.]+ ?[*.]? ?(?:{_CELSIUS.pattern}|{_FAHRENHEIT.pattern})", re.IGNORECASE)
 #: Degrees of the thermodynamic scale, alone or in a product, which are no angles.
 _KELVIN = re.compile(rf"(?<![A-Za-z]){_DEGREES}k(?:elvins?)?(?![A-Za-z])", re.IGNORECASE)
 #: What a depth is of.
-_WATER = re.compile(r"(?<=m)(?: of)? (?:liquid )?(?:water(?:[ _-]equivalents?)?|w\.?e\.?)$", re.IGNORECASE)
+_WATER = re.compile(
+    r"(?<=m)(?: of)? (?:liquid )?(?:water(?:[ _-]equivalents?)?|w\.?e\.?|swe)$", re.IGNORECASE
+)
 #: Powers in words, before the word that is raised.
 _WORDS_OF_POWERS = re.compile(r"\b(square|sq|cubic|cu)(?:\.? |_)([A-Za-z]+)", re.IGNORECASE)
 #: Read as one thing here and as another there: a coulomb or a degree, a farad or a degree.
 _AMBIGUOUS = {"C": "degC", "c": "degC", "F": "degF", "f": "degF", "deg": "degree or degC", "M": "m"}
 #: The same within a unit: Mm/Day of files in all capitals, Mm3 of reservoirs.
 _NEVER_MEANT = {"Mm": "mm, or hm3 for millions of cubic metres"}
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻·⋅μ", "0123456789-  µ")
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻\N{MINUS SIGN}\N{EN DASH}·⋅μ", "0123456789---  µ")
 _BRACKETS = re.compile(r"\[([^][()]*)\]|\(([^][()]*)\)")
 #: What stands in brackets behind a slash is divided by as a whole.
 _DIVISOR = re.compile(r"/\s*\(([^()/]*)\)")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+#: 10^6 m3, with a power of two digits at most.
+_NUMBER_TO_POWER = re.compile(rf"({_NUMBER.pattern})(?:\^([+-]?\d{{1,2}}))?")
 #: 24h-1 may mean once in a day, or 24 times an hour.
 _GLUED = re.compile(r"(?<![\w^.+-])\d+\.?\d*[A-DF-Za-df-z]\w*\^?-")
 _POWER = re.compile(r"(?P<name>[^\d\s^*+./-][^\d\s^*+./-]*?)(?:\s*(?:\*\*|\^)\s*|)(?P<power>\(?[+-]?\d+\)?)?")
@@ -173,8 +185,9 @@ def parse(units: str) -> _Unit:
     text = units.strip() if isinstance(units, str) else ""
     if (whole := _BRACKETS.fullmatch(text)) and (whole[1] or whole[2]):
         text = (whole[1] or whole[2]).strip()
-    if text in _AMBIGUOUS:
-        raise ConfigError(f"unit {units!r} can be read in two ways; write {_AMBIGUOUS[text]}")
+    if text in _AMBIGUOUS or _SCALED.fullmatch(text):
+        clear = _AMBIGUOUS.get(text, "degC, or K, and scale the values")
+        raise ConfigError(f"unit {units!r} can be read in two ways; write {clear}")
     if _CELSIUS.fullmatch(text):
         return _Unit(1.0, _BASE["K"][1], 273.15)
     if _FAHRENHEIT.fullmatch(text):
@@ -183,8 +196,8 @@ def parse(units: str) -> _Unit:
     factor, exponents = 1.0, [0, 0, 0, 0, 0]
     for sign, token in _tokens(text, units):
         try:
-            if _NUMBER.fullmatch(token):
-                factor *= float(token) ** sign
+            if number := _NUMBER_TO_POWER.fullmatch(token):
+                factor *= float(number[1]) ** (sign * int(number[2] or 1))
                 continue
             scale, dimension, power = _term(token, units)
             factor *= scale ** (sign * power)
@@ -211,7 +224,7 @@ def _tokens(text: str, units: str) -> list[tuple[int, str]]:
     spaced = re.sub(r"\^\{([+-]?\d+)\}", r"^\1", spaced)
     spaced = _DIVISOR.sub(lambda found: "/" + "/".join(re.split(r"[\s*]+", found[1].strip())), spaced)
     # A dot between letters is a product, within a number it is not.
-    spaced = re.sub(r"(?<=[A-Za-z%])(-?\d*)\.(?=[A-Za-z])|\*", r"\1 ", spaced)
+    spaced = re.sub(r"(?<=[A-Za-z%])(\^?-?\d*)\.(?=[A-Za-z])|\*", r"\1 ", spaced)
     if _GLUED.search(spaced) or spaced.endswith("^"):
         raise _unknown(units, text)
     # 3h is three hours.

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import FloatingArray, TimeArray
-from ..errors import ConfigError, ForcingError, repeated
-from .netcdf import step_of
+from ..errors import ConfigError, ForcingError
+from .identifiers import ids_from
+from .netcdf import no_dimension, require_bounds, step_of
 from .timeseries import BasinDataset, Series
 
 if TYPE_CHECKING:
@@ -49,20 +50,17 @@ class XarraySeries:
     """
 
     def __init__(self, dataset: xarray.Dataset, source: str) -> None:
+        if not isinstance(dataset, require().Dataset):
+            raise ForcingError(
+                f"{source}: is {type(dataset).__name__}, not a Dataset of xarray; to_dataset() of a "
+                "DataArray makes one"
+            )
         for name in ("time", "catchment"):
             if name not in dataset.dims or name not in dataset.coords:
-                held = ", ".join(map(str, dataset.dims))
-                raise ForcingError(
-                    f"{source}: has no dimension and coordinate {name!r}, its dimensions are {held}; "
-                    "rename them"
-                )
-        if dataset.time.dtype.kind != "M":
-            raise ForcingError(f"{source}: time is {dataset.time.dtype}; convert it to dates of NumPy")
+                raise ForcingError(no_dimension(source, name, dataset.dims))
         self._dataset = dataset
-        self.ids = tuple(str(name) for name in dataset.catchment.values.tolist())
-        if twice := repeated(self.ids):
-            raise ForcingError(f"{source}: catchment {twice[0]!r} stands there twice")
-        self.times: TimeArray = dataset.time.values.astype("datetime64[s]")
+        self.ids = ids_from(dataset.catchment.values, f"{source}: catchment", ForcingError)
+        self.times: TimeArray = _starts(dataset, source)
         self.forcings: list[str] = []
         self.targets: list[str] = []
         self.attributes: Series = {}
@@ -87,6 +85,31 @@ class XarraySeries:
         part = self._dataset[name].isel(time=steps, catchment=columns)
         values: FloatingArray = part.transpose("time", "catchment").values
         return values
+
+
+def _starts(dataset: xarray.Dataset, source: str) -> TimeArray:
+    """When each record begins: by the bounds that the times name, where there are any, else its time."""
+    times = _seconds(dataset.time, source)
+    bounds = dataset.time.attrs.get("bounds")
+    if bounds not in dataset.variables:
+        return times
+    edges = _seconds(dataset[bounds], source)
+    if edges.shape != (len(times), 2):
+        raise ForcingError(f"{source}: {bounds} has shape {edges.shape}, not {(len(times), 2)}")
+    require_bounds(times, edges[:, 0], edges[:, 1], f"{source}: {bounds}")
+    return edges[:, 0]
+
+
+def _seconds(array: xarray.DataArray, source: str) -> TimeArray:
+    if array.dtype.kind != "M":
+        raise ForcingError(
+            f"{source}: {array.name} is {array.dtype}; convert it to dates of NumPy "
+            "(convert_calendar does, of other calendars)"
+        )
+    times: TimeArray = array.values.astype("datetime64[s]")
+    if np.isnat(times).any():
+        raise ForcingError(f"{source}: {array.name}: a time is missing (NaT)")
+    return times
 
 
 def from_xarray(dataset: xarray.Dataset) -> BasinDataset:

@@ -225,7 +225,9 @@ def _read_csv(
     row_of = table.rows()
     absent = [i for i in ids if i not in row_of]
     if absent:
-        raise AttributeTableError(f"{path}: has no catchment {', '.join(absent[:5])}")
+        raise AttributeTableError(
+            f"{path}: has no catchment {', '.join(absent[:5])}; {alternatives(absent[0], row_of)}"
+        )
     ids = tuple(ids) or tuple(row_of)
     rows = [row_of[i] for i in ids]
     return ids, {name: table.numbers(name, rows) for name in [*table.columns][1:] if name in names}

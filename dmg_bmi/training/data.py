@@ -21,6 +21,10 @@ from ..model.roles import ParameterRole
 from ..model.variables import Variable, variable_table
 from ..runtime.catchments import implausible
 
+#: Limits of observations, mm in a step, beyond every record; below zero are marks of missing values, and what
+#: rounding leaves.
+OBSERVED = {"Q": (-1e-3, 2500.0), "SWE": (-1e-3, 1e5)}
+
 
 def require(
     dataset: BasinDataset,
@@ -110,10 +114,15 @@ def _require_observed(dataset: BasinDataset, name: str, columns: Sequence[int]) 
     """Check that every observation is possible, unlike after a division by zero; NaN is masked."""
     for column in columns:
         values = dataset.target[name][:, column].astype(np.float64)
-        bad = np.flatnonzero(implausible(values) & ~np.isnan(values))
+        low, high = OBSERVED.get(name, (-inf, inf))
+        wrong = implausible(values) | (values < low) | (values > high)
+        bad = np.flatnonzero(wrong & ~np.isnan(values))
         if len(bad):
             value = values[bad[0]]
             what = "infinite" if np.isinf(value) else f"{value:g}, which nothing is,"
+            if not implausible(values[bad[:1]]).any():
+                limits = f"outside {low:g} to {high:g} {dataset.units.get(name, '')}"
+                what = f"{value:g}, {limits} (are its units and the area right?),"
             raise ForcingError(
                 f"basin {dataset.ids[column]}: observed {name} is {what} on {dataset.times[bad[0]]} "
                 f"(and on {len(bad) - 1} other steps); mark it as missing (NaN), or leave the basin out"

@@ -267,3 +267,30 @@ def test_units_that_are_the_same_need_not_be_understood():
     }
     with pytest.raises(ConfigError, match="not understood at 'yr'"):
         attributes_of(table, held, {"dry": "h yr-1"}, "a file")
+
+
+def test_ids_and_begins_of_a_dataset_are_those_of_a_file_of_it(case):
+    _, data = case
+    dataset = to_xarray(data).assign_coords(catchment=[b"1 ", b"2", b"3"])
+    assert from_xarray(dataset).ids == ("1", "2", "3")
+    assert from_xarray(dataset.assign_coords(catchment=[1.0, 2.0, 3.0])).ids == ("1", "2", "3")
+    step = np.timedelta64(round(data.step), "s")
+    ended = dataset.assign_coords(time=("time", data.times + step, {"bounds": "time_bnds"}))
+    ended["time_bnds"] = (("time", "bnds"), np.stack([data.times, data.times + step], axis=1))
+    np.testing.assert_array_equal(from_xarray(ended).times, data.times)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d.rename(catchment="basin"), "no dimension and coordinate 'catchment', .*basin.* rename"),
+        (lambda d: d.drop_vars("catchment"), "no coordinate of its dimension 'catchment'; add"),
+        (lambda d: d.assign_coords(catchment=["a", "", "b"]), "catchment has rows without an id"),
+        (lambda d: d["P"], "is DataArray, not a Dataset of xarray; to_dataset"),
+        (lambda d: d.assign_coords(time=d.time.where(d.time != d.time[3])), r"time is missing \(NaT\)"),
+    ],
+)
+def test_a_dataset_of_another_layout_is_refused_in_words(case, change, said):
+    _, data = case
+    with pytest.raises(ForcingError, match=f"the dataset: .*{said}"):
+        from_xarray(change(to_xarray(data)))

@@ -25,7 +25,9 @@ Period = tuple[np.datetime64, np.datetime64]
 
 #: Spellings that are read here, in other files, and that UDUNITS does not know.
 _NOT_UDUNITS = re.compile(
-    r"water|w\.e\.|\bper\b|c[fm]s|cumec|sq ?km|\bha\b|none|less|fraction|--|\d[a-z]", re.IGNORECASE
+    r"water|w\.e\.|\bper\b|c[fm]s|cumec|sq ?km|\bha\b|none|less|fraction|--|\d[a-z]"
+    r"|[\u2212\u2013]|\boC\b|swe|kmh",
+    re.IGNORECASE,
 )
 
 

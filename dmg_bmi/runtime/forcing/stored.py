@@ -19,7 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ...arrays import FloatArray, FloatingArray
-from ...errors import ConfigError, ForcingError, TimeError
+from ...errors import ConfigError, ForcingError, TimeError, alternatives
 from ...io.atomic import write_atomic
 from ...io.files import give_back, mapped
 from ...io.typed_yaml import from_mapping, read_yaml
@@ -109,7 +109,8 @@ class StoredForcing:
             raise ConfigError(f"{self.path}: an id appears twice in ids")
         absent = [name for name in ids if name not in column]
         if absent:
-            raise ForcingError(f"{self.path}: has no catchment {', '.join(absent[:5])}")
+            what = alternatives(absent[0], column)
+            raise ForcingError(f"{self.path}: has no catchment {', '.join(absent[:5])}; {what}")
         self._columns = np.repeat(np.array([column[name] for name in ids]), members)
         self._members = members
         self._partial_end = index.partial_end

@@ -11,9 +11,11 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ...arrays import FloatingArray
 from ...errors import AttributeTableError, ConfigError, alternatives
 from ...io.csv_table import CsvTable
 from ...io.timeseries import COORDINATES, BasinDataset, Series
+from .basin_ids import require_same_spelling
 from .loading import without_fills
 
 log = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ class _Tables:
     def __init__(self, ids: Sequence[str], requested: set[str]) -> None:
         self._ids, self._requested = ids, requested
         self._values: Series = {}
+        self._sources: dict[str, Path] = {}
         self.columns: set[str] = set()
         self.folder = ""
         self.without_ids: list[str] = []
@@ -118,16 +121,34 @@ class _Tables:
         present = [k for k, basin in enumerate(self._ids) if basin in row]
         fields = [name for name in table.columns if name != key]
         self.columns.update(fields)
-        if self._ids and not present and self._requested.intersection(fields):
-            self._report_without_ids(table.path, key, next(iter(row)))
+        if self._ids and self._requested.intersection(fields):
+            if present:
+                require_same_spelling(self._ids, row, table.path)
+            else:
+                self._report_without_ids(table.path, key, next(iter(row)))
         rows = [row[self._ids[k]] for k in present]
         for name in self._requested.intersection(fields):
             values = self._values.setdefault(name, np.full(len(self._ids), np.nan))
             order = classes.get(name)
-            values[present] = (
+            found = (
                 table.codes(name, rows, order)
                 if order
                 else without_fills(table.numbers(name, rows), f"{table.path}: {name}")
+            )
+            self._require_same(name, values[present], found, present, table.path)
+            values[present] = np.where(np.isnan(values[present]), found, values[present])
+
+    def _require_same(
+        self, name: str, first: FloatingArray, second: FloatingArray, columns: Sequence[int], path: Path
+    ) -> None:
+        """Refuse a column that is in two tables with other values; coordinates may be rounded there."""
+        earlier = self._sources.setdefault(name, path)
+        differs = ~np.isclose(first, second, rtol=1e-3) & ~np.isnan(first) & ~np.isnan(second)
+        if differs.any() and name not in COORDINATES:
+            k = int(np.argmax(differs))
+            raise AttributeTableError(
+                f"{path}: {name} of basin {self._ids[columns[k]]} is {second[k]:g}, in {earlier} it is "
+                f"{first[k]:g}; keep one of the two columns"
             )
 
     def _report_without_ids(self, file: Path, key: str, example: str) -> None:
@@ -171,6 +192,7 @@ def with_table(dataset: BasinDataset, path: Path) -> BasinDataset:
     if len(absent) == len(dataset.ids):
         raise AttributeTableError(f"{path}: has none of the basins; {alternatives(absent[0], row)}")
     if absent:
+        require_same_spelling(absent, row, path)
         dataset = dataset.basins(basin for basin in dataset.ids if basin in row)
         log.warning("%d basins are left out: %s has no row of %s", len(absent), path, ", ".join(absent[:5]))
     rows = [row[basin] for basin in dataset.ids]

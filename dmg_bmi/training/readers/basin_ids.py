@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ...errors import ConfigError, repeated
+from ...errors import AttributeTableError, ConfigError, repeated
 from ...io.files import read_text
 
 
@@ -41,3 +42,30 @@ def _require_unique(ids: list[str], where: str) -> list[str]:
     if twice := repeated(ids):
         raise ConfigError(f"{where} lists {', '.join(twice[:5])} more than once; keep one")
     return ids
+
+
+def require_same_spelling(ids: Iterable[str], rows: Collection[str], path: Path) -> None:
+    """Refuse a table that has a basin under an id that differs in spelling alone: such a basin would be lost.
+
+    Spellings are those of spreadsheets and pandas, ``1013500`` or ``1013500.0`` for ``01013500``, capital
+    letters, and ids without the prefix of their data set.
+
+    Raises
+    ------
+    AttributeTableError
+        Naming one id in both spellings.
+    """
+    ids = [*ids]
+    plain = {_plain(name): name for name in {*rows} - {*ids}}
+    for basin in ids:
+        spellings = (_plain(basin), _plain(basin.rpartition("_")[2]))
+        other = next((plain[name] for name in spellings if name in plain), None)
+        if basin not in rows and other is not None:
+            raise AttributeTableError(
+                f"{path}: has {other!r} for basin {basin!r}, and others as they are; write the same "
+                "ids in both"
+            )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\.0+$", "", name.strip("'\" ").lower()).lstrip("0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,6 +104,8 @@ FORCINGS = {"P": "mm", "T": "degC", "PET": "mm", "SRAD": "W m-2", "VP": "Pa", "d
 
 #: Columns of a forcing file with their units; the files have them in upper or lower case.
 COLUMNS = {"dayl": "s", "prcp": "mm/day", "srad": "W/m2", "tmax": "C", "tmin": "C", "vp": "Pa"}
+#: Lines before the first day: latitude, elevation, area, names of columns.
+HEADER = 4
 CUBIC_FOOT = 0.3048**3
 #: Tables of attributes as they are published, and their folder.
 TABLES = ("clim", "geol", "hydro", "soil", "topo", "vege")
@@ -350,25 +352,24 @@ def attribute_files(root: Path) -> list[Path]:
 
 def _span(file: Path) -> tuple[np.datetime64, np.datetime64]:
     """Return the first and last day of a forcing file."""
-    lines = read_text(file, ForcingError).rstrip().splitlines()
+    lines = _numbered(read_text(file, ForcingError))
     try:
-        ends = [
-            [float(number) for number in line.split()[:3]] for line in dict.fromkeys((lines[4], lines[-1]))
-        ]
-        days = _days(np.array(ends))
+        if len(lines) <= HEADER:
+            raise ValueError("it has no rows")
+        days = _days(_rows([*lines[HEADER : HEADER + 1], *lines[HEADER + 1 :][-1:]], usecols=(0, 1, 2)))
     except (ValueError, IndexError) as error:
         raise ForcingError(f"{file}: not a CAMELS-US forcing file: {error}") from error
     return days[0], days[-1]
 
 
 def _forcing(file: Path) -> _Weather:
-    lines = iter(read_text(file, ForcingError).splitlines())
+    lines = _numbered(read_text(file, ForcingError))
     try:
-        latitude, elevation, area = (float(next(lines)) for _ in range(3))
-        names = next(lines).split()
-        table = _rows(lines)
+        latitude, elevation, area = (_header_number(lines, k) for k in range(HEADER - 1))
+        names = lines[HEADER - 1][1].split()
+        table = _rows(lines[HEADER:])
         days = _days(table[:, :3])
-    except (ValueError, IndexError, StopIteration, RuntimeError) as error:
+    except (ValueError, IndexError) as error:
         raise ForcingError(f"{file}: not a CAMELS-US forcing file: {error}") from error
     if not (abs(latitude) <= 90 and abs(elevation) < 1e4):
         raise ForcingError(
@@ -406,8 +407,8 @@ def _conversion(units: str, official: str, where: str) -> tuple[float, float]:
 
 def _flow(file: Path, basin: str, area: float) -> tuple[TimeArray, FloatArray]:
     """Return days, and flow in mm d-1 over an area in m2; NaN where it is below zero (-999)."""
-    lines = read_text(file, ForcingError).splitlines()
-    gauges = {line.split(maxsplit=1)[0] for line in lines if line.strip()}
+    lines = _numbered(read_text(file, ForcingError))
+    gauges = {line.split(maxsplit=1)[0] for _, line in lines}
     # Only a number is a gauge: what else begins a line is told by what its other columns hold.
     other = sorted(g for g in gauges if g.isdecimal() and g.lstrip("0") != basin.lstrip("0"))
     if other:
@@ -415,17 +416,52 @@ def _flow(file: Path, basin: str, area: float) -> tuple[TimeArray, FloatArray]:
     try:
         table = _rows(lines, usecols=(1, 2, 3, 4))
         days = _days(table[:, :3])
-    except (ValueError, IndexError, RuntimeError) as error:
+    except (ValueError, IndexError) as error:
         raise ForcingError(f"{file}: not a CAMELS-US streamflow file: {error}") from error
     cfs = np.where(table[:, 3] < 0, np.nan, table[:, 3])
     return days, cfs * CUBIC_FOOT * DAY * 1000.0 / area
 
 
-def _rows(lines: Iterable[str], usecols: tuple[int, ...] | None = None) -> FloatArray:
-    filled = [line for line in lines if line.strip()]
-    if not filled:
+def _numbered(text: str) -> list[tuple[int, str]]:
+    """Return the lines that are not blank, with their numbers."""
+    return [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def _header_number(lines: Sequence[tuple[int, str]], k: int) -> float:
+    try:
+        return float(lines[k][1])
+    except (ValueError, IndexError):
+        shown = repr(lines[k][1][:60]) if k < len(lines) else "missing"
+        raise ValueError(
+            f"its first three lines must be latitude, elevation and area; one is {shown}"
+        ) from None
+
+
+def _rows(lines: Sequence[tuple[int, str]], usecols: tuple[int, ...] | None = None) -> FloatArray:
+    """Return the numbers of numbered lines; raise ValueError, naming the line, where there are others."""
+    if not lines:
         raise ValueError("it has no rows")
-    return np.loadtxt(filled, usecols=usecols, ndmin=2)
+    try:
+        return np.loadtxt([line for _, line in lines], usecols=usecols, ndmin=2)
+    except ValueError:
+        raise ValueError(_fault(lines, usecols)) from None
+
+
+def _fault(lines: Sequence[tuple[int, str]], usecols: tuple[int, ...] | None) -> str:
+    """Say what the first line is that is not as the others."""
+    width = len(lines[0][1].split())
+    for number, line in lines:
+        cells = line.partition("#")[0].split()
+        wanted = range(width) if usecols is None else usecols
+        if (cells and len(cells) <= max(wanted)) or (usecols is None and len(cells) > width):
+            blanks = "; separate them by blanks" if "," in line or ";" in line else "; is the file whole?"
+            return f"line {number} has {len(cells)} values, not {max(width, max(wanted) + 1)}{blanks}"
+        for cell in (cells[k] for k in wanted if k < len(cells)):
+            try:
+                float(cell)
+            except ValueError:
+                return f"line {number}: {cell!r} is not a number; write NaN where a value is missing"
+    return "its rows are not numbers"
 
 
 def _days(ymd: FloatArray) -> TimeArray:

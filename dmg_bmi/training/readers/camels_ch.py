@@ -73,12 +73,11 @@ class CamelsChData(FileData):
 
 
 def _read_table(path: Path) -> CsvTable:
-    """Read a table of attributes without its comments."""
+    """Read a table of attributes, whatever its encoding and delimiter."""
     content = read_bytes(path, AttributeTableError)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    lines = ["" if line.startswith("#") else line for line in text.splitlines()]
-    first = next((line for line in lines if line), "")
-    return CsvTable.parse("\n".join(lines), path, AttributeTableError, ";" if ";" in first else ",")
+    header = next((line for line in text.splitlines() if line and not line.startswith("#")), "")
+    return CsvTable.parse(text, path, AttributeTableError, ";" if ";" in header else ",")

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...arrays import DAY, FloatArray, TimeArray
 from ...errors import ConfigError, ForcingError, alternatives
-from ...io.cf_time import parse_dates
+from ...io.cf_time import parse_dates, whole_days
 from ...io.csv_table import CsvTable
 from ...io.netcdf import standard_units, to_standard
 from ...io.netcdf_file import open_netcdf, part_of, times_of
@@ -258,11 +258,11 @@ def _open(file: Path) -> Iterator[_File]:
     with open_netcdf(file) as data:
         if "date" not in data.variables:
             raise ForcingError(f"{file}: has no variable 'date'; is this a file of Caravan?")
-        days = times_of(data["date"], str(file)).astype("datetime64[D]")
+        days = whole_days(times_of(data["date"], str(file)), str(file), ForcingError)
         names = tuple(name for name in data.variables if name != "date")
         yield _File(
             file,
-            _in_order(days, file),
+            days,
             names,
             lambda name: part_of(data[name], slice(None), file, ForcingError),
             str(getattr(data, "Units", "")),
@@ -272,14 +272,8 @@ def _open(file: Path) -> Iterator[_File]:
 def _dates(table: CsvTable) -> TimeArray:
     if "date" not in table.columns:
         raise ForcingError(f"{table.path}: has no column 'date'; it has {', '.join(table.columns)}")
-    days = parse_dates(table.columns["date"], table.lines, str(table.path), ForcingError)
-    return _in_order(days.astype("datetime64[D]"), table.path)
-
-
-def _in_order(days: TimeArray, file: Path) -> TimeArray:
-    if len(days) == 0 or (np.diff(days).astype(int) <= 0).any():
-        raise ForcingError(f"{file}: its days are not in order")
-    return days
+    times = parse_dates(table.columns["date"], table.lines, str(table.path), ForcingError)
+    return whole_days(times, str(table.path), ForcingError)
 
 
 def _checked(values: dict[str, FloatArray], file: Path) -> dict[str, FloatArray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import AttributeTableError, ConfigError, ForcingError, alternatives
 from ...io.csv_table import CsvTable
-from ...io.netcdf import Reader, standard_units, to_standard
+from ...io.netcdf import STANDARD, Reader, standard_units, to_standard
 from ...io.timeseries import COORDINATES, Series
 from .attributes import Names, as_mapping, attribute_table, static
 from .base import FileData
@@ -116,6 +116,8 @@ def _scales(file: Reader) -> dict[str, tuple[float, float]]:
     """Return the factor and offset that bring each series to standard units."""
     scales = {}
     for name in (*file.forcings, *file.targets):
+        if name in STANDARD and not file.units[name].strip():
+            raise ForcingError(f"{file.path}: {name} has no units; write them, such as {STANDARD[name][0]}")
         try:
             scales[name] = to_standard(name, file.units[name], file.step)
         except ConfigError as error:

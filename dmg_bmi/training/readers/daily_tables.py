@@ -15,8 +15,8 @@ import numpy as np
 
 from ...arrays import DAY, FloatArray, TimeArray
 from ...errors import ConfigError, ForcingError, alternatives
-from ...io.cf_time import parse_dates
-from ...io.csv_table import MISSING, CsvTable
+from ...io.cf_time import parse_dates, whole_days
+from ...io.csv_table import CsvTable, number
 from ...io.files import read_text
 from .attributes import Names, attribute_table, static
 from .loading import Chunk, Source, without_fills
@@ -227,17 +227,16 @@ def _read(file: Path, columns: Sequence[Sequence[str]], delimiter: str) -> tuple
             raise ForcingError(
                 f"{file}, line {rows.line_num}: has {len(row)} cells, the header has {len(names)}"
             )
-        try:
-            values[len(texts)] = [_number(row[k]) for k in place]
-        except ValueError as problem:
-            raise ForcingError(f"{file}, line {rows.line_num}: {problem}") from problem
+        for column, k in enumerate(place):
+            try:
+                values[len(texts), column] = number(row[k].strip())
+            except ValueError as problem:
+                raise ForcingError(f"{file}, line {rows.line_num}: {names[k]} is {problem}") from problem
         texts.append(date_of(row))
         numbers.append(rows.line_num)
     if not texts:
         raise ForcingError(f"{file}: has no rows")
-    days: TimeArray = parse_dates(texts, numbers, str(file), ForcingError).astype("datetime64[D]")
-    if (np.diff(days).astype(int) <= 0).any():
-        raise ForcingError(f"{file}: its days are not in order")
+    days = whole_days(parse_dates(texts, numbers, str(file), ForcingError), str(file), ForcingError)
     return days, list(values[: len(texts)].T)
 
 
@@ -261,11 +260,6 @@ def _date_of(file: Path, names: Sequence[str]) -> Callable[[Sequence[str]], str]
     raise ForcingError(
         f"{file}: has no column {DATE[0]}, nor {', '.join(PARTS)}; it has {', '.join(names[:12])}"
     )
-
-
-def _number(cell: str) -> float:
-    text = cell.strip()
-    return np.nan if text in MISSING else float(text)
 
 
 def _span(file: Path, delimiter: str) -> tuple[np.datetime64, np.datetime64]:

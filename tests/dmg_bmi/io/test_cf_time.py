@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmg_bmi.errors import ForcingError
-from dmg_bmi.io.cf_time import decode, parse_date, parse_dates
+from dmg_bmi.io.cf_time import decode, parse_date, parse_dates, whole_days
 
 ORIGINS = ["1850-01-01", "2000-02-28 12:00", "1999-12-31 6:5:4", "2004-03-01T00:00:00", "1600-3-1"]
 
@@ -126,3 +126,13 @@ def test_dates_of_a_table_are_those_of_its_rows(texts):
 def test_a_date_of_a_table_that_is_none_is_named_with_its_line(text):
     with pytest.raises(ForcingError, match=r"f.csv, line 7: the date '.*' is not understood"):
         parse_dates(["1981-01-01", text], [6, 7], "f.csv", ForcingError)
+
+
+def test_daily_records_are_dated_by_their_day_unless_it_is_that_of_another_zone():
+    noons = np.array(["2000-01-01T12:00", "2000-01-02T12:00"], "datetime64[s]")
+    assert whole_days(noons, "f.csv", ForcingError).astype(str).tolist() == ["2000-01-01", "2000-01-02"]
+    # Midnight at +01:00.
+    with pytest.raises(ForcingError, match=r"f\.csv: a record of a day begins at 1999-12-31T23:00:00 UTC"):
+        whole_days(np.array(["1999-12-31T23:00"], "datetime64[s]"), "f.csv", ForcingError)
+    with pytest.raises(ForcingError, match=r"f\.csv: its days are not in order"):
+        whole_days(noons[::-1], "f.csv", ForcingError)

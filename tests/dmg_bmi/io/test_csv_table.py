@@ -66,3 +66,39 @@ def test_a_file_that_is_not_there_or_no_text_is_refused_as_its_reader_wants(tmp_
     (tmp_path / "latin.csv").write_bytes("id,slope\nä,1\n".encode("latin-1"))
     with pytest.raises(NextGenError, match=r"latin\.csv: is not UTF-8 text"):
         CsvTable.read(tmp_path / "latin.csv", NextGenError)
+
+
+@pytest.mark.parametrize(
+    "mark", ["NA", "n/a", "#N/A", "<NA>", "None", "NULL", "-", "--", "-nan", "-1.#IND", ""]
+)
+def test_a_mark_of_what_is_not_known_is_no_number(table, mark):
+    np.testing.assert_array_equal(table(f"id;slope\na;{mark}\nb;2\n").numbers("slope", [0, 1]), [np.nan, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [
+        ("1,5", "decimal point"),
+        ("3,533.57", "thousands without commas"),
+        ("12 %", "without the percent sign"),
+        ("inf", "correct it"),
+        ("1_0", "correct it"),
+        ("missing", "correct it"),
+    ],
+)
+def test_what_is_not_a_number_is_named_with_a_remedy_of_its_own(table, cell, remedy):
+    with pytest.raises(AttributeTableError, match=rf"line 2: slope is '{cell}', not a number; .*{remedy}"):
+        table(f"id;slope\na;{cell}\n").numbers("slope", [0])
+
+
+@pytest.mark.parametrize("comment", ["# made by hand", "# data, version 1", "#a,b,c", "# one\n# two, three"])
+def test_comments_above_a_header_and_between_rows_are_passed_over(table, comment):
+    assert table(f"{comment}\nid,slope\na,1\n# b,9\nc,2\n", ",").columns == {
+        "id": ("a", "c"),
+        "slope": ("1", "2"),
+    }
+
+
+def test_a_header_may_begin_with_a_hash_mark(table):
+    assert table("# version 1\n#id,slope\na,1\n", ",").columns == {"#id": ("a",), "slope": ("1",)}
+    assert table("#id,slope\na,1\nb,2\n", ",").columns == {"#id": ("a", "b"), "slope": ("1", "2")}

@@ -47,10 +47,13 @@ def repeat(data):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda data: data.renameVariable("time", "when"), "has no dimension and variable 'time'"),
+        (
+            lambda data: data.renameVariable("time", "when"),
+            "has no coordinate of its dimension 'time'; add it",
+        ),
         (
             lambda data: data.renameDimension("catchment", "basin"),
-            "has no dimension and variable 'catchment'",
+            "has no dimension and coordinate 'catchment', its dimensions are .*basin",
         ),
         (of_another_dimension, r"time has dimensions \(other\); it must lie along time"),
         (lambda data: data["time"].setncattr("units", "fortnights"), "variable 'time': "),
@@ -230,3 +233,44 @@ def test_a_directory_or_a_pipe_is_no_file(tmp_path):
     for path in (tmp_path, tmp_path / "pipe.nc"):
         with pytest.raises(ForcingError, match="is not a regular file"):
             netcdf.read(path)
+
+
+def with_bounds(*edges):
+    """Change the bounds of a file to days from the begins of its records."""
+
+    def change(data):
+        data["time_bnds"][:] = data["time"][:][:, None] + DAY * np.array(edges)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (with_bounds(0, 2), "record from .* overlaps the next, from 2000-02-28T00:00:00"),
+        (with_bounds(1, 2), "2000-02-28T00:00:00 to 2000-02-29T00:00:00 for the time 2000-02-27T00:00:00"),
+        (with_bounds(1, 0), "lies outside"),
+        (lambda data: data["time_bnds"].setncattr("units", "minutes since 1970-01-01"), "lies outside"),
+    ],
+)
+def test_bounds_that_do_not_fit_their_times_or_overlap_are_named(tmp_path, dataset, change, reason):
+    path = changed(tmp_path / "odd.nc", dataset, change)
+    with pytest.raises(ForcingError, match=rf"odd\.nc: time_bnds.*{reason}"):
+        netcdf.read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("scale_factor", 0.0), ("scale_factor", np.nan), ("add_offset", [1.0, 2.0])]
+)
+def test_packing_that_leaves_no_values_is_named(tmp_path, dataset, name, value):
+    path = changed(tmp_path / "odd.nc", dataset, lambda data: data["P"].setncattr(name, value))
+    with pytest.raises(ForcingError, match=rf"odd\.nc: P has {name} .*, which is not a number to scale by"):
+        netcdf.read(path)
+
+
+def test_a_variable_of_lists_is_no_attribute(tmp_path, dataset):
+    def add_lists(data):
+        data.createVariable("soils", data.createVLType(np.int32, "soil_classes"), ("catchment",))
+
+    with netcdf.Reader(changed(tmp_path / "lists.nc", dataset, add_lists)) as file:
+        assert file.attributes == []

@@ -29,6 +29,10 @@ SAME = [
     ("kg.m-2.s-1", "kg m-2 s-1"),
     ("km2", "m2"),
     ("1", "1"),
+    ("inHg", "Pa"),
+    ("torr", "Pa"),
+    ("ppm", "1"),
+    ("10^6 m3", "m3"),
 ]
 
 
@@ -115,6 +119,8 @@ SPELLINGS = {
         "(mm/day)",
         "mm d⁻¹",
         "mm d^{-1}",
+        "mm d\N{MINUS SIGN}1",
+        "mm d\N{EN DASH}1",
         "kg/(m2 d)",
     ],
     "mm s-1": [
@@ -130,6 +136,8 @@ SPELLINGS = {
         "kg/(m^2*s)",
         "kg m⁻² s⁻¹",
         "kg m^{-2} s^{-1}",
+        "kg.m^-2.s^-1",
+        "Kg m-2 s-1",
     ],
     "mm h-1": ["mm/hr", "mm hr-1", "mm/hour", "millimeters per hour", "3 mm/3h"],
     "degC": [
@@ -144,6 +152,7 @@ SPELLINGS = {
         "celsius",
         "Celsius",
         "℃",
+        "oC",
     ],
     "K": ["k", "Kelvin", "kelvin", "degK", "kelvins", "°K", "[K]", *NO_ANGLES],
     "degF": ["°F", "deg F", "fahrenheit", "degrees Fahrenheit"],
@@ -224,7 +233,7 @@ def test_degrees_fahrenheit_have_their_own_zero():
     assert [t * scale + offset for t in (32.0, 212.0)] == [pytest.approx(0.0, abs=1e-9), pytest.approx(100.0)]
 
 
-@pytest.mark.parametrize("units", ["C", "F", "deg", "M", "[C]", "Mm", "Mm/Day", "Mm3"])
+@pytest.mark.parametrize("units", ["C", "F", "deg", "M", "[C]", "Mm", "Mm/Day", "Mm3", "0.1 degC", "10 °C"])
 def test_what_can_be_read_in_two_ways_is_refused(units):
     with pytest.raises(ConfigError, match="can be read in two ways; write "):
         parse(units)

@@ -224,3 +224,10 @@ def test_an_infinite_observation_is_named_with_its_basin_and_date(dataset, model
     dataset.target["Q"][7, 1] = value
     with pytest.raises(ForcingError, match=r"basin b: observed Q is infinite on 2000-01-08.* mark it"):
         require(dataset, model, ["Q"])
+
+
+@pytest.mark.parametrize("value", [-99.99, 2.6e3])
+def test_an_observed_flow_that_no_river_has_is_named_with_its_limits(dataset, model, value):
+    dataset.target["Q"][7, 1] = value
+    with pytest.raises(ForcingError, match=rf"basin b: observed Q is {value:g}, outside .* on 2000-01-08"):
+        require(dataset, model, ["Q"])

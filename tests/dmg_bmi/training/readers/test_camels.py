@@ -172,10 +172,17 @@ def forcing_file(root):
         (" 40.00\n", " 4000.0\n", "latitude in degrees"),
         ("Tmax(C)", "Tmax(mm)", r"column Tmax\(mm\): 'mm' cannot be converted to 'degC'.* write it in degC"),
         ("Tmax(C)", "Tmax(F)", r"column Tmax\(F\): unit 'F' can be read in two ways"),
-        ("Vp(Pa)", "Vp(torr)", r"column Vp\(torr\): unit 'torr' is not understood"),
+        ("Vp(Pa)", "Vp(barye)", r"column Vp\(barye\): unit 'barye' is not understood"),
         ("Tmin(C)", "Tmax(C)", r"column Tmax\(C\) appears twice"),
         (WEATHER, "", "not a CAMELS-US forcing file"),
         (" 40.00", "\udcff", "is not UTF-8 text"),
+        (" 40.00\n", "", "first three lines must be latitude, elevation and area; one is 'Year Mnth"),
+        ("2000 02 29 12", "2000,02,29,12", r"line 6 has 8 values, not 11; separate them by blanks"),
+        (
+            "2000 02 29 12",
+            "2000 02 29 Ice",
+            "line 6: 'Ice' is not a number; write NaN where a value is missing",
+        ),
     ],
 )
 def test_a_wrong_forcing_file_is_an_error_of_the_family(camels, old, new, said):

@@ -257,6 +257,27 @@ def test_ids_of_tables_that_match_nothing_are_shown_beside_those_of_the_files(ro
     assert f"{said}, the basins are such as 'camels_01022500'" in caplog.text
 
 
+@pytest.mark.parametrize("given", ["01022500", "1022500.0", "CAMELS_01022500", "camels_01022500.0"])
+def test_a_basin_that_a_table_spells_otherwise_than_its_other_basins_is_not_lost(root, given):
+    write_basin(root, "camels_01013500")
+    write_tables(root, "camels", {"camels_01013500": (3.0, 2252.7, 60.0), given: (3.5, 573.6, 80.0)})
+    with pytest.raises(AttributeTableError, match=rf"camels\.csv: has '{given}' for basin 'camels_01022500'"):
+        caravan(root, ["camels_01013500", "camels_01022500"], NAMES)
+
+
+def test_a_column_of_two_tables_with_other_values_is_named_with_both(root):
+    file = root / "attributes" / "camels" / "attributes_zz_camels.csv"
+    file.write_text("gauge_id,p_mean\ncamels_01022500,3.5000001\n")
+    assert caravan(root, ["camels_01022500"], NAMES).attributes["p_mean"] == [3.5]
+    file.write_text("gauge_id,p_mean\ncamels_01022500,NA\n")
+    assert caravan(root, ["camels_01022500"], NAMES).attributes["p_mean"] == [3.5]
+    file.write_text("gauge_id,p_mean\ncamels_01022500,1277.5\n")
+    with pytest.raises(
+        AttributeTableError, match=r"zz_camels\.csv: p_mean of basin camels_01022500 is 1277\.5, in"
+    ):
+        caravan(root, ["camels_01022500"], NAMES)
+
+
 def test_an_index_that_pandas_wrote_before_the_ids_is_passed_over(root):
     expected = caravan(root, attributes=NAMES).attributes
     for file in root.glob("attributes/*/*.csv"):
@@ -316,7 +337,12 @@ def test_the_csv_files_of_caravan_give_what_its_netcdf_files_give(root):
         ("1981-01-02", "1981-01-02 or so", "line 3: the date '1981-01-02 or so' is not understood"),
         ("1981-01-02", "1981-02-29", "line 3: the date '1981-02-29' is not understood"),
         ("1981-01-02", "1981-01-01", "its days are not in order"),
-        ("1.5\n", "--\n", "line 2: streamflow is '--', not a number"),
+        ("1.5\n", "ice\n", "line 2: streamflow is 'ice', not a number"),
+        (
+            "1981-01-02",
+            "1981-01-02 00:00:00+01:00",
+            "begins at 1981-01-01T23:00:00 UTC, .* dates without time",
+        ),
     ],
 )
 def test_a_wrong_csv_file_is_named_with_line_and_column(root, old, new, said):
