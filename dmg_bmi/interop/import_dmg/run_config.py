@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from ...errors import ImportDmgError
-from .section import WARMUP, Section
+from .section import WARMUP, Section, is_warmup
 
+log = logging.getLogger("dmg_bmi")
 #: Where the configuration of a run is searched for, from the model directory.
 CONFIGS = tuple(
     above + place
@@ -50,6 +53,8 @@ ENSEMBLES = ("nn_parallel", "nn_sequential")
 SUPPORTED = {**dict.fromkeys(LSTMS, ("Hbv", "Hbv_1_1p")), "LstmMlpModel": ("Hbv_2",)}
 #: Their name of each forcing of the equations.
 SYMBOLS = {"prcp": "P", "tmean": "T", "pet": "PET"}
+#: mm that theirs may leave in a store, which is nothing in the flow.
+LARGEST_FLOOR = 1e-4
 UNITS = {"P": "mm", "T": "degC", "PET": "mm"}
 
 
@@ -107,8 +112,8 @@ class DmgRun:
         check_options(phy)
         parameters, dynamic = _parameters(phy, phy_name)
         warmup = [s.integer(*WARMUP, least=0) for s in (model, phy) if any(k in s.content for k in WARMUP)]
-        if not warmup and (elsewhere := top.misplaced_warmup()):
-            raise ImportDmgError(f"{top.path}: {elsewhere} is not where dmg reads it; write model.warmup")
+        if not warmup:
+            top.require_placed("model.warmup", is_warmup)
         return cls(
             phy_name=phy_name,
             nn_name=nn_name,
@@ -119,7 +124,7 @@ class DmgRun:
             forcings=nn.names("forcings"),
             attributes=nn.names("attributes"),
             symbols=read_symbols(phy),
-            logarithmic=_logarithmic(model, phy),
+            logarithmic=_logarithmic(top, model, phy, {*nn.names("forcings"), *nn.names("attributes")}),
             sizes=_sizes(nn, nn_name),
             days_seen=max(warmup, default=0) + model.integer("rho", default=0, least=0) or 365,
         )
@@ -210,12 +215,22 @@ def read_runs(top: Section) -> tuple[tuple[DmgRun, ...], Weighting | None]:
     return tuple(DmgRun.read(top, name) for name in names), Weighting.read(top)
 
 
-def _logarithmic(model: Section, phy: Section) -> frozenset[str]:
+def _logarithmic(top: Section, model: Section, phy: Section, inputs: set[str]) -> frozenset[str]:
     """Read which inputs are normalised in logarithms, in whichever of the sections says it."""
     said = [frozenset(s.names("use_log_norm")) for s in (model, phy) if s.content.get("use_log_norm")]
     if len({*said}) > 1:
         raise phy.error("use_log_norm", "the same as model.use_log_norm")
-    return next(iter(said), frozenset())
+    if not said:
+        top.require_placed("model.use_log_norm", lambda key: key == "use_log_norm")
+    names = next(iter(said), frozenset())
+    for name in sorted(names - inputs):  # dmg lists flow there, too, which is no input
+        if meant := get_close_matches(name, inputs - names, n=1, cutoff=0.75):
+            raise ImportDmgError(
+                f"{top.path}: use_log_norm names {name}, which is no input of the network; "
+                f"did you mean {meant[0]}?"
+            )
+        log.warning("%s: use_log_norm names %s, which is no input of the network", top.path, name)
+    return names
 
 
 def check_options(phy: Section) -> None:
@@ -223,6 +238,13 @@ def check_options(phy: Section) -> None:
     for key, only in (("comprout", False), ("elev_threshold", True)):
         if phy.flag(key, only) is not only:
             raise ImportDmgError(f"{phy.path}: {phy.prefix}{key}: {phy.content[key]} has no counterpart here")
+    floor = phy.content.get("nearzero", LARGEST_FLOOR)
+    try:  # YAML reads 1e-5, without a dot, as text
+        within = not isinstance(floor, bool) and 0.0 <= float(floor) <= LARGEST_FLOOR
+    except (TypeError, ValueError):
+        within = False
+    if not within:
+        raise phy.error("nearzero", f"a number from 0 to {LARGEST_FLOOR:g} mm: stores here have no floor")
 
 
 def _parameters(phy: Section, phy_name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -138,16 +138,21 @@ class Section:
                 )
             log.warning("%s: %s%s is unknown and not read", self.path, self.prefix, key)
 
-    def misplaced_warmup(self) -> str | None:
-        """Return the full name of a key, in this section or in those in it, that looks like a warm-up."""
+    def misplaced(self, matches: Callable[[str], bool]) -> str | None:
+        """Return the full name of a key with a value that matches, in this section or in those in it."""
         for key, value in self.content.items():
             inner = f"{self.prefix}{key}"
             if isinstance(value, Mapping):
-                if found := Section(value, self.path, f"{inner}.").misplaced_warmup():
+                if found := Section(value, self.path, f"{inner}.").misplaced(matches):
                     return found
-            elif is_warmup(str(key)) and isinstance(value, int | float | str) and value:
+            elif matches(str(key)) and value:
                 return inner
         return None
+
+    def require_placed(self, wanted: str, matches: Callable[[str], bool]) -> None:
+        """Refuse a key that dmg would not read where it is; `wanted` is where it does."""
+        if elsewhere := self.misplaced(matches):
+            raise ImportDmgError(f"{self.path}: {elsewhere} is not where dmg reads it; write {wanted}")
 
 
 def is_warmup(key: str) -> bool:

@@ -26,7 +26,9 @@ def read_statistics(path: Path, run: DmgRun) -> dict[str, FeatureStatistics]:
     for name in names:
         try:
             _, _, mean, std = (float(number) for number in content[name])
-            if not (isfinite(mean) and isfinite(std) and std >= 0):
+            if not (isfinite(mean) and isfinite(std) and std >= 0) or any(
+                isinstance(number, bool) for number in content[name]
+            ):
                 raise ValueError("not finite")
         except (TypeError, ValueError, OverflowError) as problem:
             raise ImportDmgError(

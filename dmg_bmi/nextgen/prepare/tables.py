@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...arrays import FloatArray
 from ...errors import NextGenError
-from ...io.csv_table import CsvTable
+from ...io.csv_table import CsvTable, number
 from ...io.files import opened
 from ...io.geopackage import identifiers, numbers
 
@@ -32,12 +33,15 @@ class Table:
         NaN where a value is missing.
     units : dict of name to str
         Where the table says so.
+    faults : dict of name to str
+        What is wrong with columns that hold text, told when one is asked for.
     """
 
     path: Path
     ids: tuple[str, ...]
     columns: dict[str, FloatArray]
     units: dict[str, str]
+    faults: dict[str, str] = field(default_factory=dict)
 
     def require_any(self, ids: Sequence[str]) -> None:
         """Refuse a table that has none of the divides: its ids are written otherwise."""
@@ -48,7 +52,15 @@ class Table:
             )
 
     def column(self, name: str, ids: Sequence[str]) -> FloatArray:
-        """Return a column in the order of `ids`, NaN where the table has no such divide."""
+        """Return a column in the order of `ids`, NaN where the table has no such divide.
+
+        Raises
+        ------
+        NextGenError
+            Naming the first cell that is neither a number nor a mark of a missing one.
+        """
+        if name in self.faults:
+            raise NextGenError(f"{self.path}{self.faults[name]}")
         row = {divide: k for k, divide in enumerate(self.ids)}
         rows = np.array([row.get(i, -1) for i in ids])
         return np.append(self.columns[name], np.nan)[rows]
@@ -65,27 +77,46 @@ def read(path: Path) -> Table:
     readers = {".csv": _csv, ".nc": _netcdf, ".parquet": _parquet}
     if path.suffix not in readers:
         raise NextGenError(f"{path}: an attribute table is a .csv, .nc or .parquet file")
-    ids, columns, units = readers[path.suffix](path)
+    ids, columns, units, faults = readers[path.suffix](path)
     seen = {name: k for k, name in enumerate(ids)}
     if len(seen) != len(ids):
         twice = next(name for k, name in enumerate(ids) if seen[name] != k)
         raise NextGenError(f"{path}: {twice} appears twice")
-    return Table(path, tuple(ids), columns, units)
+    return Table(path, tuple(ids), columns, units, faults)
 
 
-Read = tuple[list[str], dict[str, FloatArray], dict[str, str]]
+Read = tuple[list[str], dict[str, FloatArray], dict[str, str], dict[str, str]]
 
 
 def _csv(path: Path) -> Read:
-    columns, units = {}, {}
-    for title, cells in CsvTable.read(path, NextGenError).columns.items():
+    table = CsvTable.read(path, NextGenError)
+    titles, units = {}, {}
+    for title in table.columns:
         match = _HEADER.match(title)
-        name = match[1] if match else title
-        columns[name] = cells
+        titles[match[1] if match else title] = title
         if match:
-            units[name] = match[2]
-    ids = columns.pop(_id_column(path, [*columns]))
-    return [*ids], {name: numbers(cells) for name, cells in columns.items()}, units
+            units[match[1]] = match[2]
+    ids = table.columns[titles.pop(_id_column(path, [*titles]))]
+    columns, faults = _numbers({name: table.columns[title] for name, title in titles.items()}, table.lines)
+    return [*ids], columns, units, faults
+
+
+def _numbers(
+    columns: Mapping[str, Sequence[Any]], lines: Sequence[int]
+) -> tuple[dict[str, FloatArray], dict[str, str]]:
+    """Return columns as numbers, and what the first text is in those that hold any."""
+    faults: dict[str, str] = {}
+    found = {name: np.full(len(lines), np.nan) for name in columns}
+    for name, cells in columns.items():
+        texts = [row for row, cell in enumerate(cells) if isinstance(cell, str)]
+        if len(texts) < len(cells):
+            found[name] = numbers(cells)
+        for row in texts:
+            try:
+                found[name][row] = number(cells[row])
+            except ValueError as problem:
+                faults.setdefault(name, f", line {lines[row]}: {name} is {problem}")
+    return found, faults
 
 
 def _netcdf(path: Path) -> Read:
@@ -103,7 +134,7 @@ def _netcdf(path: Path) -> Read:
         values = {n: np.ma.asarray(part_of(v, slice(None), path, NextGenError)) for n, v in chosen.items()}
         columns = {n: numbers(np.ma.filled(v.astype(float), np.nan)) for n, v in values.items()}
         units = {n: str(v.units) for n, v in chosen.items() if hasattr(v, "units")}
-        return [*ids_of(data[name], path, NextGenError)], columns, units
+        return [*ids_of(data[name], path, NextGenError)], columns, units, {}
 
 
 def _parquet(path: Path) -> Read:
@@ -119,11 +150,15 @@ def _parquet(path: Path) -> Read:
             raise NextGenError(f"{path}: cannot be read as Parquet: {problem}") from problem
     key = _id_column(path, [*values])
     ids = identifiers(values.pop(key), f"{path}: {key}", NextGenError)
-    return ids, {name: numbers(column) for name, column in values.items()}, {}
+    columns, faults = _numbers(values, range(1, len(ids) + 1))
+    return ids, columns, {}, faults
 
 
 def _id_column(path: Path, names: Sequence[str]) -> str:
     for name in ID_COLUMNS:
         if name in names:
             return name
-    raise NextGenError(f"{path}: no column of ids: it must be one of {', '.join(ID_COLUMNS)}")
+    raise NextGenError(
+        f"{path}: no column of ids: it must be one of {', '.join(ID_COLUMNS)}; the table has "
+        f"{', '.join(names[:8])}"
+    )

@@ -54,6 +54,9 @@ def test_days_of_warm_up_are_read_under_the_keys_of_every_version(tmp_path, sect
         ("model.nn", "CudnnLstmModel", "model.nn must be a section, not 'CudnnLstmModel'"),
         ("model.phy.use_log_norm", True, "model.phy.use_log_norm must be a list of names, not True"),
         ("model.phy.use_log_norm", ["pet"], "model.phy.use_log_norm must be the same as model.use_log_norm"),
+        ("model.use_log_norm", ["prcpp"], "use_log_norm names prcpp, which is no input .*did you mean prcp"),
+        ("model.phy.nearzero", 0.1, "model.phy.nearzero must be a number from 0 to 0.0001 mm: .*, not 0.1"),
+        ("model.phy.nearzero", "small", "model.phy.nearzero must be a number"),
         ("model.spin_up", 3, "model.spin_up is not a key of dmg .*did you mean warmup"),
         ("model.use_log_norm", True, "model.use_log_norm must be a list of names, not True"),
         ("model.nn.forcings", [1, 2], "model.nn.forcings must be a list of names"),
@@ -287,3 +290,27 @@ def test_the_file_that_hydra_saved_is_found_and_its_references_are_followed(tmp_
     (folder / "config.yaml").unlink()
     (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
     assert same_model(import_dmg(folder).model, expected)
+
+
+@pytest.mark.parametrize("place", ["use_log_norm", "observations.use_log_norm", "model.nn.use_log_norm"])
+def test_logarithms_that_dmg_would_not_read_where_they_are_named_are_not_lost(tmp_path, place):
+    config, weights, statistics = parts()
+    config["model"].pop("use_log_norm", None)
+    config["model"]["phy"].pop("use_log_norm", None)
+    config["observations"] = {}
+    folder = write(tmp_path / "m", at(config, place, ["prcp"]), weights, statistics)
+    with pytest.raises(ImportDmgError, match=f"{place} is not where dmg reads it; write model.use_log_norm"):
+        import_dmg(folder)
+
+
+def test_a_floor_that_yaml_reads_as_text_and_logarithms_of_flow_are_read(tmp_path, caplog):
+    config, weights, statistics = parts()
+    config = at(at(config, "model.phy.nearzero", "1e-5"), "model.use_log_norm", ["prcp", "streamflow"])
+    import_dmg(write(tmp_path / "m", config, weights, statistics))
+    assert "use_log_norm names streamflow, which is no input of the network" in caplog.text
+
+
+def test_statistics_are_numbers(tmp_path):
+    config, weights, statistics = parts()
+    with pytest.raises(ImportDmgError, match=r"prcp must be .*mean, std"):
+        import_dmg(write(tmp_path / "m", config, weights, {**statistics, "prcp": [True] * 4}))

@@ -41,6 +41,19 @@ def test_units_of_a_table_are_converted(plan, juniata, tmp_path):
         prepare(plan(table=table))
 
 
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [("12%", "percent sign"), ('"3,5"', "decimal point"), ("1_0", "correct it"), ("low", "correct it")],
+)
+def test_text_in_a_column_is_no_missing_value_and_told_where_the_column_is_needed(tmp_path, cell, remedy):
+    path = tmp_path / "t.csv"
+    path.write_text(f"divide_id,name,elevation,twi\ncat-1,Elbe,3,NA\ncat-2,Oder,{cell},1\n")
+    table = tables.read(path)
+    np.testing.assert_equal(table.column("twi", ["cat-2", "cat-1", "cat-9"]), [1.0, np.nan, np.nan])
+    with pytest.raises(NextGenError, match=rf"t\.csv, line 3: elevation is .*not a number; .*{remedy}"):
+        table.column("elevation", ["cat-1"])
+
+
 def test_a_netcdf_table_is_read(plan, juniata, tmp_path):
     import netCDF4
 
@@ -62,7 +75,7 @@ def test_a_parquet_table_is_read_and_a_damaged_one_refused(tmp_path):
     parquet.write_table(pyarrow.table({"divide_id": ["cat-1", "cat-2"], "twi": [2.5, None]}), path)
     table = tables.read(path)
     assert table.ids == ("cat-1", "cat-2")
-    np.testing.assert_equal(table.of("twi", ["cat-2", "cat-1"]), [np.nan, 2.5])
+    np.testing.assert_equal(table.column("twi", ["cat-2", "cat-1"]), [np.nan, 2.5])
     content = path.read_bytes()
     for damaged in (
         b"",
