@@ -25,8 +25,8 @@ from dmg_bmi.io.csv_table import CsvTable
 from dmg_bmi.io.files import read_yaml
 from dmg_bmi.io.ngen_forcing import open_forcing
 from dmg_bmi.model import aot_cache
-from dmg_bmi.model.bundle import SHIPPED, Bundle, BundleInfo
-from dmg_bmi.model.bundle_files import checksum_of
+from dmg_bmi.model.bundle import Bundle, BundleInfo
+from dmg_bmi.model.bundle_files import SHIPPED, checksum_of
 from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.prepare import tables
 from dmg_bmi.runtime import state_codec

@@ -6,7 +6,7 @@ import csv
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,7 @@ class NetCdf(Forcing):
                 if (
                     name in ("ids", "Time")
                     or variable.ndim != 2
+                    or not isinstance(variable.datatype, np.dtype)  # a list in each cell
                     or getattr(variable.dtype, "kind", "") not in "fiu"
                 ):
                     continue
@@ -126,6 +127,7 @@ class NetCdf(Forcing):
                         f"({', '.join(data['Time'].dimensions)})"
                     )
                 self.units[name] = str(getattr(variable, "units", "")) or WELL_KNOWN.get(name, ("", ""))[1]
+        self._fault = self._fault or fault_of_fields(self.units)
         self._place = {name: k for k, name in enumerate(self.ids)}
 
     def misread(self) -> list[tuple[Path, str, tuple[str, ...]]]:
@@ -149,6 +151,16 @@ class NetCdf(Forcing):
             # One slab that holds them all: NetCDF picks single rows slowly.
             slab = np.ma.asarray(part_of(data[column], (slice(first, last), steps), self.path, NextGenError))
         return np.ma.filled(slab.astype(np.float64), np.nan)[rows - first]
+
+
+def fault_of_fields(columns: Iterable[str]) -> str:
+    """Return what is wrong with columns of which two are one field to `ngen`; empty if none are."""
+    fields: dict[str, str] = {}
+    for column in columns:
+        first = fields.setdefault(WELL_KNOWN.get(column, (column,))[0], column)
+        if first != column:
+            return f"{first} and {column} are one field: ngen mixes their values; keep one"
+    return ""
 
 
 def _fault_of_ids(variable: Any, ids: Sequence[str], path: Path) -> str:
@@ -234,11 +246,8 @@ class CsvFolder(Forcing):
         names = [m[1] if m else h.strip() for m, h in zip(titles, header, strict=True)]
         if twice := repeated(names):
             raise NextGenError(f"{file}: column {twice[0]!r} appears twice")
-        fields: dict[str, str] = {}
-        for column in names:
-            field = WELL_KNOWN.get(column, (column,))[0]
-            if (first := fields.setdefault(field, column)) != column:
-                self._problem(name, f"{first} and {column} are one field: ngen mixes their values; keep one")
+        if fault := fault_of_fields(names):
+            self._problem(name, fault)
         time = next((k for k, n in enumerate(names) if n in ("time", "Time")), None)
         if time is None:
             raise NextGenError(f"{file}: has no column time; it has {', '.join(names[:8])}")

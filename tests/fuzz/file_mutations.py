@@ -24,8 +24,8 @@ from trees import forged
 from dmg_bmi import RoutingBmi, bmi_configs
 from dmg_bmi.bmi import DeltaModelBmi
 from dmg_bmi.errors import BundleError, DmgBmiError, StateError
-from dmg_bmi.model.bundle import SHIPPED, BundleInfo
-from dmg_bmi.model.bundle_files import DESCRIPTION, checksum_of
+from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.model.bundle_files import DESCRIPTION, SHIPPED, checksum_of
 from dmg_bmi.runtime import state_codec
 
 SECONDS = 20

@@ -21,7 +21,8 @@ from faults import forked
 from file_mutations import configuration, drive
 
 from dmg_bmi.bmi import DeltaModelBmi
-from dmg_bmi.model.bundle import SHIPPED, Bundle
+from dmg_bmi.model.bundle import Bundle
+from dmg_bmi.model.bundle_files import SHIPPED
 from dmg_bmi.runtime import state_codec
 
 

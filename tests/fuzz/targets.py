@@ -41,8 +41,8 @@ from dmg_bmi.interop.import_neuralhydrology import import_neuralhydrology
 from dmg_bmi.io import units
 from dmg_bmi.io.csv_table import CsvTable
 from dmg_bmi.io.ngen_forcing import open_forcing
-from dmg_bmi.model.bundle import SHIPPED, BundleInfo
-from dmg_bmi.model.bundle_files import DESCRIPTION, checksum_of
+from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.model.bundle_files import DESCRIPTION, SHIPPED, checksum_of
 from dmg_bmi.nextgen.check.realization import check
 from dmg_bmi.nextgen.prepare import tables
 from dmg_bmi.runtime import state_codec

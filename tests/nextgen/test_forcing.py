@@ -197,3 +197,15 @@ def test_a_catchment_that_a_file_lacks_is_named_with_an_id_of_the_file(tmp_path)
     findings = Findings()
     check_forcing(forcing, [], ["cat-1"], None, True, findings)
     assert "such as 'wb-1'" in str(findings.errors[0])
+
+
+def test_two_columns_of_one_field_are_told_and_lists_in_cells_are_no_column(tmp_path):
+    path = netcdf(tmp_path / "f.nc")
+    with netCDF4.Dataset(path, "a") as data:
+        data.createVariable("RAINRATE", "f4", DIMENSIONS)[:] = 0.0
+        data.createVariable("soils", data.createVLType(np.int32, "classes"), DIMENSIONS)
+    forcing = open_forcing(path)
+    assert {*forcing.units} == {"precip_rate", "RAINRATE"}
+    ((file, fault, _),) = forcing.misread()
+    assert file == path
+    assert "are one field: ngen mixes their values; keep one" in fault

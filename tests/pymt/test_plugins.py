@@ -17,7 +17,8 @@ import yaml
 
 import dmg_bmi.pymt as plugins
 from dmg_bmi.errors import ConfigError
-from dmg_bmi.model.bundle import SHIPPED, BundleInfo
+from dmg_bmi.model.bundle import BundleInfo
+from dmg_bmi.model.bundle_files import SHIPPED
 from dmg_bmi.pymt.metadata import files, parameters, write
 
 ROOT = Path(__file__).resolve().parents[2]
