@@ -115,7 +115,8 @@ def neuralhydrology(given: argparse.Namespace, data: BasinDataset, periods: dict
         keys |= {f"{period}_start_date": f"{begin:%d/%m/%Y}", f"{period}_end_date": f"{end:%d/%m/%Y}"}
         keys[f"{period}_basin_file"] = basins
     if given.next_day:
-        series = {b: pd.DataFrame({NEXT: next_day(data)[:, k]}, data.times) for k, b in enumerate(data.ids)}
+        days, rain = pd.DatetimeIndex(data.times, name="date"), next_day(data)
+        series = {basin: pd.DataFrame({NEXT: rain[:, k]}, days) for k, basin in enumerate(data.ids)}
         (given.output / "next_day.p").write_bytes(pickle.dumps(series))
         keys["additional_feature_files"] = [given.output / "next_day.p"]
         keys["dynamic_inputs"].append(NEXT)
