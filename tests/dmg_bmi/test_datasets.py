@@ -150,7 +150,7 @@ WRONG = {
         ForcingError,
         "no dimension and coordinate 'c",
     ),
-    "no times": (lambda ds: ds.drop_vars("time"), ForcingError, "no dimension and coordinate 'time'"),
+    "no times": (lambda ds: ds.drop_vars("time"), ForcingError, "no coordinate of its dimension 'time'"),
     "times that are numbers": (
         lambda ds: ds.assign_coords(time=range(60)),
         ForcingError,

@@ -107,7 +107,7 @@ def test_data_that_were_wrong_are_replaced_by_the_next(config, ds, tmp_path):
         (ds.assign(Q=ds.Q.assign_attrs(role="")), ConfigError, 'role = "target" of Q'),
         (ds.drop_vars("Q"), ConfigError, "training.loss compares Q; the data has none"),
         (ds.assign(P=ds.P.assign_attrs(units="K")), ForcingError, "P: .*K"),
-        (ds.assign(P=ds.P.assign_attrs(units="")), ForcingError, "P: "),
+        (ds.assign(P=ds.P.assign_attrs(units="")), ForcingError, "P has no units"),
         (ds.isel(time=slice(30)), ConfigError, "periods.test: no data"),
         (ds.rename(catchment="basin"), ForcingError, "no dimension and coordinate 'catchment'"),
     ):
